@@ -1,0 +1,1 @@
+//! kore-controller
