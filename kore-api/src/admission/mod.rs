@@ -1,0 +1,78 @@
+//! What happens to a write between the decoder and the store.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::auth::User;
+use crate::error::Status;
+use crate::object::{Object, ResourceType};
+use crate::request::{Options, Verb};
+
+/// A write on its way to the store.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Write<'a> {
+    /// Who writes.
+    pub user: &'a User,
+    /// Create, update (patches included) or delete.
+    pub verb: Verb,
+    /// The resource.
+    pub resource: &'a ResourceType,
+    /// Which part of the object; empty: the object itself.
+    pub subresource: &'a str,
+    /// The namespace; empty for cluster-scoped objects.
+    pub namespace: &'a str,
+    /// The name.
+    pub name: &'a str,
+    /// How the write was asked for.
+    pub options: &'a Options,
+    /// The object as it is in the store; `None` for a creation.
+    pub old: Option<&'a Object>,
+    /// The object as it is to become, or the body of the subresource; `Null` for a deletion.
+    pub object: Value,
+}
+
+/// A stage between the decoder and the store: may change a write, then may refuse it.
+///
+/// All stages' [`Admission::mutate`] run in order, then the object is validated, then all stages'
+/// [`Admission::validate`]. When the store reports that the object has changed meanwhile, a patch passes through all of it again
+/// with the new old object, so that what validation sees is what is replaced.
+///
+/// ```
+/// use kore_api::admission::{Admission, Write};
+/// use kore_api::error::Status;
+///
+/// /// Every pod says which team runs it.
+/// struct TeamLabel;
+///
+/// #[async_trait::async_trait]
+/// impl Admission for TeamLabel {
+///     async fn validate(&self, write: &Write<'_>) -> Result<(), Status> {
+///         let is_pod = write.resource.plural == "pods" && write.subresource.is_empty();
+///         if is_pod && write.object.is_object() && write.object["metadata"]["labels"]["team"].is_null() {
+///             return Err(Status::forbidden(write.resource, write.name, "the label \"team\" is missing"));
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Admission: Send + Sync + 'static {
+    /// Changes the object before it is validated.
+    ///
+    /// # Errors
+    /// A `Status` refuses the write and is what the client is told.
+    async fn mutate(&self, write: &mut Write<'_>) -> Result<(), Status> {
+        let _ = write;
+        Ok(())
+    }
+
+    /// Has the last word on the object as it will be stored.
+    ///
+    /// # Errors
+    /// A `Status` refuses the write and is what the client is told.
+    async fn validate(&self, write: &Write<'_>) -> Result<(), Status> {
+        let _ = write;
+        Ok(())
+    }
+}

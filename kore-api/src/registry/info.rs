@@ -1,0 +1,109 @@
+//! Everything the generic code needs to know of one resource.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Generic, Strategy};
+use crate::object::{Kind, ResourceType};
+
+/// One resource: an entry of the [`super::Registry`].
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ResourceInfo {
+    /// Group, version, plural, kind and scope.
+    pub resource: Arc<ResourceType>,
+    /// The singular name, lower case.
+    pub singular: String,
+    /// Abbreviations (`po`, `deploy`).
+    pub short_names: Vec<String>,
+    /// Named sets of resources it is in (`all`).
+    pub categories: Vec<String>,
+    /// Whether `status` is written apart from the rest.
+    pub has_status: bool,
+    /// Where the `scale` subresource finds its numbers, if the resource has one.
+    pub scale: Option<ScalePaths>,
+    /// Further subresources that the server knows how to answer, for example `binding` and `log` of pods.
+    pub subresources: Vec<&'static str>,
+    /// Fields that field selectors may name besides `metadata.name` and `metadata.namespace`, as dotted paths.
+    pub selectable_fields: Vec<&'static str>,
+    /// The columns after the name in a table.
+    pub columns: Vec<Column>,
+    /// What differs from kind to kind.
+    pub strategy: Arc<dyn Strategy>,
+}
+
+/// Where a resource keeps what its `scale` subresource shows, as dotted paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScalePaths {
+    /// The wanted number, for example `spec.replicas`.
+    pub spec_replicas: &'static str,
+    /// The present number, for example `status.replicas`.
+    pub status_replicas: &'static str,
+    /// The selector: a `LabelSelector`, or a string in selector syntax.
+    pub selector: &'static str,
+}
+
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// The title.
+    pub name: String,
+    /// `string`, `integer`, `date`, `boolean` or `number`.
+    pub kind: &'static str,
+    /// `name` for the column that names the object, else empty.
+    pub format: &'static str,
+    /// What it shows.
+    pub description: String,
+    /// 0: always shown; 1: with `-o wide`.
+    pub priority: i32,
+}
+
+impl ResourceInfo {
+    /// An entry for the resource `K`, with the generic strategy, a `status` subresource and no columns but name and age.
+    pub fn of<K: Kind>() -> Self {
+        Self::new(ResourceType::of::<K>())
+    }
+
+    /// An entry for `resource`, with the generic strategy, a `status` subresource and no columns but name and age.
+    pub fn new(resource: ResourceType) -> Self {
+        Self {
+            singular: resource.kind.to_lowercase(),
+            resource: Arc::new(resource),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+            has_status: true,
+            scale: None,
+            subresources: Vec::new(),
+            selectable_fields: Vec::new(),
+            columns: Vec::new(),
+            strategy: Arc::new(Generic),
+        }
+    }
+
+    /// With these abbreviations.
+    #[must_use]
+    pub fn short_names(mut self, names: &[&str]) -> Self {
+        self.short_names = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// In these categories.
+    #[must_use]
+    pub fn categories(mut self, names: &[&str]) -> Self {
+        self.categories = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// With a strategy of its own.
+    #[must_use]
+    pub fn strategy(mut self, strategy: impl Strategy) -> Self {
+        self.strategy = Arc::new(strategy);
+        self
+    }
+}
+
+impl fmt::Debug for ResourceInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResourceInfo({})", self.resource)
+    }
+}

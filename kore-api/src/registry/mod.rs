@@ -1,0 +1,64 @@
+//! Which resources a server has, as data.
+//!
+//! - [`Registry`] (`mod.rs`): the resources of one server, found by group, version and plural.
+//! - [`ResourceInfo`] (`info.rs`): everything the generic code needs to know of one resource: names, subresources, selectable
+//!   fields, columns, and its [`Strategy`].
+//! - [`Strategy`] (`strategy.rs`): defaulting, validation and what else differs from kind to kind, as pure functions of the object.
+//!
+//! Built-in kinds, kinds compiled in by an application and custom resources made at run time are entries of the same form
+//! and go through the same code. Nothing here does I/O.
+
+mod info;
+mod strategy;
+
+pub use info::{Column, ResourceInfo, ScalePaths};
+pub use strategy::{Generic, Strategy, Transition};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::object::ResourceType;
+
+/// The resources of one server.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    /// By group, version, plural.
+    resources: BTreeMap<(String, String, String), Arc<ResourceInfo>>,
+}
+
+impl Registry {
+    /// No resources.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more resource, in place of one of the same group, version and plural.
+    #[must_use]
+    pub fn with(mut self, info: ResourceInfo) -> Self {
+        let resource = &info.resource;
+        let key = (
+            resource.group.to_string(),
+            resource.version.to_string(),
+            resource.plural.to_string(),
+        );
+        self.resources.insert(key, Arc::new(info));
+        self
+    }
+
+    /// The resource of these names.
+    pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<ResourceInfo>> {
+        // A borrowed triple cannot be looked up in a map of owned ones; the strings are short, the map small.
+        self.resources
+            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+    }
+
+    /// The entry for `resource`.
+    pub fn find(&self, resource: &ResourceType) -> Option<&Arc<ResourceInfo>> {
+        self.get(&resource.group, &resource.version, &resource.plural)
+    }
+
+    /// All resources, ordered by group, version and plural.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ResourceInfo>> {
+        self.resources.values()
+    }
+}
