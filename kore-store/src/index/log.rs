@@ -1,0 +1,147 @@
+//! What happened at each revision, from the compacted one to the current one: what watchers read.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::Index;
+use crate::{Error, Event, EventBatch, KeyRange, Result, Revision};
+
+/// Revisions a watcher looks at before it lets go of the log for a moment.
+const SCAN: usize = 1024;
+
+/// One batch a revision, without gaps.
+pub(crate) struct Log {
+    /// The revision of the first batch, or of the one that will be it.
+    first: Revision,
+    batches: VecDeque<EventBatch>,
+}
+
+/// What a watcher found.
+pub(crate) struct Found {
+    /// The batches that have something for it.
+    pub(crate) batches: Vec<EventBatch>,
+    /// The revision to go on from.
+    pub(crate) next: Revision,
+    /// Whether that is the end of the log.
+    pub(crate) caught_up: bool,
+}
+
+impl Log {
+    /// The log of everything that an index still knows.
+    pub(crate) fn of(index: &Index) -> Log {
+        let mut events: Vec<Event> = Vec::new();
+        for history in index.keys.values() {
+            let mut versions = history.versions().peekable();
+            while let Some(kv) = versions.next() {
+                if kv.mod_revision < index.compacted {
+                    break;
+                }
+                let previous = versions.peek().copied().filter(|kv| !kv.is_deletion());
+                events.push(Event::new(kv.clone(), previous.cloned()));
+            }
+        }
+        // Stable: within a revision the events stay in the order of their keys.
+        events.sort_by_key(|event| event.kv.mod_revision);
+        let first = events.first().map(|event| event.kv.mod_revision);
+        let mut log = Log {
+            first: first.unwrap_or(index.revision + 1),
+            batches: VecDeque::new(),
+        };
+        for batch in events.chunk_by(|a, b| a.kv.mod_revision == b.kv.mod_revision) {
+            log.push(EventBatch::new(batch[0].kv.mod_revision, batch));
+        }
+        log
+    }
+
+    /// The revision after the last.
+    pub(crate) fn end(&self) -> Revision {
+        self.first + self.batches.len() as u64
+    }
+
+    pub(crate) fn push(&mut self, batch: EventBatch) {
+        assert_eq!(batch.revision, self.end(), "revisions have no gaps");
+        self.batches.push_back(batch);
+    }
+
+    /// Up to `limit` batches about `keys`, from revision `next` on.
+    pub(crate) fn read(
+        &self,
+        next: Revision,
+        keys: &KeyRange,
+        limit: usize,
+        compacted: Revision,
+    ) -> Result<Found> {
+        if next < compacted {
+            return Err(Error::Compacted {
+                requested: next,
+                at: compacted,
+            });
+        }
+        let start = (next.max(self.first) - self.first) as usize;
+        let mut found = Found {
+            batches: Vec::new(),
+            next: next.max(self.first.min(self.end())),
+            caught_up: false,
+        };
+        for batch in self.batches.iter().skip(start).take(SCAN) {
+            found.batches.extend(batch.about(keys));
+            found.next = batch.revision + 1;
+            if found.batches.len() == limit {
+                break;
+            }
+        }
+        found.caught_up = found.next >= self.end();
+        Ok(found)
+    }
+
+    /// The keys of the batches that [`take_stale`](Log::take_stale) would take out, and of the one behind them: they may have
+    /// versions that nobody can read any more.
+    pub(crate) fn stale_keys(&self, compacted: Revision, limit: usize) -> BTreeSet<Bytes> {
+        self.batches
+            .iter()
+            .take(limit + 1)
+            .take_while(|batch| batch.revision <= compacted)
+            .flat_map(|batch| batch.events.iter().map(|event| event.kv.key.clone()))
+            .collect()
+    }
+
+    /// Takes out up to `limit` batches that happened before `compacted`. The one at `compacted` stays: a watch may begin there.
+    pub(crate) fn take_stale(&mut self, compacted: Revision, limit: usize) -> Vec<EventBatch> {
+        let stale = compacted.saturating_sub(self.first) as usize;
+        let taken: Vec<_> = self
+            .batches
+            .drain(..stale.min(limit).min(self.batches.len()))
+            .collect();
+        self.first += taken.len() as u64;
+        taken
+    }
+
+    /// True when nothing before `compacted` is left.
+    pub(crate) fn is_swept(&self, compacted: Revision) -> bool {
+        self.first >= compacted || self.batches.is_empty()
+    }
+}
+
+impl Index {
+    /// Drops the versions of these keys that nobody can read any more.
+    pub(crate) fn sweep(&mut self, keys: &BTreeSet<Bytes>) {
+        for key in keys {
+            let Some(history) = self.keys.get(&key[..]) else {
+                continue;
+            };
+            let before = history.bytes();
+            match history.compact(self.compacted) {
+                Some(left) if left.bytes() == before => {}
+                Some(left) => {
+                    self.bytes -= before - left.bytes();
+                    self.keys.insert(key.clone(), left);
+                }
+                None => {
+                    self.bytes -= before;
+                    self.keys.remove(&key[..]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A store in memory: for tests, and for what may be lost with the process.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::index::{Deadlines, Index, check};
+use crate::published::{Expire, Published, SWEEP, View};
+use crate::{
+    Clock, Error, EventBatch, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status,
+    Store, Txn, TxnResponse, Watch, WatchRequest,
+};
+
+/// A store in memory. Clones are handles of the same store.
+///
+/// It needs no task of its own: leases that have ended are ended by whoever comes next, and by watchers that wait.
+///
+/// ```
+/// use kore_store::{Clock, MemoryStore, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kore_store::Result<()> {
+/// let store = MemoryStore::new(Clock::system());
+/// let revision = store.put("greeting".into(), "hello".into()).await?;
+/// let kv = store.get("greeting".into()).await?.expect("just written");
+/// assert_eq!((&kv.value[..], kv.mod_revision), (&b"hello"[..], revision));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    published: Arc<Published>,
+    /// Locked before the view, never after.
+    deadlines: Mutex<Deadlines>,
+    clock: Clock,
+    limits: Limits,
+}
+
+impl MemoryStore {
+    /// An empty store with the default limits.
+    pub fn new(clock: Clock) -> MemoryStore {
+        MemoryStore::with_limits(clock, Limits::default())
+    }
+
+    /// An empty store with these limits.
+    pub fn with_limits(clock: Clock, limits: Limits) -> MemoryStore {
+        MemoryStore {
+            inner: Arc::new(Inner {
+                published: Arc::new(Published::new(Index::new())),
+                deadlines: Mutex::default(),
+                clock,
+                limits,
+            }),
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> MemoryStore {
+        MemoryStore::new(Clock::system())
+    }
+}
+
+impl std::fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn deadlines(&self) -> MutexGuard<'_, Deadlines> {
+        self.deadlines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the store, and shows the change to everyone.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut View) -> Result<(T, Option<EventBatch>)>,
+    ) -> Result<T> {
+        let mut view = self.published.write();
+        let (answer, batch) = change(&mut view)?;
+        let changed = batch.is_some();
+        if let Some(batch) = batch {
+            view.log.push(batch);
+        }
+        drop(view);
+        if changed {
+            self.published.notify();
+        }
+        Ok(answer)
+    }
+
+    fn end_lease(&self, id: LeaseId) -> Result<()> {
+        self.change(|view| Ok(((), view.index.revoke(id)?)))
+    }
+}
+
+impl Expire for Inner {
+    fn expire(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let (due, next) = {
+            let mut deadlines = self.deadlines();
+            let due = deadlines.take_due(now);
+            (due, deadlines.next(now))
+        };
+        for id in due {
+            // Somebody may have revoked it in the meantime: it is gone either way.
+            drop(self.end_lease(id));
+        }
+        next
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn range(&self, request: Range) -> Result<Ranged> {
+        self.inner.expire();
+        self.inner.published.range(&request)
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
+        let inner = &self.inner;
+        check(&txn, &inner.limits)?;
+        inner.expire();
+        inner.change(|view| {
+            let applied = view.index.apply(&txn, inner.limits.quota_bytes)?;
+            Ok((applied.response, applied.batch))
+        })
+    }
+
+    async fn watch(&self, request: WatchRequest) -> Result<Watch> {
+        let expire: Arc<dyn Expire> = self.inner.clone();
+        self.inner.published.watch(request, Some(expire))
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<()> {
+        let published = &self.inner.published;
+        self.inner
+            .change(|view| Ok((view.index.compact(revision)?, None)))?;
+        published.notify();
+        // In steps: others get in between.
+        while published.write().sweep(SWEEP) {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<Status> {
+        self.inner.expire();
+        self.inner.published.status(&self.inner.limits)
+    }
+
+    async fn grant(&self, ttl: Duration, id: LeaseId) -> Result<Lease> {
+        let inner = &self.inner;
+        inner.expire();
+        let ttl_seconds = whole_seconds(ttl);
+        let id = inner.change(|view| {
+            Ok((
+                view.index.grant(id, ttl_seconds, inner.limits.leases)?,
+                None,
+            ))
+        })?;
+        let ttl = Duration::from_secs(ttl_seconds);
+        inner.deadlines().set(id, ttl, inner.clock.now());
+        // A waiting watcher may have a nearer end to wait for.
+        inner.published.notify();
+        Ok(Lease::fresh(id, ttl))
+    }
+
+    async fn keep_alive(&self, id: LeaseId) -> Result<Lease> {
+        let inner = &self.inner;
+        inner.expire();
+        let ttl = match inner.published.read()?.index.leases.get(&id) {
+            Some(attached) => Duration::from_secs(attached.ttl_seconds),
+            None => return Err(Error::LeaseNotFound { id }),
+        };
+        let now = inner.clock.now();
+        let mut deadlines = inner.deadlines();
+        // Without a deadline it has just been ended by somebody else.
+        match deadlines.remaining(id, now) {
+            Some(_) => deadlines.set(id, ttl, now),
+            None => return Err(Error::LeaseNotFound { id }),
+        }
+        Ok(Lease::fresh(id, ttl))
+    }
+
+    async fn revoke(&self, id: LeaseId) -> Result<()> {
+        self.inner.expire();
+        self.inner.deadlines().remove(id);
+        self.inner.end_lease(id)
+    }
+
+    async fn lease(&self, id: LeaseId) -> Result<Lease> {
+        let inner = &self.inner;
+        inner.expire();
+        let remaining = inner.deadlines().remaining(id, inner.clock.now());
+        let view = inner.published.read()?;
+        match (view.index.leases.get(&id), remaining) {
+            (Some(attached), Some(remaining)) => Ok(attached.describe(id).remaining(remaining)),
+            _ => Err(Error::LeaseNotFound { id }),
+        }
+    }
+
+    async fn leases(&self) -> Result<Vec<LeaseId>> {
+        self.inner.expire();
+        let view = self.inner.published.read()?;
+        Ok(view.index.leases.keys().copied().collect())
+    }
+}
+
+/// Seconds, rounded up, at least one.
+pub(crate) fn whole_seconds(ttl: Duration) -> u64 {
+    let up = u64::from(ttl.subsec_nanos() > 0);
+    ttl.as_secs().saturating_add(up).max(1)
+}
