@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Generic, Strategy};
+use super::{Generic, NameRule, Strategy};
 use crate::object::{Kind, ResourceType};
 
 /// One resource: an entry of the [`super::Registry`].
@@ -18,6 +18,14 @@ pub struct ResourceInfo {
     pub short_names: Vec<String>,
     /// Named sets of resources it is in (`all`).
     pub categories: Vec<String>,
+    /// What names its objects may have.
+    pub names: NameRule,
+    /// Whether `metadata.generation` counts the changes of its objects' desired state.
+    pub has_generation: bool,
+    /// Whether an update without a `resourceVersion` replaces whatever there is.
+    pub unconditional_update: bool,
+    /// Whether an update of an object that does not exist makes it.
+    pub create_on_update: bool,
     /// Whether `status` is written apart from the rest.
     pub has_status: bool,
     /// Where the `scale` subresource finds its numbers, if the resource has one.
@@ -59,18 +67,24 @@ pub struct Column {
 }
 
 impl ResourceInfo {
-    /// An entry for the resource `K`, with the generic strategy, a `status` subresource and no columns but name and age.
+    /// An entry for the resource `K`, with the generic strategy, names that are DNS subdomains, generations, a `status`
+    /// subresource and no columns but name and age.
     pub fn of<K: Kind>() -> Self {
         Self::new(ResourceType::of::<K>())
     }
 
-    /// An entry for `resource`, with the generic strategy, a `status` subresource and no columns but name and age.
+    /// An entry for `resource`, with the generic strategy, names that are DNS subdomains, generations, a `status`
+    /// subresource and no columns but name and age.
     pub fn new(resource: ResourceType) -> Self {
         Self {
             singular: resource.kind.to_lowercase(),
             resource: Arc::new(resource),
             short_names: Vec::new(),
             categories: Vec::new(),
+            names: NameRule::default(),
+            has_generation: true,
+            unconditional_update: true,
+            create_on_update: false,
             has_status: true,
             scale: None,
             subresources: Vec::new(),

@@ -3,15 +3,20 @@
 //! - [`Registry`] (`mod.rs`): the resources of one server, found by group, version and plural.
 //! - [`ResourceInfo`] (`info.rs`): everything the generic code needs to know of one resource: names, subresources, selectable
 //!   fields, columns, and its [`Strategy`].
+//! - [`NameRule`] (`names.rs`): what names objects may have; [`Claim`], [`Pool`] (`claims.rs`): what no two objects may share.
 //! - [`Strategy`] (`strategy.rs`): defaulting, validation and what else differs from kind to kind, as pure functions of the object.
 //!
 //! Built-in kinds, kinds compiled in by an application and custom resources made at run time are entries of the same form
 //! and go through the same code. Nothing here does I/O.
 
+mod claims;
 mod info;
+mod names;
 mod strategy;
 
+pub use claims::{Claim, InvalidPool, NODE_PORTS, Pool, SERVICE_ADDRESSES};
 pub use info::{Column, ResourceInfo, ScalePaths};
+pub use names::NameRule;
 pub use strategy::{Generic, Strategy, Transition};
 
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::Claim;
 use crate::error::FieldError;
 
 /// What differs from kind to kind: pure functions of the object as a tree. The generic code calls them in the order in
@@ -69,6 +70,24 @@ pub trait Strategy: Debug + Send + Sync + 'static {
     fn grace_period_seconds(&self, object: &Value) -> Option<i64> {
         let _ = object;
         None
+    }
+
+    /// Notes in the object that its deletion has begun, for those whose deletion takes time (a namespace's `status.phase`).
+    fn begin_deletion(&self, object: &mut Value) {
+        let _ = object;
+    }
+
+    /// Whether an object on its way out must stay although it has no finalizer left (a namespace's `spec.finalizers`).
+    fn is_held(&self, object: &Value) -> bool {
+        let _ = object;
+        false
+    }
+
+    /// What the object has, or wants to be given, of which no two objects may have the same. After the server has chosen what
+    /// was wanted, the object is defaulted again.
+    fn claims(&self, object: &Value) -> Vec<Claim> {
+        let _ = object;
+        Vec::new()
     }
 
     /// Finalizers that a new object gets besides its own (`metadata.finalizers`).
