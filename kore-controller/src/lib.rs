@@ -1,1 +1,20 @@
-//! kore-controller
+//! A framework for controllers, and the Kubernetes controllers built on it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`queue`] | the keys to reconcile: a pure value |
+//! | [`Reconciler`], [`Controller`], [`Context`], [`Caches`] | what a controller is made of |
+//! | [`deployment`], [`replicaset`] | the controllers, each usable by itself |
+//!
+//! Every controller is a pure `plan` (what there is, to what to write) and a thin reconcile that carries it out. No plan
+//! knows a client, a clock or a task; nothing here talks to a store.
+
+pub mod deployment;
+mod error;
+mod objects;
+pub mod queue;
+pub mod replicaset;
+mod runtime;
+
+pub use error::Error;
+pub use runtime::{Action, Caches, Context, Controller, Handle, Reconciler, Statistics};

@@ -1,0 +1,19 @@
+//! What runs a reconciler: a pure queue, and the driver around it.
+//!
+//! - [`Reconciler`], [`Action`] (`reconciler.rs`): the trait that users implement
+//! - [`Caches`] (`caches.rs`): the informers that controllers share
+//! - [`Context`] (`context.rs`): through which a reconcile writes, so that the next one sees what it wrote
+//! - [`Controller`] (`controller.rs`): which kinds are watched, and whose keys their changes concern
+//! - [`Handle`], [`Statistics`] (`driver.rs`): the loop; it alone knows tasks and time
+
+mod caches;
+mod context;
+mod controller;
+mod driver;
+mod reconciler;
+
+pub use caches::Caches;
+pub use context::Context;
+pub use controller::Controller;
+pub use driver::{Handle, Statistics};
+pub use reconciler::{Action, Reconciler};
