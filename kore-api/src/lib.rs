@@ -15,6 +15,7 @@ pub mod auth;
 pub mod client;
 pub mod codec;
 pub mod error;
+mod facts;
 pub mod object;
 pub mod patch;
 pub mod registry;
