@@ -38,10 +38,12 @@
 //! # Where things are
 //!
 //! - [`Store`], [`Range`], [`Txn`], [`WatchRequest`], [`Lease`], [`Error`]: the seam and its vocabulary
+//! - [`DurableStore`]: a store in a directory, which survives crashes
 //! - [`MemoryStore`]: a store in memory
 //! - [`Clock`], [`Entropy`]: time and chance, handed in to everything built on top
 
 mod clock;
+mod durable;
 mod entropy;
 mod error;
 mod index;
@@ -55,6 +57,7 @@ mod txn;
 mod watch;
 
 pub use clock::Clock;
+pub use durable::{DurableStore, Options, Run};
 pub use entropy::Entropy;
 pub use error::{Error, Result};
 pub use key::{KeyRange, KeyValue};

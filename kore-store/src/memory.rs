@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use crate::index::{Deadlines, Index, check};
 use crate::published::{Expire, Published, SWEEP, View};
 use crate::{
-    Clock, Error, EventBatch, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status,
-    Store, Txn, TxnResponse, Watch, WatchRequest,
+    Clock, EventBatch, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn,
+    TxnResponse, Watch, WatchRequest,
 };
 
 /// A store in memory. Clones are handles of the same store.
@@ -177,18 +177,8 @@ impl Store for MemoryStore {
     async fn keep_alive(&self, id: LeaseId) -> Result<Lease> {
         let inner = &self.inner;
         inner.expire();
-        let ttl = match inner.published.read()?.index.leases.get(&id) {
-            Some(attached) => Duration::from_secs(attached.ttl_seconds),
-            None => return Err(Error::LeaseNotFound { id }),
-        };
         let now = inner.clock.now();
-        let mut deadlines = inner.deadlines();
-        // Without a deadline it has just been ended by somebody else.
-        match deadlines.remaining(id, now) {
-            Some(_) => deadlines.set(id, ttl, now),
-            None => return Err(Error::LeaseNotFound { id }),
-        }
-        Ok(Lease::fresh(id, ttl))
+        inner.published.keep_alive(&mut inner.deadlines(), id, now)
     }
 
     async fn revoke(&self, id: LeaseId) -> Result<()> {
@@ -200,18 +190,14 @@ impl Store for MemoryStore {
     async fn lease(&self, id: LeaseId) -> Result<Lease> {
         let inner = &self.inner;
         inner.expire();
-        let remaining = inner.deadlines().remaining(id, inner.clock.now());
-        let view = inner.published.read()?;
-        match (view.index.leases.get(&id), remaining) {
-            (Some(attached), Some(remaining)) => Ok(attached.describe(id).remaining(remaining)),
-            _ => Err(Error::LeaseNotFound { id }),
-        }
+        inner
+            .published
+            .lease(&inner.deadlines(), id, inner.clock.now())
     }
 
     async fn leases(&self) -> Result<Vec<LeaseId>> {
         self.inner.expire();
-        let view = self.inner.published.read()?;
-        Ok(view.index.leases.keys().copied().collect())
+        self.inner.published.leases()
     }
 }
 

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::index::{Index, Log};
+use crate::index::{Deadlines, Index, Log};
 use crate::{
-    Error, EventBatch, KeyRange, Limits, Range, Ranged, Result, Revision, Status, Watch,
-    WatchRequest, WatchSource, Watched,
+    Error, EventBatch, KeyRange, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status,
+    Watch, WatchRequest, WatchSource, Watched,
 };
 
 /// Batches a watcher takes from the log at a time, so that it seldom needs the lock and a stalled one keeps little alive.
@@ -42,8 +43,9 @@ impl View {
     /// Drops some of what nobody can read any more; true while there is more.
     pub(crate) fn sweep(&mut self, limit: usize) -> bool {
         let compacted = self.index.compacted;
-        self.index.sweep(&self.log.stale_keys(compacted, limit));
-        self.log.take_stale(compacted, limit);
+        let stale = self.log.stale(compacted, limit);
+        self.index.sweep(&stale.keys);
+        self.log.take(stale.batches);
         !self.log.is_swept(compacted)
     }
 }
@@ -104,6 +106,42 @@ impl Published {
             quota_bytes: limits.quota_bytes,
             keys: view.index.live,
         })
+    }
+
+    /// Lets a lease live for its full time again.
+    pub(crate) fn keep_alive(
+        &self,
+        deadlines: &mut Deadlines,
+        id: LeaseId,
+        now: Timestamp,
+    ) -> Result<Lease> {
+        let lease = self.lease(deadlines, id, now)?;
+        deadlines.set(id, lease.ttl, now);
+        Ok(Lease::fresh(id, lease.ttl))
+    }
+
+    /// A lease that is there and has not ended.
+    pub(crate) fn lease(
+        &self,
+        deadlines: &Deadlines,
+        id: LeaseId,
+        now: Timestamp,
+    ) -> Result<Lease> {
+        let view = self.read()?;
+        match (view.index.leases.get(&id), deadlines.remaining(id, now)) {
+            (Some(attached), Some(remaining)) => Ok(attached.describe(id).remaining(remaining)),
+            _ => Err(Error::LeaseNotFound { id }),
+        }
+    }
+
+    pub(crate) fn leases(&self) -> Result<Vec<LeaseId>> {
+        Ok(self.read()?.index.leases.keys().copied().collect())
+    }
+
+    /// From now on every call fails with this error; a first one stays.
+    pub(crate) fn fail(&self, error: Error) {
+        self.write().failed.get_or_insert(error);
+        self.notify();
     }
 
     pub(crate) fn watch(

@@ -60,6 +60,12 @@ impl Txn {
         self
     }
 
+    /// True when it writes nothing, whatever the comparisons say.
+    pub fn is_read_only(&self) -> bool {
+        let mut ops = self.success.iter().chain(&self.failure);
+        ops.all(|op| matches!(op, Op::Range(_)))
+    }
+
     /// Bytes of keys and values in it.
     pub fn size(&self) -> usize {
         let compares: usize = self.compares.iter().map(Compare::size).sum();

@@ -217,6 +217,15 @@ impl Index {
         }
     }
 
+    /// Takes in a key as a checkpoint has it.
+    pub(crate) fn restore(&mut self, key: Bytes, history: History) {
+        self.bytes += history.bytes();
+        let lease = history.live().map(|kv| kv.lease);
+        self.live += u64::from(lease.is_some());
+        self.attach(lease.unwrap_or(0), &key);
+        self.keys.insert(key, history);
+    }
+
     fn commit(&mut self, revision: Revision, mut events: Vec<Event>) -> Option<EventBatch> {
         if events.is_empty() {
             return None;

@@ -27,6 +27,14 @@ pub(crate) struct Found {
     pub(crate) caught_up: bool,
 }
 
+/// What a compaction left to sweep out.
+pub(crate) struct Stale {
+    /// How many of the oldest batches nobody can watch any more.
+    pub(crate) batches: usize,
+    /// The keys that may have versions that nobody can read any more.
+    pub(crate) keys: BTreeSet<Bytes>,
+}
+
 impl Log {
     /// The log of everything that an index still knows.
     pub(crate) fn of(index: &Index) -> Log {
@@ -95,26 +103,27 @@ impl Log {
         Ok(found)
     }
 
-    /// The keys of the batches that [`take_stale`](Log::take_stale) would take out, and of the one behind them: they may have
-    /// versions that nobody can read any more.
-    pub(crate) fn stale_keys(&self, compacted: Revision, limit: usize) -> BTreeSet<Bytes> {
-        self.batches
-            .iter()
-            .take(limit + 1)
-            .take_while(|batch| batch.revision <= compacted)
-            .flat_map(|batch| batch.events.iter().map(|event| event.kv.key.clone()))
-            .collect()
+    /// What a compaction left, up to `limit` batches of it, oldest first.
+    pub(crate) fn stale(&self, compacted: Revision, limit: usize) -> Stale {
+        let before = self.batches.iter().take(limit);
+        let batches = before
+            .take_while(|batch| batch.revision < compacted)
+            .count();
+        // And the one at the compacted revision: it stays, since a watch may begin there, but what it overwrote goes.
+        let with_keys = self.batches.iter().take(batches + 1);
+        Stale {
+            batches,
+            keys: with_keys
+                .filter(|batch| batch.revision <= compacted)
+                .flat_map(|batch| batch.events.iter().map(|event| event.kv.key.clone()))
+                .collect(),
+        }
     }
 
-    /// Takes out up to `limit` batches that happened before `compacted`. The one at `compacted` stays: a watch may begin there.
-    pub(crate) fn take_stale(&mut self, compacted: Revision, limit: usize) -> Vec<EventBatch> {
-        let stale = compacted.saturating_sub(self.first) as usize;
-        let taken: Vec<_> = self
-            .batches
-            .drain(..stale.min(limit).min(self.batches.len()))
-            .collect();
-        self.first += taken.len() as u64;
-        taken
+    /// Takes out the oldest batches.
+    pub(crate) fn take(&mut self, batches: usize) -> Vec<EventBatch> {
+        self.first += batches as u64;
+        self.batches.drain(..batches).collect()
     }
 
     /// True when nothing before `compacted` is left.
@@ -125,7 +134,7 @@ impl Log {
 
 impl Index {
     /// Drops the versions of these keys that nobody can read any more.
-    pub(crate) fn sweep(&mut self, keys: &BTreeSet<Bytes>) {
+    pub(crate) fn sweep<'a>(&mut self, keys: impl IntoIterator<Item = &'a Bytes>) {
         for key in keys {
             let Some(history) = self.keys.get(&key[..]) else {
                 continue;
@@ -143,5 +152,11 @@ impl Index {
                 }
             }
         }
+    }
+
+    /// Drops every version that nobody can read any more.
+    pub(crate) fn sweep_all(&mut self) {
+        let all = self.keys.clone();
+        self.sweep(all.keys());
     }
 }

@@ -1,0 +1,343 @@
+//! A durable store in a directory of its own.
+//!
+//! - here: the handle, its options, and opening it
+//! - `writer`: the one task that writes: evaluates, groups, flushes, publishes
+//! - `disk`: appending to the log, segment by segment; `segment`: what a segment looks like; `record`: what is logged
+//! - `checkpoint`: the whole index in a file; `recovery`: opening what is there
+//! - `files`: what is asked of the operating system; `codec`: numbers and bytes
+
+mod checkpoint;
+mod codec;
+mod disk;
+mod files;
+mod record;
+mod recovery;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+
+use crate::index::{Deadlines, check};
+use crate::memory::whole_seconds;
+use crate::published::Published;
+use crate::{
+    Clock, Entropy, Error, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store,
+    Txn, TxnResponse, Watch, WatchRequest,
+};
+use files::{Files, OsFiles};
+use writer::{Command, Writer};
+
+/// How a [`DurableStore`] is set up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// How much the store takes.
+    pub limits: Limits,
+    /// Tells when leases end.
+    pub clock: Clock,
+    /// Salts the log.
+    pub entropy: Entropy,
+    /// Requests that may wait for the writer; further ones wait for room. Default: 4096.
+    pub queue: usize,
+    /// KiB of keys and values that may wait for the writer, a request counting for one at least; further requests wait for room. Default: 65,536.
+    pub queue_kib: u32,
+    /// A checkpoint is taken when the log has grown by so many bytes, or by as much as the last checkpoint took, whichever is more:
+    /// what is read again at the next start. Default: 64 MiB.
+    pub checkpoint_bytes: u64,
+    /// The size of a log file, in bytes. Default: 16 MiB.
+    pub segment_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            limits: Limits::default(),
+            clock: Clock::system(),
+            entropy: Entropy::system(),
+            queue: 4096,
+            queue_kib: 64 << 10,
+            checkpoint_bytes: 64 << 20,
+            segment_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Options {
+    /// Set [`limits`](Options::limits).
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Options {
+        self.limits = limits;
+        self
+    }
+
+    /// Set [`clock`](Options::clock).
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Options {
+        self.clock = clock;
+        self
+    }
+
+    /// Set [`entropy`](Options::entropy).
+    #[must_use]
+    pub fn entropy(mut self, entropy: Entropy) -> Options {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Set [`checkpoint_bytes`](Options::checkpoint_bytes).
+    #[must_use]
+    pub fn checkpoint_bytes(mut self, bytes: u64) -> Options {
+        self.checkpoint_bytes = bytes;
+        self
+    }
+
+    /// Set [`segment_bytes`](Options::segment_bytes).
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Options {
+        self.segment_bytes = bytes;
+        self
+    }
+}
+
+/// Does a store's work. Nothing is written unless it is polled; dropping it stops the store.
+pub type Run = BoxFuture<'static, Result<()>>;
+
+/// A store in a directory of its own, which survives crashes of the process and of the machine. Clones are handles of the
+/// same store.
+///
+/// A write is answered, and shown to readers and watchers, when it is durable (`fdatasync`). Whatever comes in during one flush
+/// is the next one's group; nothing waits on purpose. All data is held in memory; [`Limits::quota_bytes`] guards it.
+///
+/// # Stopping
+///
+/// [`close`](DurableStore::close) finishes what was asked before it, and the run future ends. Dropping the run future is as good as a
+/// crash: what was answered is durable. After either, every call fails with [`Error::Unavailable`].
+///
+/// # When the disk fails
+///
+/// After any failed write or flush the store stops for good, since nobody can know what a disk holds after that: the run future ends
+/// with the error, calls that were waiting for the flush fail with [`Error::OutcomeUnknown`], and every other one with
+/// [`Error::Unavailable`]. Opening the directory again tells.
+///
+/// ```
+/// use kore_store::{DurableStore, Options, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let dir = tempfile::tempdir()?;
+/// let (store, run) = DurableStore::open(dir.path(), Options::default()).await?;
+/// let work = async {
+///     store.put("greeting".into(), "hello".into()).await?;
+///     store.close().await
+/// };
+/// tokio::try_join!(run, work)?;
+///
+/// let (store, _run) = DurableStore::open(dir.path(), Options::default()).await?;
+/// assert!(store.get("greeting".into()).await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct DurableStore {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Command>,
+}
+
+/// What handles and writer share.
+struct Shared {
+    published: Arc<Published>,
+    deadlines: Mutex<Deadlines>,
+    clock: Clock,
+    limits: Limits,
+    /// KiB that may wait for the writer.
+    room: Semaphore,
+    room_kib: u32,
+}
+
+impl Shared {
+    fn deadlines(&self) -> MutexGuard<'_, Deadlines> {
+        self.deadlines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DurableStore {
+    /// Opens the store in this directory, and makes both if they are not there. Answers with a handle and the future that
+    /// does the work.
+    ///
+    /// Errors: [`InUse`](Error::InUse), [`Format`](Error::Format), [`Corrupt`](Error::Corrupt), [`Io`](Error::Io).
+    pub async fn open(dir: impl AsRef<Path>, options: Options) -> Result<(DurableStore, Run)> {
+        DurableStore::open_on(Arc::new(OsFiles), dir.as_ref(), options).await
+    }
+
+    async fn open_on(
+        files: Arc<dyn Files>,
+        dir: &Path,
+        options: Options,
+    ) -> Result<(DurableStore, Run)> {
+        let opening = {
+            let (dir, entropy) = (dir.to_owned(), options.entropy.clone());
+            move || recovery::open(files, &dir, entropy, options.segment_bytes)
+        };
+        let opened = tokio::task::spawn_blocking(opening).await;
+        let recovered = opened.map_err(|_| unavailable("the runtime is shutting down"))??;
+
+        let mut deadlines = Deadlines::default();
+        let now = options.clock.now();
+        for (id, attached) in &recovered.index.leases {
+            deadlines.set(*id, Duration::from_secs(attached.ttl_seconds), now);
+        }
+        let (queue, commands) = mpsc::channel(options.queue.max(1));
+        let room_kib = options.queue_kib.max(1);
+        let shared = Arc::new(Shared {
+            published: Arc::new(Published::new(recovered.index.clone())),
+            deadlines: Mutex::new(deadlines),
+            clock: options.clock,
+            limits: options.limits,
+            room: Semaphore::new(room_kib as usize),
+            room_kib,
+        });
+        let writer = Writer::new(
+            shared.clone(),
+            commands,
+            recovered,
+            options.checkpoint_bytes,
+        );
+        Ok((DurableStore { shared, queue }, Box::pin(writer.run())))
+    }
+
+    /// Finishes what was asked before, and stops the store.
+    ///
+    /// Errors: [`Unavailable`](Error::Unavailable), when it has stopped already.
+    pub async fn close(&self) -> Result<()> {
+        self.ask(1, |reply| Command::Close { reply }).await
+    }
+
+    /// Waits for room, hands the writer a command, and waits for the answer.
+    async fn ask<T>(
+        &self,
+        bytes: usize,
+        command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+    ) -> Result<T> {
+        let _room = self.room_for(bytes).await?;
+        let (reply, answer) = oneshot::channel();
+        if self.queue.send(command(reply)).await.is_err() {
+            return Err(self.why_stopped());
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::OutcomeUnknown {
+                reason: "the store stopped before it answered".into(),
+            }),
+        }
+    }
+
+    async fn room_for(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let room = self
+            .shared
+            .room
+            .acquire_many(kib.clamp(1, self.shared.room_kib));
+        room.await.map_err(|_| self.why_stopped())
+    }
+
+    fn why_stopped(&self) -> Error {
+        match self.shared.published.read() {
+            Err(error) => error,
+            Ok(_) => unavailable("the store has stopped"),
+        }
+    }
+}
+
+impl std::fmt::Debug for DurableStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DurableStore").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for DurableStore {
+    async fn range(&self, request: Range) -> Result<Ranged> {
+        self.shared.published.range(&request)
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
+        check(&txn, &self.shared.limits)?;
+        if txn.is_read_only() {
+            let mut snapshot = self.shared.published.read()?.index.clone();
+            return Ok(snapshot.apply(&txn, u64::MAX)?.response);
+        }
+        self.ask(txn.size(), |reply| Command::Txn { txn, reply })
+            .await
+    }
+
+    async fn watch(&self, request: WatchRequest) -> Result<Watch> {
+        self.shared.published.watch(request, None)
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<()> {
+        self.ask(1, |reply| Command::Compact { revision, reply })
+            .await
+    }
+
+    async fn status(&self) -> Result<Status> {
+        self.shared.published.status(&self.shared.limits)
+    }
+
+    async fn grant(&self, ttl: Duration, id: LeaseId) -> Result<Lease> {
+        let ttl_seconds = whole_seconds(ttl);
+        self.ask(1, |reply| Command::Grant {
+            id,
+            ttl_seconds,
+            reply,
+        })
+        .await
+    }
+
+    async fn keep_alive(&self, id: LeaseId) -> Result<Lease> {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        shared
+            .published
+            .keep_alive(&mut shared.deadlines(), id, now)
+    }
+
+    async fn revoke(&self, id: LeaseId) -> Result<()> {
+        self.ask(1, |reply| Command::Revoke { id, reply }).await
+    }
+
+    async fn lease(&self, id: LeaseId) -> Result<Lease> {
+        let shared = &self.shared;
+        shared
+            .published
+            .lease(&shared.deadlines(), id, shared.clock.now())
+    }
+
+    async fn leases(&self) -> Result<Vec<LeaseId>> {
+        self.shared.published.leases()
+    }
+}
+
+fn unavailable(reason: &str) -> Error {
+    Error::Unavailable {
+        reason: reason.into(),
+    }
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {
+    move |error| Error::Io {
+        action,
+        path: path.to_owned(),
+        source: Arc::new(error),
+    }
+}

@@ -1,0 +1,122 @@
+//! What is logged: the writes of a transaction, leases granted and revoked, compactions. Applied to the index they were
+//! applied to before, they lead to the same index again.
+
+use super::codec::{Reader, put_bytes, put_u64};
+use crate::index::Index;
+use crate::{Delete, KeyRange, LeaseId, Op, Put, Revision, Txn};
+
+const TXN: u8 = 1;
+const GRANT: u8 = 2;
+const REVOKE: u8 = 3;
+const COMPACT: u8 = 4;
+
+const PUT: u8 = 1;
+const DELETE_KEY: u8 = 2;
+const DELETE_PREFIX: u8 = 3;
+const DELETE_INTERVAL: u8 = 4;
+const DELETE_FROM: u8 = 5;
+
+/// Logs the operations that a transaction did.
+pub(crate) fn put_txn(buffer: &mut Vec<u8>, ops: &[Op]) {
+    let writes = |op: &&Op| !matches!(op, Op::Range(_));
+    buffer.push(TXN);
+    let count = ops.iter().filter(writes).count() as u32;
+    buffer.extend_from_slice(&count.to_le_bytes());
+    for op in ops {
+        match op {
+            Op::Put(put) => {
+                buffer.push(PUT);
+                put_bytes(buffer, &put.key);
+                put_bytes(buffer, &put.value);
+                put_u64(buffer, put.lease);
+            }
+            Op::Delete(delete) => put_keys(buffer, &delete.keys),
+            Op::Range(_) => {}
+        }
+    }
+}
+
+fn put_keys(buffer: &mut Vec<u8>, keys: &KeyRange) {
+    let (tag, end) = match keys {
+        KeyRange::Key(_) => (DELETE_KEY, None),
+        KeyRange::Prefix(_) => (DELETE_PREFIX, None),
+        KeyRange::Interval { end: None, .. } => (DELETE_FROM, None),
+        KeyRange::Interval { end, .. } => (DELETE_INTERVAL, end.as_ref()),
+    };
+    buffer.push(tag);
+    put_bytes(buffer, keys.start());
+    if let Some(end) = end {
+        put_bytes(buffer, end);
+    }
+}
+
+/// Logs that a lease was granted; `chosen` by the store, or under an id that the client named.
+pub(crate) fn put_grant(buffer: &mut Vec<u8>, id: LeaseId, ttl_seconds: u64, chosen: bool) {
+    buffer.push(GRANT);
+    put_u64(buffer, id);
+    put_u64(buffer, ttl_seconds);
+    buffer.push(u8::from(chosen));
+}
+
+/// Logs that a lease ended.
+pub(crate) fn put_revoke(buffer: &mut Vec<u8>, id: LeaseId) {
+    buffer.push(REVOKE);
+    put_u64(buffer, id);
+}
+
+/// Logs a compaction.
+pub(crate) fn put_compact(buffer: &mut Vec<u8>, revision: Revision) {
+    buffer.push(COMPACT);
+    put_u64(buffer, revision);
+}
+
+/// Applies what was logged. None: that is not how these records came about.
+pub(crate) fn replay(index: &mut Index, payload: &[u8]) -> Option<()> {
+    let mut reader = Reader(payload);
+    while !reader.is_empty() {
+        match reader.u8()? {
+            TXN => {
+                let txn = read_txn(&mut reader)?;
+                index.apply(&txn, u64::MAX).ok()?.batch?;
+            }
+            GRANT => {
+                let (id, ttl_seconds) = (reader.u64()?, reader.u64()?);
+                let wanted = if reader.u8()? == 1 { 0 } else { id };
+                let granted = index.grant(wanted, ttl_seconds, usize::MAX).ok()?;
+                (granted == id).then_some(())?;
+            }
+            REVOKE => drop(index.revoke(reader.u64()?).ok()?),
+            COMPACT => index.compact(reader.u64()?).ok()?,
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+fn read_txn(reader: &mut Reader<'_>) -> Option<Txn> {
+    let mut txn = Txn::new();
+    for _ in 0..reader.u32()? {
+        txn = txn.then(read_op(reader)?);
+    }
+    Some(txn)
+}
+
+fn read_op(reader: &mut Reader<'_>) -> Option<Op> {
+    let tag = reader.u8()?;
+    let start = reader.bytes()?;
+    let keys = match tag {
+        PUT => {
+            let put = Put::new(start, reader.bytes()?);
+            return Some(put.lease(reader.u64()?).into());
+        }
+        DELETE_KEY => KeyRange::Key(start),
+        DELETE_PREFIX => KeyRange::Prefix(start),
+        DELETE_FROM => KeyRange::Interval { start, end: None },
+        DELETE_INTERVAL => KeyRange::Interval {
+            start,
+            end: Some(reader.bytes()?),
+        },
+        _ => return None,
+    };
+    Some(Delete::new(keys).into())
+}

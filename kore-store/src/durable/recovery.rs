@@ -1,0 +1,374 @@
+//! Opening a data directory: the newest checkpoint, and the log from there on.
+//!
+//! | found | done |
+//! |---|---|
+//! | an invalid frame at the end of the log | torn by a crash, never acknowledged: cut off |
+//! | an invalid frame with a valid one behind it, or frames missing between two segments | refused: [`Error::Corrupt`] |
+//! | a newest segment without a valid header and without a frame | torn while it was made: made anew |
+//! | a file with another name | left alone; what a crash left half-written (`*.tmp`) is removed |
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::disk::{
+    Disk, Place, Segment, checkpoint_name, number_of, read_all, remove_old_checkpoints,
+    segment_name,
+};
+use super::files::Files;
+use super::segment::{FRAME_HEADER, Header, Scan, scan};
+use super::{checkpoint, io_error, record};
+use crate::index::Index;
+use crate::{Entropy, Error, Result};
+
+/// The format of the data directory that this version writes, and the newest it reads.
+const FORMAT: u32 = 1;
+
+const FORMAT_FILE: &str = "FORMAT";
+
+/// A data directory that has been opened.
+pub(crate) struct Recovered {
+    pub(crate) disk: Disk,
+    pub(crate) index: Index,
+    /// Bytes in the log behind the checkpoint.
+    pub(crate) log_bytes: u64,
+    /// Bytes of the checkpoint.
+    pub(crate) checkpoint_bytes: u64,
+}
+
+/// Opens a data directory, or makes one.
+pub(crate) fn open(
+    files: Arc<dyn Files>,
+    dir: &Path,
+    entropy: Entropy,
+    segment_bytes: u64,
+) -> Result<Recovered> {
+    files.create_dir(dir).map_err(io_error("create", dir))?;
+    let lock_path = dir.join("LOCK");
+    let lock = files
+        .lock(&lock_path)
+        .map_err(io_error("lock", &lock_path))?;
+    let Some(lock) = lock else {
+        return Err(Error::InUse {
+            directory: dir.to_owned(),
+        });
+    };
+    let place = Place {
+        files,
+        dir: dir.to_owned(),
+        segment_bytes: segment_bytes.max(1024),
+        lock: lock.into(),
+    };
+    let found = Found::look(&place)?;
+    match read_format(&place)? {
+        true => recover(place, found, entropy),
+        false => create(place, found, entropy),
+    }
+}
+
+/// The store's files in a data directory, by the numbers in their names, in order.
+struct Found {
+    segments: Vec<u64>,
+    spares: Vec<u64>,
+    checkpoints: Vec<u64>,
+}
+
+impl Found {
+    fn look(place: &Place) -> Result<Found> {
+        let mut names = place
+            .files
+            .list(&place.dir)
+            .map_err(io_error("list", &place.dir))?;
+        names.sort();
+        for name in names.iter().filter(|name| name.ends_with(".tmp")) {
+            let path = place.path(name);
+            place
+                .files
+                .remove(&path)
+                .map_err(io_error("remove", &path))?;
+        }
+        let of = |kind| {
+            names
+                .iter()
+                .filter_map(|name| number_of(name, kind))
+                .collect()
+        };
+        Ok(Found {
+            segments: of("log"),
+            spares: of("spare"),
+            checkpoints: of("checkpoint"),
+        })
+    }
+}
+
+/// Whether the directory states its format, and it is one that this version reads.
+fn read_format(place: &Place) -> Result<bool> {
+    let path = place.path(FORMAT_FILE);
+    let names = place
+        .files
+        .list(&place.dir)
+        .map_err(io_error("list", &place.dir))?;
+    if !names.iter().any(|name| name == FORMAT_FILE) {
+        return Ok(false);
+    }
+    let file = place.files.open(&path).map_err(io_error("read", &path))?;
+    let bytes = read_all(&*file, &path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let version = text.trim_end().strip_prefix("kore-store ");
+    match version.and_then(|version| version.parse::<u32>().ok()) {
+        Some(version) if version <= FORMAT => Ok(true),
+        _ => Err(Error::Format {
+            file: path,
+            found: text.trim_end().chars().take(80).collect(),
+            supported: FORMAT,
+        }),
+    }
+}
+
+/// Makes a data directory. Its format is stated last: without that, it is made anew.
+fn create(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
+    let format = place.path(FORMAT_FILE);
+    let unstated = || corrupt(&format, 0, "the file that states the format is missing");
+    if !found.checkpoints.is_empty() || found.segments.iter().any(|id| *id != 1) {
+        return Err(unstated());
+    }
+    if !found.segments.is_empty() {
+        let path = place.path(&segment_name(1));
+        let file = place.files.open(&path).map_err(io_error("read", &path))?;
+        let scan = scan(&read_all(&*file, &path)?, 1);
+        if !scan.frames.is_empty() || scan.stray.is_some() {
+            return Err(unstated());
+        }
+    }
+    let header = Header {
+        id: 1,
+        salt: entropy.next_u64(),
+        first_sequence: 1,
+    };
+    let segment = Segment::create(&place, header, None)?;
+    let temporary = place.path("FORMAT.tmp");
+    let write_error = io_error("write", &temporary);
+    let file = place.files.open(&temporary).map_err(&write_error)?;
+    let text = format!("kore-store {FORMAT}\n");
+    file.write_at(0, text.as_bytes()).map_err(&write_error)?;
+    file.sync().map_err(&write_error)?;
+    place
+        .files
+        .rename(&temporary, &format)
+        .map_err(&write_error)?;
+    place.sync()?;
+    Ok(Recovered {
+        disk: Disk {
+            place,
+            entropy,
+            sequence: 0,
+            segment,
+            full: Vec::new(),
+            spares: found.spares,
+        },
+        index: Index::new(),
+        log_bytes: 0,
+        checkpoint_bytes: 0,
+    })
+}
+
+fn recover(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
+    let newest = found.checkpoints.last().copied();
+    let loaded = match newest {
+        Some(sequence) => {
+            let path = place.path(&checkpoint_name(sequence));
+            let loaded = checkpoint::load(&*place.files, &path)?;
+            if loaded.sequence != sequence {
+                return Err(corrupt(
+                    &path,
+                    0,
+                    "the checkpoint is another one than its name says",
+                ));
+            }
+            loaded
+        }
+        None => checkpoint::Loaded {
+            index: Index::new(),
+            sequence: 0,
+            size: 0,
+        },
+    };
+    let compacted = loaded.index.compacted;
+    let mut replay = Replay {
+        place: &place,
+        covered: loaded.sequence,
+        sequence: loaded.sequence,
+        index: loaded.index,
+        full: Vec::new(),
+        log_bytes: 0,
+    };
+    let segment = replay.all(&found.segments, &entropy)?;
+    let Replay {
+        sequence,
+        mut index,
+        full,
+        log_bytes,
+        ..
+    } = replay;
+    if index.compacted > compacted {
+        index.sweep_all();
+    }
+    // What was read may so far only be in the system's memory: it must be durable before anybody sees it.
+    segment.sync()?;
+    place.sync()?;
+    let mut disk = Disk {
+        place,
+        entropy,
+        sequence,
+        segment,
+        full,
+        spares: found.spares,
+    };
+    if let Some(newest) = newest {
+        disk.release(newest)?;
+        remove_old_checkpoints(&disk.place, newest)?;
+    }
+    Ok(Recovered {
+        disk,
+        index,
+        log_bytes,
+        checkpoint_bytes: loaded.size,
+    })
+}
+
+struct Replay<'a> {
+    place: &'a Place,
+    /// The checkpoint holds everything up to this group.
+    covered: u64,
+    /// The last group in the index.
+    sequence: u64,
+    index: Index,
+    full: Vec<(u64, u64)>,
+    log_bytes: u64,
+}
+
+impl Replay<'_> {
+    /// Replays the segments, in order; answers with the last one, ready to be written to.
+    fn all(&mut self, ids: &[u64], entropy: &Entropy) -> Result<Segment> {
+        let missing = |id| {
+            corrupt(
+                &self.place.path(&segment_name(id)),
+                0,
+                "the segment is missing",
+            )
+        };
+        let (Some(first), Some(newest)) = (ids.first(), ids.last()) else {
+            return Err(missing(1));
+        };
+        let mut last = None;
+        for (id, expected) in ids.iter().copied().zip(*first..) {
+            if id != expected {
+                return Err(missing(expected));
+            }
+            let path = self.place.path(&segment_name(id));
+            let file = self
+                .place
+                .files
+                .open(&path)
+                .map_err(io_error("read", &path))?;
+            let bytes = read_all(&*file, &path)?;
+            let scan = scan(&bytes, id);
+            if let Some(stray) = scan.stray {
+                tracing::error!(file = %path.display(), end = scan.end, stray, "valid frame behind a damaged one");
+                return Err(corrupt(
+                    &path,
+                    scan.end,
+                    "a frame is damaged, and a valid one follows",
+                ));
+            }
+            let Some(header) = scan.header else {
+                // Torn while it was made: it holds nothing yet, and the one before it is whole.
+                if id != *newest || id == *first {
+                    return Err(corrupt(&path, 0, "the segment's header is damaged"));
+                }
+                let header = Header {
+                    id,
+                    salt: entropy.next_u64(),
+                    first_sequence: self.sequence + 1,
+                };
+                drop(file);
+                last = Some(Segment::create(self.place, header, None)?);
+                continue;
+            };
+            self.segment(&path, &bytes, &scan, header)?;
+            let end = scan.end as u64;
+            let length = bytes.len() as u64;
+            if id != *newest {
+                self.full.push((id, self.last_of(&scan, header)));
+                continue;
+            }
+            let segment = Segment {
+                header,
+                path,
+                file,
+                end,
+                length,
+                step: self.place.zero_ahead(),
+            };
+            segment.cut_off(&bytes)?;
+            last = Some(segment);
+        }
+        last.ok_or_else(|| missing(*newest))
+    }
+
+    fn last_of(&self, scan: &Scan, header: Header) -> u64 {
+        let last = scan.frames.last().map(|frame| frame.sequence);
+        last.unwrap_or(header.first_sequence.saturating_sub(1))
+    }
+
+    fn segment(&mut self, path: &Path, bytes: &[u8], scan: &Scan, header: Header) -> Result<()> {
+        if header.first_sequence > self.sequence + 1 {
+            return Err(corrupt(path, 0, "groups before this segment are missing"));
+        }
+        for frame in &scan.frames {
+            if frame.sequence <= self.covered {
+                continue;
+            }
+            if frame.sequence != self.sequence + 1 {
+                return Err(corrupt(
+                    path,
+                    frame.offset,
+                    "groups before this one are missing",
+                ));
+            }
+            let payload = &bytes[frame.payload.clone()];
+            let replayed = record::replay(&mut self.index, payload);
+            if replayed.is_none() || self.index.revision != frame.revision {
+                return Err(corrupt(
+                    path,
+                    frame.offset,
+                    "the group does not follow from those before it",
+                ));
+            }
+            self.sequence = frame.sequence;
+            self.log_bytes += (FRAME_HEADER + payload.len()) as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Segment {
+    /// Makes sure that what lies behind the last frame never passes for one.
+    fn cut_off(&self, bytes: &[u8]) -> Result<()> {
+        let behind = &bytes[self.end as usize..];
+        let head = &behind[..behind.len().min(FRAME_HEADER)];
+        if head.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        let zeroes = vec![0; head.len()];
+        let written = self.file.write_at(self.end, &zeroes);
+        written.map_err(io_error("write", &self.path))
+    }
+}
+
+fn corrupt(path: &Path, offset: usize, reason: &'static str) -> Error {
+    Error::Corrupt {
+        file: path.to_owned(),
+        offset: offset as u64,
+        reason,
+    }
+}

@@ -1,0 +1,383 @@
+//! The durable store on a disk that fails.
+//!
+//! - `disk`: the disk; - `crash`: the power fails at every operation; - here: torn tails, damage, failing and full disks
+
+mod crash;
+mod disk;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::{KeyRange, KeyValue, Op};
+use disk::{Power, SimDisk};
+
+/// Small files, so that little work fills many of them.
+fn small() -> Options {
+    Options::default()
+        .segment_bytes(2048)
+        .checkpoint_bytes(6000)
+        .entropy(Entropy::seeded(1))
+}
+
+async fn open(disk: &SimDisk, options: Options) -> Result<(DurableStore, Run)> {
+    DurableStore::open_on(Arc::new(disk.clone()), Path::new("/data"), options).await
+}
+
+/// Runs the store while `work` goes on, and drops it then: as good as killed.
+async fn killed<T>(
+    disk: &SimDisk,
+    options: Options,
+    work: impl AsyncFnOnce(DurableStore) -> T,
+) -> T {
+    let (store, run) = open(disk, options).await.expect("the store opens");
+    tokio::select! {
+        biased;
+        done = work(store) => done,
+        stopped = run => panic!("the store stopped: {stopped:?}"),
+    }
+}
+
+/// Everything that is in the store.
+async fn everything(store: &DurableStore) -> (Revision, Vec<KeyValue>) {
+    let ranged = store.range(Range::new(KeyRange::all())).await.unwrap();
+    let kvs = ranged.kvs.iter().map(|kv| KeyValue::clone(kv)).collect();
+    (ranged.revision, kvs)
+}
+
+async fn reopened(disk: &SimDisk) -> (Revision, Vec<KeyValue>) {
+    killed(disk, small(), async |store| everything(&store).await).await
+}
+
+async fn fill(store: &DurableStore, keys: std::ops::Range<usize>) {
+    for key in keys {
+        let value = vec![b'v'; 50 + key];
+        store
+            .put(format!("key-{key}").into(), value.into())
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tail_torn_at_any_byte_is_cut_off() {
+    let disk = SimDisk::default();
+    let before = killed(&disk, small(), async |store| {
+        fill(&store, 0..3).await;
+        let before = everything(&store).await;
+        fill(&store, 3..4).await;
+        before
+    })
+    .await;
+    let newest = "log-0000000000000001";
+    let mut whole = Vec::new();
+    disk.damage(newest, |bytes| whole = bytes.clone());
+    let scan = segment::scan(&whole, 1);
+    let last = scan.frames.last().unwrap().clone();
+    assert_eq!(last.sequence, 4);
+    for cut in last.offset..last.payload.end {
+        for filler in [0, 0xff] {
+            let torn = disk.after(Power::Kept);
+            torn.damage(newest, |bytes| {
+                // A byte that was to be the filler is not torn.
+                bytes[cut] = if whole[cut] == filler {
+                    !filler
+                } else {
+                    filler
+                };
+                bytes[cut + 1..last.payload.end].fill(filler);
+            });
+            assert_eq!(reopened(&torn).await, before, "torn at {cut}");
+            // The log goes on from there.
+            let after = killed(&torn, small(), async |store| {
+                fill(&store, 7..9).await;
+                everything(&store).await
+            })
+            .await;
+            assert_eq!(reopened(&torn).await, after);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flipped_bit_before_the_tail_is_refused() {
+    let disk = SimDisk::default();
+    let options = || small().segment_bytes(1 << 20).checkpoint_bytes(1 << 20);
+    killed(&disk, options(), async |store| fill(&store, 0..20).await).await;
+    let name = "log-0000000000000001";
+    let mut whole = Vec::new();
+    disk.damage(name, |bytes| whole = bytes.clone());
+    let frames = segment::scan(&whole, 1).frames;
+    for frame in &frames[..frames.len() - 1] {
+        for at in [
+            frame.offset,
+            frame.offset + 9,
+            frame.payload.start,
+            frame.payload.end - 1,
+        ] {
+            let damaged = disk.after(Power::Kept);
+            damaged.damage(name, |bytes| bytes[at] ^= 4);
+            match open(&damaged, options()).await.err() {
+                Some(Error::Corrupt { file, offset, .. }) => {
+                    assert!(file.ends_with(name));
+                    assert_eq!(offset, frame.offset as u64);
+                }
+                other => panic!("byte {at}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_clean_close_the_tail_is_guarded_too() {
+    let disk = SimDisk::default();
+    let (store, run) = open(&disk, small()).await.unwrap();
+    let work = async {
+        fill(&store, 0..3).await;
+        store.close().await
+    };
+    tokio::try_join!(run, work).unwrap();
+    assert!(matches!(
+        store.get("key-1".into()).await,
+        Err(Error::Unavailable { .. })
+    ));
+    assert!(matches!(
+        store.put("a".into(), "b".into()).await,
+        Err(Error::Unavailable { .. })
+    ));
+
+    let name = "log-0000000000000001";
+    disk.damage(name, |bytes| {
+        let frames = segment::scan(bytes, 1).frames;
+        let last_write = &frames[frames.len() - 2];
+        bytes[last_write.payload.start + 3] ^= 1;
+    });
+    assert!(matches!(
+        open(&disk, small()).await,
+        Err(Error::Corrupt { .. })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_checkpoint_or_a_missing_segment_is_refused() {
+    let disk = SimDisk::default();
+    killed(&disk, small(), async |store| fill(&store, 0..150).await).await;
+    let names = disk.names();
+    let checkpoint = names
+        .iter()
+        .find(|name| name.starts_with("checkpoint-"))
+        .expect("a checkpoint was taken");
+    let whole = disk.after(Power::Kept);
+    reopened(&whole).await;
+
+    let damaged = disk.after(Power::Kept);
+    damaged.damage(checkpoint, |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    });
+    assert!(matches!(
+        open(&damaged, small()).await,
+        Err(Error::Corrupt { .. })
+    ));
+
+    let cut = disk.after(Power::Kept);
+    cut.damage(checkpoint, |bytes| bytes.truncate(bytes.len() - 10));
+    assert!(matches!(
+        open(&cut, small()).await,
+        Err(Error::Corrupt { .. })
+    ));
+
+    let newest = names.iter().rfind(|name| name.starts_with("log-")).unwrap();
+    let missing = disk.after(Power::Kept);
+    let number = u64::from_str_radix(&newest[4..], 16).unwrap();
+    let before = format!("/data/log-{:016x}", number - 1);
+    if names.contains(&before["/data/".len()..].to_owned()) {
+        missing.remove(Path::new(&before)).unwrap();
+        assert!(matches!(
+            open(&missing, small()).await,
+            Err(Error::Corrupt { .. })
+        ));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_flush_is_final_and_its_outcome_unknown() {
+    let disk = SimDisk::default();
+    let (store, run) = open(&disk, small()).await.unwrap();
+    let mut watch = store.watch(WatchRequest::prefix("")).await.unwrap();
+    let work = async {
+        fill(&store, 0..3).await;
+        disk.fail_sync_at(disk.syncs() + 1);
+        store.put("lost".into(), "?".into()).await
+    };
+    let (stopped, outcome) = tokio::join!(run, work);
+    assert!(
+        matches!(stopped, Err(Error::Io { action: "sync", .. })),
+        "{stopped:?}"
+    );
+    assert!(outcome.unwrap_err().is_outcome_unknown());
+    for refused in [
+        store.get("key-0".into()).await.map(drop),
+        store.put("a".into(), "b".into()).await.map(drop),
+        store.status().await.map(drop),
+        store.close().await,
+    ] {
+        assert!(
+            matches!(refused, Err(Error::Unavailable { .. })),
+            "{refused:?}"
+        );
+    }
+    use futures::StreamExt;
+    // What was durable may be told or not; what was not is not told.
+    let told: Vec<_> = (&mut watch).collect().await;
+    assert!(matches!(told.last(), Some(Err(Error::Unavailable { .. }))));
+    drop(store);
+
+    let acknowledged = disk.after(Power::Lost);
+    let (revision, kvs) = reopened(&acknowledged).await;
+    assert_eq!((revision, kvs.len()), (4, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_stops_the_store_and_it_opens_again() {
+    let disk = SimDisk::default();
+    let (store, run) = open(&disk, small()).await.unwrap();
+    disk.capacity(Some(5000));
+    let mut written = 0;
+    let work = async {
+        loop {
+            match store
+                .put(format!("key-{written}").into(), vec![0; 100].into())
+                .await
+            {
+                Ok(_) => written += 1,
+                Err(error) => return error,
+            }
+        }
+    };
+    let (stopped, refused) = tokio::join!(run, work);
+    assert!(stopped.unwrap_err().to_string().contains("log-"));
+    assert!(refused.is_outcome_unknown());
+    drop(store);
+    assert!(written > 0);
+    disk.capacity(None);
+    let (_, kvs) = reopened(&disk.after(Power::Kept)).await;
+    assert!(kvs.len() >= written);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_flush_a_group() {
+    let disk = SimDisk::default();
+    let (store, run) = open(&disk, Options::default()).await.unwrap();
+    let before = disk.syncs();
+    let work = async {
+        let writes = (0..64).map(|key| store.put(format!("key-{key}").into(), "v".into()));
+        futures::future::try_join_all(writes).await.unwrap()
+    };
+    tokio::select! {
+        biased;
+        revisions = work => {
+            assert_eq!(revisions, (2..66).collect::<Vec<_>>());
+            assert!(disk.syncs() - before <= 2, "{} flushes", disk.syncs() - before);
+        }
+        stopped = run => panic!("{stopped:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_directory_has_one_store_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = DurableStore::open(dir.path(), Options::default())
+        .await
+        .unwrap();
+    let second = DurableStore::open(dir.path(), Options::default())
+        .await
+        .err();
+    let message = second.expect("it is in use").to_string();
+    assert!(
+        message.contains(&dir.path().display().to_string()),
+        "{message}"
+    );
+    drop(first);
+    let again = DurableStore::open(dir.path(), Options::default()).await;
+    assert!(again.is_ok());
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(
+        DurableStore::open(dir.path(), Options::default())
+            .await
+            .unwrap(),
+    );
+    std::fs::write(dir.path().join("FORMAT"), "kore-store 2\n").unwrap();
+    let refused = DurableStore::open(dir.path(), Options::default())
+        .await
+        .err();
+    let message = refused.expect("it is newer").to_string();
+    assert!(
+        message.contains("kore-store 2") && message.contains("FORMAT"),
+        "{message}"
+    );
+    std::fs::remove_file(dir.path().join("FORMAT")).unwrap();
+    // Without a word about its format, and without data: made anew.
+    let again = DurableStore::open(dir.path(), Options::default()).await;
+    assert!(again.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_without_a_format_is_refused() {
+    let disk = SimDisk::default();
+    killed(&disk, small(), async |store| fill(&store, 0..3).await).await;
+    disk.remove(Path::new("/data/FORMAT")).unwrap();
+    assert!(matches!(
+        open(&disk, small()).await,
+        Err(Error::Corrupt { .. })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_before_the_run_future_is_dropped_has_an_end() {
+    let disk = SimDisk::default();
+    let (store, run) = open(&disk, small()).await.unwrap();
+    let mut write = Box::pin(store.put("a".into(), "b".into()));
+    assert!(futures::poll!(&mut write).is_pending());
+    drop(run);
+    assert!(write.await.is_err());
+    assert!(matches!(
+        store.get("a".into()).await,
+        Err(Error::Unavailable { .. })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_survive_and_live_their_full_time_again() {
+    let disk = SimDisk::default();
+    let ttl = Duration::from_secs(10);
+    killed(&disk, small(), async |store| {
+        let lease = store.grant(ttl, 0).await.unwrap();
+        assert_eq!(lease.id, 1);
+        let put = crate::Put::new("held", "v").lease(lease.id);
+        store.txn(Txn::new().then(Op::Put(put))).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(8)).await;
+    })
+    .await;
+    let disk = disk.after(Power::Lost);
+    killed(&disk, small(), async |store| {
+        assert_eq!(store.lease(1).await.unwrap().remaining, ttl);
+        assert_eq!(store.lease(1).await.unwrap().keys, ["held"]);
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        assert!(store.get("held".into()).await.unwrap().is_some());
+        let mut watch = store.watch(WatchRequest::key("held")).await.unwrap();
+        use futures::StreamExt;
+        let Some(Ok(crate::Watched::Batch(batch))) = watch.next().await else {
+            panic!("the watch ended");
+        };
+        assert!(batch.events[0].is_deletion());
+        assert!(store.lease(1).await.is_err());
+        // Ids are not used again.
+        assert_eq!(store.grant(ttl, 0).await.unwrap().id, 2);
+    })
+    .await;
+}

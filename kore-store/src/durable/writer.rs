@@ -1,0 +1,515 @@
+//! The one task that writes.
+//!
+//! It takes requests from the queue in order, evaluates each on an index that runs ahead of what is published, and gathers
+//! their records and answers in a group. While one group is flushed the next one gathers; when the flush is done, the group
+//! is published and answered, in that order, and the next flush begins at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::disk::{Disk, checkpoint_name};
+use super::recovery::Recovered;
+use super::segment::FRAME_HEADER;
+use super::{Shared, checkpoint, record, unavailable};
+use crate::index::Index;
+use crate::published::SWEEP;
+use crate::{Error, EventBatch, Lease, LeaseId, Result, Revision, Txn, TxnResponse};
+
+/// A group that has reached so many bytes of records takes no more requests.
+const GROUP_BYTES: usize = 4 << 20;
+
+/// Requests taken from the queue at a time.
+const TAKE: usize = 256;
+
+/// Bytes of a group's buffer that are kept for the next one.
+const KEPT_BUFFER: usize = 256 << 10;
+
+/// What is asked of the writer.
+pub(crate) enum Command {
+    Txn {
+        txn: Txn,
+        reply: oneshot::Sender<Result<TxnResponse>>,
+    },
+    Compact {
+        revision: Revision,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Grant {
+        id: LeaseId,
+        ttl_seconds: u64,
+        reply: oneshot::Sender<Result<Lease>>,
+    },
+    Revoke {
+        id: LeaseId,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Close {
+        reply: oneshot::Sender<Result<()>>,
+    },
+}
+
+/// An answer that waits for its group to be durable.
+struct Answer {
+    /// Whether the request wrote something: then nobody knows the outcome of a failed flush.
+    wrote: bool,
+    send: Box<dyn FnOnce(Result<()>) + Send>,
+}
+
+impl Answer {
+    fn new<T: Send + 'static>(reply: oneshot::Sender<Result<T>>, answer: T, wrote: bool) -> Answer {
+        // Whoever asked may have gone away: then nobody hears.
+        let send = move |outcome: Result<()>| drop(reply.send(outcome.map(|()| answer)));
+        Answer {
+            wrote,
+            send: Box::new(send),
+        }
+    }
+}
+
+/// Requests that become durable together.
+struct Group {
+    /// Their records, behind room for the frame's header.
+    frame: Vec<u8>,
+    batches: Vec<EventBatch>,
+    answers: Vec<Answer>,
+    granted: Vec<(LeaseId, Duration)>,
+    /// Batches that the log may drop with it.
+    swept: usize,
+}
+
+impl Group {
+    fn new(mut frame: Vec<u8>) -> Group {
+        frame.clear();
+        frame.shrink_to(KEPT_BUFFER);
+        frame.resize(FRAME_HEADER, 0);
+        Group {
+            frame,
+            batches: Vec::new(),
+            answers: Vec::new(),
+            granted: Vec::new(),
+            swept: 0,
+        }
+    }
+
+    fn has_records(&self) -> bool {
+        self.frame.len() > FRAME_HEADER
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.has_records() && self.answers.is_empty() && self.swept == 0
+    }
+}
+
+/// What a flush gives back.
+struct Flushed {
+    disk: Disk,
+    frame: Vec<u8>,
+    outcome: Result<()>,
+}
+
+struct InFlight {
+    flush: JoinHandle<Flushed>,
+    group: Group,
+    /// The index with the group in it, and with nothing after it.
+    index: Index,
+}
+
+struct Checkpoint {
+    sequence: u64,
+    written: JoinHandle<Result<u64>>,
+}
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    /// With everything that was evaluated, durable or not.
+    index: Index,
+    group: Group,
+    /// Here when it is not flushing.
+    disk: Option<Disk>,
+    in_flight: Option<InFlight>,
+    checkpoint: Option<Checkpoint>,
+    /// The groups that the last checkpoint covers, when segments are to be let go.
+    covered: Option<u64>,
+    /// Bytes logged since the last checkpoint was begun.
+    log_bytes: u64,
+    /// Bytes of the last checkpoint.
+    last_checkpoint: u64,
+    checkpoint_bytes: u64,
+    closing: bool,
+    /// Who waits for the store to be closed.
+    closed: Vec<oneshot::Sender<Result<()>>>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        commands: mpsc::Receiver<Command>,
+        recovered: Recovered,
+        checkpoint_bytes: u64,
+    ) -> Writer {
+        Writer {
+            shared,
+            commands,
+            index: recovered.index,
+            group: Group::new(Vec::new()),
+            disk: Some(recovered.disk),
+            in_flight: None,
+            checkpoint: None,
+            covered: None,
+            log_bytes: recovered.log_bytes,
+            last_checkpoint: recovered.checkpoint_bytes,
+            checkpoint_bytes,
+            closing: false,
+            closed: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn run(mut self) -> Result<()> {
+        let outcome = self.work().await;
+        self.stop(&outcome);
+        outcome
+    }
+
+    async fn work(&mut self) -> Result<()> {
+        let mut taken = Vec::with_capacity(TAKE);
+        loop {
+            self.begin()?;
+            if self.closing && self.in_flight.is_none() && self.checkpoint.is_none() {
+                return self.close().await;
+            }
+            let due = self.shared.deadlines().next(self.shared.clock.now());
+            let room = !self.closing && self.group.frame.len() < GROUP_BYTES;
+            tokio::select! {
+                biased;
+                flushed = flushed(&mut self.in_flight), if self.in_flight.is_some() => {
+                    self.end(flushed?)?;
+                }
+                written = written(&mut self.checkpoint), if self.checkpoint.is_some() => {
+                    let (sequence, size) = written?;
+                    self.checkpoint = None;
+                    self.covered = Some(sequence);
+                    self.last_checkpoint = size;
+                }
+                () = tokio::time::sleep(due.unwrap_or_default()), if room && due.is_some() => {
+                    self.end_leases();
+                }
+                count = self.commands.recv_many(&mut taken, TAKE), if room => {
+                    // None: every handle is gone, and nobody will ask for anything again.
+                    self.closing |= count == 0;
+                    for command in taken.drain(..) {
+                        self.take(command);
+                    }
+                }
+                () = tokio::task::yield_now(), if self.has_stale() && self.in_flight.is_none() => {}
+            }
+        }
+    }
+
+    /// Begins to flush the group that has gathered, if nothing else is being flushed.
+    fn begin(&mut self) -> Result<()> {
+        if self.in_flight.is_some() {
+            return Ok(());
+        }
+        if self.has_stale() {
+            self.sweep();
+        }
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let index = self.index.clone();
+        let mut group = std::mem::replace(&mut self.group, Group::new(Vec::new()));
+        if !group.has_records() {
+            self.publish(group, index);
+            return Ok(());
+        }
+        let mut disk = self
+            .disk
+            .take()
+            .expect("the disk is here when nothing is in flight");
+        let mut frame = std::mem::take(&mut group.frame);
+        let (covered, revision) = (self.covered.take(), index.revision);
+        self.log_bytes += frame.len() as u64;
+        let flush = tokio::task::spawn_blocking(move || {
+            let mut outcome = disk.append(&mut frame, revision);
+            if let (Ok(()), Some(covered)) = (&outcome, covered) {
+                outcome = disk.release(covered);
+            }
+            Flushed {
+                disk,
+                frame,
+                outcome,
+            }
+        });
+        self.in_flight = Some(InFlight {
+            flush,
+            group,
+            index,
+        });
+        Ok(())
+    }
+
+    /// A group is durable, or it failed.
+    fn end(&mut self, flushed: Flushed) -> Result<()> {
+        let InFlight { group, index, .. } = self.in_flight.take().expect("something was flushed");
+        if let Err(error) = flushed.outcome {
+            // First, so that nobody who hears of it can still read.
+            self.shared.published.fail(unavailable(&error.to_string()));
+            fail(group.answers, &error);
+            return Err(error);
+        }
+        if self.group.frame.capacity() <= FRAME_HEADER {
+            self.group.frame = Group::new(flushed.frame).frame;
+        }
+        let sequence = flushed.disk.sequence;
+        let place = flushed.disk.place.clone();
+        self.disk = Some(flushed.disk);
+        if self.checkpoint.is_none()
+            && self.log_bytes >= self.checkpoint_bytes.max(self.last_checkpoint)
+        {
+            self.log_bytes = 0;
+            let index = index.clone();
+            let written = tokio::task::spawn_blocking(move || {
+                let name = checkpoint_name(sequence);
+                checkpoint::write(&*place.files, &place.dir, &name, &index, sequence)
+            });
+            self.checkpoint = Some(Checkpoint { sequence, written });
+        }
+        self.publish(group, index);
+        Ok(())
+    }
+
+    /// Shows a durable group to readers and watchers, and then answers its requests.
+    fn publish(&mut self, group: Group, index: Index) {
+        let published = &self.shared.published;
+        let mut view = published.write();
+        let before = std::mem::replace(&mut view.index, index);
+        for batch in group.batches {
+            view.log.push(batch);
+        }
+        let swept = view.log.take(group.swept);
+        drop(view);
+        // Outside the lock: this may be much to take apart.
+        drop((before, swept));
+        published.notify();
+        if !group.granted.is_empty() {
+            let now = self.shared.clock.now();
+            let mut deadlines = self.shared.deadlines();
+            for (id, ttl) in group.granted {
+                deadlines.set(id, ttl, now);
+            }
+        }
+        for answer in group.answers {
+            (answer.send)(Ok(()));
+        }
+    }
+
+    /// Evaluates a request, and adds what it leads to to the group.
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Txn { txn, reply } => self.txn(txn, reply),
+            Command::Compact { revision, reply } => match self.index.compact(revision) {
+                Ok(()) => {
+                    record::put_compact(&mut self.group.frame, revision);
+                    self.answer(reply, (), true);
+                }
+                Err(error) => self.refuse(reply, error),
+            },
+            Command::Grant {
+                id,
+                ttl_seconds,
+                reply,
+            } => self.grant(id, ttl_seconds, reply),
+            Command::Revoke { id, reply } => match self.revoke(id) {
+                Ok(()) => self.answer(reply, (), true),
+                Err(error) => self.refuse(reply, error),
+            },
+            Command::Close { reply } => {
+                self.closing = true;
+                self.closed.push(reply);
+            }
+        }
+    }
+
+    fn txn(&mut self, txn: Txn, reply: oneshot::Sender<Result<TxnResponse>>) {
+        let applied = match self.index.apply(&txn, self.shared.limits.quota_bytes) {
+            Ok(applied) => applied,
+            Err(error) => return self.refuse(reply, error),
+        };
+        let wrote = applied.batch.is_some();
+        if let Some(batch) = applied.batch {
+            let ops = match applied.response.succeeded {
+                true => &txn.success,
+                false => &txn.failure,
+            };
+            record::put_txn(&mut self.group.frame, ops);
+            self.group.batches.push(batch);
+        }
+        self.answer(reply, applied.response, wrote);
+    }
+
+    fn grant(&mut self, id: LeaseId, ttl_seconds: u64, reply: oneshot::Sender<Result<Lease>>) {
+        let granted = self.index.grant(id, ttl_seconds, self.shared.limits.leases);
+        let (chosen, id) = match granted {
+            Ok(granted) => (id == 0, granted),
+            Err(error) => return self.refuse(reply, error),
+        };
+        let ttl = Duration::from_secs(ttl_seconds);
+        record::put_grant(&mut self.group.frame, id, ttl_seconds, chosen);
+        self.group.granted.push((id, ttl));
+        self.answer(reply, Lease::fresh(id, ttl), true);
+    }
+
+    fn revoke(&mut self, id: LeaseId) -> Result<()> {
+        let batch = self.index.revoke(id)?;
+        self.shared.deadlines().remove(id);
+        // It may have been granted in this very group.
+        self.group.granted.retain(|(granted, _)| *granted != id);
+        record::put_revoke(&mut self.group.frame, id);
+        self.group.batches.extend(batch);
+        Ok(())
+    }
+
+    fn end_leases(&mut self) {
+        let due = self.shared.deadlines().take_due(self.shared.clock.now());
+        for id in due {
+            // Somebody may have revoked it in the meantime: it is gone either way.
+            drop(self.revoke(id));
+        }
+    }
+
+    /// An answer waits for its group, also that of a request which wrote nothing: it may have seen what is not durable yet.
+    fn answer<T: Send + 'static>(
+        &mut self,
+        reply: oneshot::Sender<Result<T>>,
+        answer: T,
+        wrote: bool,
+    ) {
+        self.group.answers.push(Answer::new(reply, answer, wrote));
+    }
+
+    fn refuse<T: Send + 'static>(&mut self, reply: oneshot::Sender<Result<T>>, error: Error) {
+        let send = move |outcome: Result<()>| drop(reply.send(outcome.and(Err(error))));
+        self.group.answers.push(Answer {
+            wrote: false,
+            send: Box::new(send),
+        });
+    }
+
+    /// Whether a compaction that has been published left something to sweep out.
+    fn has_stale(&self) -> bool {
+        // A view that has failed is not swept any more.
+        let view = self.shared.published.read();
+        view.is_ok_and(|view| !view.log.is_swept(view.index.compacted))
+    }
+
+    /// Sweeps out some of it: more than this group adds, so that it comes to an end.
+    fn sweep(&mut self) {
+        let limit = SWEEP.max(2 * self.group.batches.len());
+        let Ok(view) = self.shared.published.read() else {
+            return;
+        };
+        let stale = view.log.stale(view.index.compacted, limit);
+        drop(view);
+        self.index.sweep(&stale.keys);
+        self.group.swept = stale.batches;
+    }
+
+    /// Marks the end of the log: whatever is damaged before it is not mistaken for a write that a crash tore.
+    async fn close(&mut self) -> Result<()> {
+        let mut disk = self
+            .disk
+            .take()
+            .expect("the disk is here when nothing is in flight");
+        let revision = self.index.revision;
+        let marked =
+            tokio::task::spawn_blocking(move || disk.append(&mut vec![0; FRAME_HEADER], revision));
+        marked
+            .await
+            .map_err(|_| unavailable("the runtime is shutting down"))??;
+        self.shared
+            .published
+            .fail(unavailable("the store has been closed"));
+        for reply in self.closed.drain(..) {
+            drop(reply.send(Ok(())));
+        }
+        Ok(())
+    }
+
+    /// Nobody is served any more.
+    fn stop(&mut self, outcome: &Result<()>) {
+        let reason = match outcome {
+            Ok(()) => unavailable("the store has been closed"),
+            Err(error) => unavailable(&error.to_string()),
+        };
+        self.shared.published.fail(reason.clone());
+        self.shared.room.close();
+        self.commands.close();
+        for answer in std::mem::take(&mut self.group.answers) {
+            (answer.send)(Err(reason.clone()));
+        }
+        for reply in self.closed.drain(..) {
+            drop(reply.send(Err(reason.clone())));
+        }
+        while let Ok(command) = self.commands.try_recv() {
+            command.refuse(reason.clone());
+        }
+    }
+}
+
+impl Command {
+    fn refuse(self, error: Error) {
+        match self {
+            Command::Txn { reply, .. } => drop(reply.send(Err(error))),
+            Command::Grant { reply, .. } => drop(reply.send(Err(error))),
+            Command::Compact { reply, .. }
+            | Command::Revoke { reply, .. }
+            | Command::Close { reply } => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// A dropped run future stops the store, too.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let dropped = unavailable("its run future has been dropped");
+        if let Some(InFlight { group, .. }) = self.in_flight.take() {
+            fail(group.answers, &dropped);
+        }
+        self.stop(&Err(dropped));
+    }
+}
+
+/// Tells those whose group could not be made durable.
+fn fail(answers: Vec<Answer>, error: &Error) {
+    let reason: Arc<str> = error.to_string().into();
+    for answer in answers {
+        let reason = reason.clone();
+        (answer.send)(Err(match answer.wrote {
+            true => Error::OutcomeUnknown { reason },
+            false => Error::Unavailable { reason },
+        }));
+    }
+}
+
+async fn flushed(in_flight: &mut Option<InFlight>) -> Result<Flushed> {
+    match in_flight {
+        Some(in_flight) => (&mut in_flight.flush)
+            .await
+            .map_err(|_| unavailable("the runtime is shutting down")),
+        None => std::future::pending().await,
+    }
+}
+
+async fn written(checkpoint: &mut Option<Checkpoint>) -> Result<(u64, u64)> {
+    match checkpoint {
+        Some(checkpoint) => match (&mut checkpoint.written).await {
+            Ok(size) => Ok((checkpoint.sequence, size?)),
+            Err(_) => Err(unavailable("the runtime is shutting down")),
+        },
+        None => std::future::pending().await,
+    }
+}
