@@ -8,6 +8,7 @@
 //! | [`auth`], [`admission`] | who may, and what happens to a write |
 //! | [`registry`] | which resources a server has, as data |
 //! | [`codec`], [`patch`] | encodings and patches |
+//! | [`mod@http`] | the API over HTTP, as one `tower::Service` |
 //! | [`client`] | typed and dynamic access, informers, events |
 
 pub mod admission;
@@ -16,6 +17,7 @@ pub mod client;
 pub mod codec;
 pub mod error;
 mod facts;
+pub mod http;
 pub mod object;
 pub mod patch;
 pub mod registry;
