@@ -1,0 +1,539 @@
+//! One scheduling cycle: from the queue to a promise, or to a refusal.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::cycle::{self, Cycle, RefusedAll};
+use super::queue::{InFlight, Rejectors};
+use super::{Assignment, BindFailure, Command, Engine, Held, Known, Report, Stage, message, order};
+use crate::Time;
+use crate::framework::erased::State;
+use crate::framework::{
+    Code, Ctx, Interest, MAX_PERMIT_WAIT, Permission, Profile, Recourse, Refusal, Rejection,
+};
+use crate::node::NodeIndex;
+use crate::pod::{PodInfo, PodKey};
+
+/// Why a pod was not placed.
+struct Failure {
+    rejectors: Rejectors,
+    /// A plugin could not tell, or panicked: the pod is tried again in any case.
+    is_error: bool,
+    message: String,
+    evict: Option<(NodeIndex, Vec<PodKey>)>,
+}
+
+impl Failure {
+    fn error(message: String) -> Failure {
+        Failure {
+            rejectors: Rejectors::default(),
+            is_error: true,
+            message,
+            evict: None,
+        }
+    }
+
+    /// A plugin refused the pod as a whole; `slots` had a part in it.
+    fn refused(profile: &Profile, slots: Vec<usize>, rejection: &Rejection) -> Failure {
+        Failure {
+            is_error: rejection.code == Code::Error,
+            message: rejection.message(),
+            rejectors: rejectors(profile, slots, rejection.code == Code::Pending),
+            evict: None,
+        }
+    }
+}
+
+fn rejectors(profile: &Profile, slots: Vec<usize>, pending: bool) -> Rejectors {
+    let interests = slots.iter().map(|slot| profile.entries()[*slot].interest());
+    let interest = interests.fold(Interest::NONE, Interest::or);
+    Rejectors {
+        slots,
+        interest,
+        pending,
+        gated: false,
+    }
+}
+
+impl Engine {
+    /// Tries the next pod, and does what time demands; false when no pod is ready.
+    pub fn step(&mut self, now: Time) -> bool {
+        self.expire_permits(now);
+        let order = order(&self.profiles);
+        self.queue.tick(now, &order);
+        let Some((pod, flight)) = self.queue.pop(&order) else {
+            return false;
+        };
+        let at = self
+            .profile_of(&pod)
+            .expect("only pods of a profile are queued");
+        let profile = self.profiles[at].clone();
+        match self.choose(at, &profile, &pod, now) {
+            Ok((node, states)) => self.promise(at, &profile, pod, flight, node, states, now),
+            Err(failure) => self.fail(pod, &flight, failure, now),
+        }
+        true
+    }
+
+    /// Finds the best node.
+    fn choose(
+        &mut self,
+        at: usize,
+        profile: &Profile,
+        pod: &Arc<PodInfo>,
+        now: Time,
+    ) -> Result<(NodeIndex, Vec<State>), Failure> {
+        if self.nodes.is_empty() {
+            let rejectors = Rejectors {
+                interest: Interest::NODE_ADDED,
+                ..Rejectors::default()
+            };
+            let message = message::NO_NODES.to_owned();
+            return Err(Failure {
+                rejectors,
+                is_error: false,
+                message,
+                evict: None,
+            });
+        }
+        let asking = Cell::new("");
+        blame(&asking, || {
+            self.choose_or_panic(at, profile, pod, now, &asking)
+        })
+        .unwrap_or_else(|panic| Err(Failure::error(panic)))
+    }
+
+    fn choose_or_panic(
+        &mut self,
+        at: usize,
+        profile: &Profile,
+        pod: &Arc<PodInfo>,
+        now: Time,
+        asking: &Cell<&'static str>,
+    ) -> Result<(NodeIndex, Vec<State>), Failure> {
+        let cycle = Cycle::new(profile, &self.nodes, pod, now, asking);
+        let key = (at, pod.class_id());
+        let asked = match self.memorable[at] {
+            true => self.memo.take(key, &cycle),
+            false => cycle.filter().map(Box::new),
+        };
+        let mut answers = match asked {
+            Ok(answers) => answers,
+            Err(RefusedAll {
+                slots,
+                rejection,
+                mut states,
+            }) => {
+                let mut failure = Failure::refused(profile, slots, &rejection);
+                let (recourse, evict) = post_filter(&cycle, &mut states, &[]);
+                failure.message = message::refused(self.nodes.len(), &failure.message, &recourse);
+                failure.evict = evict;
+                return Err(failure);
+            }
+        };
+        if answers.feasible.is_empty() {
+            let refusals = cycle.refusals(&answers);
+            if !self.memorable[at] {
+                return Err(no_node(
+                    &cycle,
+                    &refusals,
+                    &answers.narrowed_by,
+                    &mut answers.states,
+                ));
+            }
+            let mut states = cycle.states_of_its_own(&answers.feasible);
+            let failure = no_node(&cycle, &refusals, &answers.narrowed_by, &mut states);
+            self.memo.put(key, answers, &self.nodes);
+            return Err(failure);
+        }
+        let only = answers.feasible.len() == 1 && !self.memorable[at];
+        if !only {
+            cycle.score(&mut answers);
+        }
+        let weighed = cycle
+            .weigh(&answers, |_, _, _| {})
+            .map_err(|rejection| Failure::error(rejection.message()))?;
+        let seed = &mut self.seed;
+        let node = cycle::best(&weighed, |count| pick(seed, count)).expect("a node fits");
+        if !self.memorable[at] || answers.candidates.is_some() {
+            return Ok((node, answers.states));
+        }
+        let states = cycle.states_of_its_own(&answers.feasible);
+        self.memo.put(key, answers, &self.nodes);
+        Ok((node, states))
+    }
+
+    /// Counts the pod on the node, asks Reserve and Permit, and has it bound or held.
+    #[allow(clippy::too_many_arguments)]
+    fn promise(
+        &mut self,
+        at: usize,
+        profile: &Profile,
+        pod: Arc<PodInfo>,
+        flight: InFlight,
+        node: NodeIndex,
+        states: Vec<State>,
+        now: Time,
+    ) {
+        let name = self.nodes.info(node).name.clone();
+        self.nodes.add_pod(&name, pod.clone());
+        let mut assignment = Assignment {
+            pod: pod.clone(),
+            node: name.clone(),
+            profile: at,
+            states,
+        };
+        let asking = Cell::new("");
+        let ctx = Ctx::new(&self.nodes, &pod, now);
+        let asked = blame(&asking, || {
+            ask_to_go(profile, &ctx, &mut assignment, node, &asking)
+        });
+        let missing = match asked.unwrap_or_else(|panic| Err(Failure::error(panic))) {
+            Ok(missing) => missing,
+            Err(failure) => {
+                self.nodes.remove_pod(&name, pod.key());
+                self.unreserve(&mut assignment);
+                self.fail(pod, &flight, failure, now);
+                return;
+            }
+        };
+        let stage = if missing.is_empty() {
+            self.commands.push_back(Command::Bind(assignment));
+            Stage::Binding { node: name, flight }
+        } else {
+            self.permits
+                .extend(missing.iter().map(|(_, until)| (*until, pod.key().clone())));
+            Stage::Held(Box::new(Held {
+                assignment,
+                flight,
+                missing,
+            }))
+        };
+        self.pods
+            .insert(pod.key().clone(), Known { info: pod, stage });
+    }
+
+    /// Reports a pod that was not placed, and puts it back into the queue.
+    fn fail(&mut self, pod: Arc<PodInfo>, flight: &InFlight, failure: Failure, now: Time) {
+        let Failure {
+            rejectors,
+            is_error,
+            message,
+            evict,
+        } = failure;
+        let (profiles, at) = (&self.profiles, self.profile_of(&pod));
+        let woken = self.queue.settle(flight, |event| {
+            let entries = at.map(|at| profiles[at].entries()).unwrap_or_default();
+            rejectors.interest.meets(event.interest())
+                && rejectors
+                    .slots
+                    .iter()
+                    .any(|slot| entries[*slot].hint(&pod, event) == crate::Hint::Queue)
+        });
+        let known = Known {
+            info: pod.clone(),
+            stage: Stage::Queued,
+        };
+        self.pods.insert(pod.key().clone(), known);
+        if is_error {
+            self.queue.back_off(pod.clone(), flight.attempts, now, true);
+        } else if woken {
+            self.queue
+                .back_off(pod.clone(), flight.attempts, now, false);
+        } else {
+            self.queue
+                .park(pod.clone(), flight.attempts, now, rejectors);
+        }
+        let reason = if is_error {
+            "SchedulerError"
+        } else {
+            "Unschedulable"
+        };
+        self.commands.push_back(Command::Report(Report {
+            pod: pod.clone(),
+            reason,
+            message,
+        }));
+        if let Some((node, victims)) = evict {
+            let node = self.nodes.info(node).name.clone();
+            self.commands
+                .push_back(Command::Evict { pod, node, victims });
+        }
+    }
+
+    pub(super) fn bound(&mut self, assignment: &Assignment) {
+        let Some(known) = self.pods.get_mut(assignment.pod.key()) else {
+            return;
+        };
+        if known.info.uid() != assignment.pod.uid() || !matches!(known.stage, Stage::Binding { .. })
+        {
+            return;
+        }
+        let node = assignment.node.clone();
+        if let Stage::Binding { flight, .. } =
+            std::mem::replace(&mut known.stage, Stage::Bound { node })
+        {
+            self.queue.settle(&flight, |_| false);
+        }
+    }
+
+    pub(super) fn bind_failed(
+        &mut self,
+        mut assignment: Assignment,
+        failure: BindFailure,
+        now: Time,
+    ) {
+        let key = assignment.pod.key().clone();
+        let known = self.pods.get_mut(&key);
+        let known = known.filter(|known| known.info.uid() == assignment.pod.uid());
+        let Some(Known { info, stage }) = known else {
+            self.unreserve(&mut assignment);
+            return;
+        };
+        match stage {
+            Stage::Binding { .. } => {}
+            // It was bound there after all.
+            Stage::Bound { node } if *node == assignment.node => return,
+            _ => {
+                self.unreserve(&mut assignment);
+                return;
+            }
+        }
+        let info = info.clone();
+        let Stage::Binding { flight, .. } = std::mem::replace(stage, Stage::Queued) else {
+            return;
+        };
+        self.nodes.remove_pod(&assignment.node, &key);
+        self.unreserve(&mut assignment);
+        let profile = self.profiles[assignment.profile].clone();
+        match failure {
+            BindFailure::Overtaken => {
+                self.queue.settle(&flight, |_| false);
+                self.queue
+                    .back_off(info.clone(), flight.attempts, now, true);
+            }
+            BindFailure::Failed { message } => {
+                self.fail(info.clone(), &flight, Failure::error(message), now)
+            }
+            BindFailure::Refused { plugin, rejection } => {
+                let slot = profile
+                    .entries()
+                    .iter()
+                    .position(|entry| entry.name == plugin);
+                let failure = Failure::refused(&profile, slot.into_iter().collect(), &rejection);
+                self.fail(info.clone(), &flight, failure, now);
+            }
+        }
+        // What it held is free for others.
+        self.announce_given_up(info, now);
+    }
+
+    pub(super) fn allow(&mut self, key: &PodKey, plugin: &str) {
+        let Some((slot, until)) = self.missing_permit(key, plugin) else {
+            return;
+        };
+        self.permits.remove(&(until, key.clone()));
+        let known = self.pods.get_mut(key).expect("it misses a permit");
+        let Stage::Held(held) = &mut known.stage else {
+            return;
+        };
+        held.missing.retain(|(missing, _)| *missing != slot);
+        for (_, until) in &held.missing {
+            self.permits.insert((*until, key.clone()));
+        }
+        if held.missing.is_empty() {
+            let node = held.assignment.node.clone();
+            let stage = std::mem::replace(&mut known.stage, Stage::Idle);
+            let Stage::Held(held) = stage else { return };
+            known.stage = Stage::Binding {
+                node,
+                flight: held.flight,
+            };
+            self.commands.push_back(Command::Bind(held.assignment));
+        }
+    }
+
+    pub(super) fn deny(&mut self, key: &PodKey, plugin: &str, reason: String, now: Time) {
+        if let Some((slot, _)) = self.missing_permit(key, plugin) {
+            self.drop_held(key, slot, &Rejection::unschedulable(reason), now);
+        }
+    }
+
+    fn missing_permit(&self, key: &PodKey, plugin: &str) -> Option<(usize, Time)> {
+        let Stage::Held(held) = &self.pods.get(key)?.stage else {
+            return None;
+        };
+        let entries = self.profiles[held.assignment.profile].entries();
+        held.missing
+            .iter()
+            .copied()
+            .find(|(slot, _)| entries[*slot].name == plugin)
+    }
+
+    fn expire_permits(&mut self, now: Time) {
+        while let Some((until, key)) = self.permits.first().cloned()
+            && until <= now
+        {
+            self.permits.pop_first();
+            let Some(Known {
+                stage: Stage::Held(held),
+                ..
+            }) = self.pods.get(&key)
+            else {
+                continue;
+            };
+            if let Some((slot, _)) = held.missing.iter().copied().find(|(_, at)| *at == until) {
+                let reason = Rejection::unschedulable("timed out while waiting for a permit");
+                self.drop_held(&key, slot, &reason, now);
+            }
+        }
+    }
+
+    fn drop_held(&mut self, key: &PodKey, slot: usize, rejection: &Rejection, now: Time) {
+        let known = self.pods.get_mut(key).expect("a held pod is known");
+        let info = known.info.clone();
+        let Stage::Held(held) = std::mem::replace(&mut known.stage, Stage::Queued) else {
+            return;
+        };
+        let Held {
+            mut assignment,
+            flight,
+            missing,
+        } = *held;
+        self.forget_permits(key, &missing);
+        self.nodes.remove_pod(&assignment.node, key);
+        self.unreserve(&mut assignment);
+        let profile = self.profiles[assignment.profile].clone();
+        let failure = Failure::refused(&profile, vec![slot], rejection);
+        self.fail(info.clone(), &flight, failure, now);
+        self.announce_given_up(info, now);
+    }
+
+    /// Gives back what was reserved. A plugin that panics here keeps its own books wrong, and nobody else's.
+    pub(super) fn unreserve(&self, assignment: &mut Assignment) {
+        let profile = &self.profiles[assignment.profile];
+        for (slot, entry) in profile.entries().iter().enumerate().rev() {
+            if let Some(plugin) = &entry.reserve {
+                let state = &mut *assignment.states[slot];
+                let given_back = catch_unwind(AssertUnwindSafe(|| {
+                    plugin.unreserve(state, &assignment.node)
+                }));
+                if given_back.is_err() {
+                    tracing::error!(plugin = entry.name, pod = %assignment.pod.key(), "panicked in unreserve");
+                }
+            }
+        }
+    }
+}
+
+/// No node fits: who refused, what is said, and what may be done.
+fn no_node(
+    cycle: &Cycle<'_>,
+    refusals: &[Refusal],
+    narrowed_by: &[&'static str],
+    states: &mut [State],
+) -> Failure {
+    if let Some(refusal) = cycle::first_error(refusals) {
+        let (plugin, message) = (refusal.plugin, refusal.rejection.message());
+        return Failure::error(format!("running Filter plugin {plugin:?}: {message}"));
+    }
+    let names: Vec<&str> = refusals
+        .iter()
+        .map(|refusal| refusal.plugin)
+        .chain(narrowed_by.iter().copied())
+        .collect();
+    let entries = cycle.profile.entries().iter().enumerate();
+    let slots = entries
+        .filter(|(_, entry)| names.contains(&entry.name))
+        .map(|(slot, _)| slot)
+        .collect();
+    let pending = refusals
+        .iter()
+        .any(|refusal| refusal.rejection.code == Code::Pending);
+    let (recourse, evict) = post_filter(cycle, states, refusals);
+    Failure {
+        rejectors: rejectors(cycle.profile, slots, pending),
+        is_error: false,
+        message: message::no_node(cycle.ctx.nodes().len(), refusals, &recourse),
+        evict,
+    }
+}
+
+/// Asks PostFilter: what is said, and whom to evict.
+fn post_filter(
+    cycle: &Cycle<'_>,
+    states: &mut [State],
+    refusals: &[Refusal],
+) -> (String, Option<(NodeIndex, Vec<PodKey>)>) {
+    let mut messages = Vec::new();
+    for (slot, state) in states.iter_mut().enumerate() {
+        let Some(plugin) = &cycle.entry(slot).post_filter else {
+            continue;
+        };
+        match plugin.post_filter(&cycle.ctx, &mut **state, refusals) {
+            Recourse::None { message } if message.is_empty() => {}
+            Recourse::None { message } => messages.push(message),
+            Recourse::Evict { node, victims } => {
+                return (messages.join(", "), Some((node, victims)));
+            }
+        }
+    }
+    (messages.join(", "), None)
+}
+
+/// Asks Reserve, then Permit: the permissions that are missing.
+fn ask_to_go(
+    profile: &Profile,
+    ctx: &Ctx<'_>,
+    assignment: &mut Assignment,
+    node: NodeIndex,
+    asking: &Cell<&'static str>,
+) -> Result<Vec<(usize, Time)>, Failure> {
+    let entries = profile.entries().iter().enumerate();
+    for (slot, entry) in entries.clone() {
+        asking.set(entry.name);
+        if let Some(plugin) = &entry.reserve {
+            let reserved = plugin.reserve(ctx, &mut *assignment.states[slot], node);
+            reserved.map_err(|rejection| Failure::refused(profile, vec![slot], &rejection))?;
+        }
+    }
+    let mut missing = Vec::new();
+    for (slot, entry) in entries {
+        asking.set(entry.name);
+        let Some(plugin) = &entry.permit else {
+            continue;
+        };
+        match plugin.permit(ctx, &mut *assignment.states[slot], node) {
+            Permission::Allow => {}
+            Permission::Deny(rejection) => {
+                return Err(Failure::refused(profile, vec![slot], &rejection));
+            }
+            Permission::Wait { at_most } => {
+                missing.push((slot, ctx.now() + at_most.min(MAX_PERMIT_WAIT)))
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// Runs plugins; if one panics, says which.
+fn blame<T>(asking: &Cell<&'static str>, run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        format!("plugin {:?} panicked: {text}", asking.get())
+    })
+}
+
+/// One of `count`, by the next number of the seed (splitmix64).
+fn pick(seed: &mut u64, count: usize) -> usize {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *seed;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    ((u128::from(z) * count as u128) >> 64) as usize
+}
