@@ -8,6 +8,9 @@
 //! | [`auth`], [`admission`] | who may, and what happens to a write |
 //! | [`registry`] | which resources a server has, as data |
 //! | [`codec`], [`patch`] | encodings and patches |
+//! | [`schema`] | the shape of kinds: checking, normal form, grafting typed edits |
+//! | [`openapi`] | OpenAPI v3 documents |
+//! | [`mod@http`] | the API over HTTP, as one `tower::Service` |
 //! | [`client`] | typed and dynamic access, informers, events |
 
 pub mod admission;
@@ -16,7 +19,9 @@ pub mod client;
 pub mod codec;
 pub mod error;
 mod facts;
+pub mod http;
 pub mod object;
+pub mod openapi;
 pub mod patch;
 pub mod registry;
 pub mod request;

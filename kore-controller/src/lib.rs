@@ -10,6 +10,7 @@
 //! knows a client, a clock or a task; nothing here talks to a store.
 
 pub mod deployment;
+pub mod endpointslice;
 mod error;
 mod objects;
 pub mod queue;

@@ -40,9 +40,12 @@
 //! - [`Store`], [`Range`], [`Txn`], [`WatchRequest`], [`Lease`], [`Error`]: the seam and its vocabulary
 //! - [`DurableStore`]: a store in a directory, which survives crashes
 //! - [`MemoryStore`]: a store in memory
+//! - `conformance` (feature `conformance`): checks an implementation of [`Store`] against the contract
 //! - [`Clock`], [`Entropy`]: time and chance, handed in to everything built on top
 
 mod clock;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod durable;
 mod entropy;
 mod error;

@@ -1,8 +1,15 @@
 //! Who asks, and whether they may.
 //!
 //! - [`User`]: an identity. Every request has one; in the server's own process too.
-//! - [`Authenticator`]: finds out who sent an HTTP request.
+//! - [`Authenticator`]: finds out who sent an HTTP request; [`TokenAuthenticator`] (`token.rs`) by a bearer token,
+//!   [`Authenticators`] (`union.rs`) by asking several.
 //! - [`Authorizer`]: decides whether a user may do something.
+
+mod token;
+mod union;
+
+pub use token::TokenAuthenticator;
+pub use union::Authenticators;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +51,16 @@ impl User {
     pub fn in_group(mut self, group: impl Into<String>) -> Self {
         self.groups.push(group.into());
         self
+    }
+
+    /// Somebody who has shown no credentials.
+    pub fn anonymous() -> Self {
+        let groups = vec!["system:unauthenticated".into()];
+        Self {
+            name: "system:anonymous".into(),
+            groups,
+            ..Self::default()
+        }
     }
 
     /// An administrator, who may do everything.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Client;
+use super::{Client, Informer, Selection};
 use crate::error::{Error, Status};
 use crate::object::{Object, ResourceType, metadata_mut};
 use crate::patch::PatchKind;
@@ -45,6 +45,14 @@ impl DynamicApi {
     /// The client this goes through.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// A copy of the selected objects that follows the server's while the returned future runs.
+    pub fn informer(
+        &self,
+        selection: Selection,
+    ) -> (Informer<()>, impl Future<Output = ()> + Send + use<>) {
+        Informer::new(self.clone(), selection)
     }
 
     /// Reads one object.

@@ -67,6 +67,26 @@ pub struct Informer<K> {
 }
 
 impl<K: Kind> Informer<K> {
+    /// The typed view of the object of this key.
+    ///
+    /// # Errors
+    /// When the object is no `K`.
+    pub fn view(&self, key: &ObjectKey) -> Result<Option<View<K>>, UndecodableView> {
+        self.get(key).map(|object| object.view()).transpose()
+    }
+}
+
+impl Informer<()> {
+    /// The same copy, for the kind of its objects: where that is another one, views do not decode.
+    pub fn typed<K: Kind>(&self) -> Informer<K> {
+        Informer {
+            cache: self.cache.clone(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K> Informer<K> {
     pub(super) fn new(
         api: DynamicApi,
         selection: Selection,
@@ -85,14 +105,6 @@ impl<K: Kind> Informer<K> {
     /// The object of this key.
     pub fn get(&self, key: &ObjectKey) -> Option<Object> {
         self.cache.read().objects.get(key).cloned()
-    }
-
-    /// The typed view of the object of this key.
-    ///
-    /// # Errors
-    /// When the object is no `K`.
-    pub fn view(&self, key: &ObjectKey) -> Result<Option<View<K>>, UndecodableView> {
-        self.get(key).map(|object| object.view()).transpose()
     }
 
     /// All objects, ordered by namespace and name.

@@ -1,12 +1,16 @@
 //! The durable store on a disk that fails.
 //!
-//! - `disk`: the disk; - `crash`: the power fails at every operation; - here: torn tails, damage, failing and full disks
+//! - `disk`: the disk; `crash`: the power fails at every operation; `model`: random histories
+//! - here: torn tails, damage, failing and full disks
 
 mod crash;
 mod disk;
+mod model;
 
 use std::path::Path;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::*;
 use crate::{KeyRange, KeyValue, Op};

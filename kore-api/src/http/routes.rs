@@ -1,0 +1,98 @@
+//! Who answers a request.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use tower::Service;
+
+use super::layer::{Answer, RequestInfo};
+use super::path::Target;
+use super::respond::{json, refuse};
+use super::{Body, Core, discovery, health, resource};
+use crate::auth::User;
+use crate::error::{Reason, Status};
+
+/// What stands behind all layers: finds who answers a request.
+#[derive(Clone)]
+pub(super) struct Routes {
+    core: Arc<dyn Core>,
+}
+
+impl Routes {
+    pub(super) fn new(core: Arc<dyn Core>) -> Self {
+        Self { core }
+    }
+}
+
+impl Service<Request<Bytes>> for Routes {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Bytes>) -> Answer {
+        let core = self.core.clone();
+        Box::pin(async move {
+            let is_head = request.method() == Method::HEAD;
+            let mut response = answer(&core, request)
+                .await
+                .unwrap_or_else(|status| refuse(&status));
+            if is_head {
+                *response.body_mut() = Body::empty();
+            }
+            Ok(response)
+        })
+    }
+}
+
+async fn answer(core: &Arc<dyn Core>, request: Request<Bytes>) -> Result<Response<Body>, Status> {
+    let (head, body) = request.into_parts();
+    let of_layers = || Status::internal("the layers in front of the routes are missing");
+    let info = head
+        .extensions
+        .get::<Arc<RequestInfo>>()
+        .ok_or_else(of_layers)?
+        .clone();
+    let user = head.extensions.get::<User>().ok_or_else(of_layers)?;
+    let path = match &info.target {
+        Target::Resource(path) => {
+            return resource::answer(core, user, &head, &info, path, body).await;
+        }
+        Target::Other(path) => path.as_str(),
+    };
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return Err(method_not_allowed());
+    }
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments[..] {
+        [""] => Ok(json(&discovery::paths(&core.registry()))),
+        ["healthz" | "livez" | "readyz"] => Ok(health::answer(&**core, segments[0], &info.query)),
+        ["version"] => Ok(json(&health::version())),
+        ["api" | "apis", ..] => discovery::answer(&core.registry(), &segments, &head),
+        _ => Err(no_such_resource()),
+    }
+}
+
+/// Nothing is served there.
+pub(super) fn no_such_resource() -> Status {
+    let message = "the server could not find the requested resource";
+    Status {
+        details: Some(crate::error::StatusDetails::default()),
+        ..Status::new(Reason::NotFound, message)
+    }
+}
+
+/// Something is served there, but not with this method.
+pub(super) fn method_not_allowed() -> Status {
+    let message = "the server does not allow this method on the requested resource";
+    Status {
+        details: Some(crate::error::StatusDetails::default()),
+        ..Status::new(Reason::MethodNotAllowed, message)
+    }
+}

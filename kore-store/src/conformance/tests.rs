@@ -1,0 +1,35 @@
+//! The suite passes the stores we ship, and rejects the broken ones.
+
+use super::broken::{Broken, Fault};
+use crate::{Clock, DurableStore, MemoryStore, Options, conformance};
+
+#[tokio::test(start_paused = true)]
+async fn the_memory_store_conforms() {
+    let report = conformance::run(&MemoryStore::new(Clock::system())).await;
+    assert!(report.is_passed() && report.skipped.is_empty(), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_durable_store_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    // Small enough for rotation and checkpoints to go on meanwhile.
+    let options = Options::default()
+        .segment_bytes(8192)
+        .checkpoint_bytes(16384);
+    let (store, run) = DurableStore::open(dir.path(), options).await.unwrap();
+    let report = tokio::select! {
+        biased;
+        report = conformance::run(&store) => report,
+        stopped = run => panic!("{stopped:?}"),
+    };
+    assert!(report.is_passed() && report.skipped.is_empty(), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_stores_are_rejected_by_the_check_they_were_broken_for() {
+    for (fault, check) in Fault::ALL {
+        let store = Broken::new(MemoryStore::new(Clock::system()), *fault);
+        let report = conformance::run(&store).await;
+        assert!(report.failed().contains(check), "{fault:?}: {report}");
+    }
+}
