@@ -150,3 +150,61 @@ pub fn encode(format: Format, value: &Value) -> Result<Bytes, CodecError> {
         Format::Protobuf => protobuf::encode(value),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn content_types() {
+        for (content_type, format) in [
+            ("application/json", Some(Format::Json)),
+            ("Application/JSON; charset=utf-8", Some(Format::Json)),
+            ("application/yaml", Some(Format::Yaml)),
+            (
+                "application/vnd.kubernetes.protobuf;type=x",
+                Some(Format::Protobuf),
+            ),
+            ("application/json-patch+json", None),
+            ("*/*", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                Format::from_content_type(content_type),
+                format,
+                "{content_type}"
+            );
+        }
+    }
+
+    #[test]
+    fn bodies_have_a_limit() {
+        let error = decode(Format::Json, b"[1, 2, 3]", &Limits::of_body(8));
+        assert_eq!(
+            error,
+            Err(CodecError::TooLarge {
+                bytes: 9,
+                limit_bytes: 8
+            })
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        /// Whatever arrives: a value or an error.
+        #[test]
+        fn any_bytes_are_taken_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[\\[\\]{}:,\"a-c0-9&*!|>%\n -]{0,120}") {
+            for format in [Format::Json, Format::Yaml, Format::Protobuf] {
+                for body in [&bytes[..], text.as_bytes(), &[&b"k8s\0"[..], &bytes].concat()] {
+                    if let Ok(decoded) = decode(format, body, &Limits::default()) {
+                        // What was read can be written, and is read back the same.
+                        let written = encode(Format::Json, &decoded.value).expect("any value is JSON");
+                        prop_assert_eq!(decode(Format::Json, &written, &Limits::default()).expect("canonical").value, decoded.value);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -30,6 +30,8 @@ mod error;
 mod graft;
 mod normal;
 pub mod quantity;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use check::check;
 pub use error::{Problem, SchemaError, bad_request};

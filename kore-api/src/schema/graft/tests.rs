@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::facts;
+use crate::schema::{normalize, sample::Dice};
 
 #[test]
 fn rows() {
@@ -225,4 +227,153 @@ proptest! {
         after.sort_by(|left, right| left.0.cmp(&right.0));
         prop_assert_eq!(after, before);
     }
+}
+
+/// Puts fields into objects that no version of the API has; free-form maps are left alone, where every key is known.
+fn salt(
+    schema: &Schema,
+    value: &mut Value,
+    dice: &mut Dice,
+    path: &str,
+    salted: &mut Vec<(String, Value)>,
+) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members.iter_mut() {
+                if let Some(inner) = schema.field(name) {
+                    salt(&inner, member, dice, &format!("{path}/{name}"), salted);
+                }
+            }
+            if schema.form() == crate::schema::Form::Object && dice.roll(2) == 0 {
+                let unknown = json!({"depth": path.len(), "list": [dice.roll(9)]});
+                members.insert("notYetKnown".to_owned(), unknown.clone());
+                salted.push((format!("{path}/notYetKnown"), unknown));
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                if let Some(inner) = schema.element() {
+                    salt(&inner, item, dice, &format!("{path}/{index}"), salted);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// With the real typed structs: what they do not know survives an edit, wherever it stands.
+fn survives_typed_edits<K: serde::Serialize + serde::de::DeserializeOwned>(
+    api_version: &str,
+    kind: &str,
+    edit: impl Fn(&mut Value),
+) {
+    let found = facts::kind(api_version, kind).expect(kind);
+    let schema = Schema::root(found);
+    let mut tried = 0;
+    for seed in 0..200 {
+        let mut dice = Dice(seed);
+        let mut full = dice.object(found, 0);
+        // The schema types of a CRD and free JSON aside, a struct reads back what it wrote.
+        normalize(&schema, &mut full);
+        let mut salted = Vec::new();
+        salt(&schema, &mut full, &mut dice, "", &mut salted);
+        full["apiVersion"] = api_version.into();
+        full["kind"] = kind.into();
+
+        // The struct demands some times that a random object does not always have.
+        let Ok(typed) = serde_json::from_value::<K>(full.clone()) else {
+            continue;
+        };
+        tried += 1;
+        let base = serde_json::to_value(&typed).expect("serializes");
+        let mut new = base.clone();
+        edit(&mut new);
+        let edited: K = serde_json::from_value(new).expect("still of its type");
+        let new = serde_json::to_value(&edited).expect("serializes");
+        let grafted = graft(Some(&schema), &full, &base, &new);
+
+        for (pointer, unknown) in salted {
+            // What the edits below leave in place: everything.
+            assert_eq!(
+                grafted.pointer(&pointer),
+                Some(&unknown),
+                "{kind} {seed}: {pointer}"
+            );
+        }
+        let again: K = serde_json::from_value(grafted).expect("still of its type");
+        assert_eq!(
+            serde_json::to_value(&again).expect("serializes"),
+            new,
+            "{kind} {seed}: the edit is there"
+        );
+    }
+    assert!(tried > 50, "{kind}: {tried} objects");
+}
+
+/// The value at a path of fields, made where there is none.
+fn at<'a>(value: &'a mut Value, path: &[&str]) -> &'a mut Value {
+    path.iter().fold(value, |value, name| &mut value[*name])
+}
+
+fn each<'a>(value: &'a mut Value, path: &[&str]) -> impl Iterator<Item = &'a mut Value> {
+    at(value, path).as_array_mut().into_iter().flatten()
+}
+
+fn push(value: &mut Value, path: &[&str], item: Value) {
+    let list = at(value, path);
+    match list.as_array_mut() {
+        Some(items) => items.push(item),
+        None => *list = json!([item]),
+    }
+}
+
+#[test]
+fn unknown_fields_survive_edits_of_real_types() {
+    use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, discovery::v1 as discovery};
+
+    survives_typed_edits::<apps::Deployment>("apps/v1", "Deployment", |deployment| {
+        *at(deployment, &["spec", "replicas"]) = 7.into();
+        *at(
+            deployment,
+            &["spec", "template", "metadata", "annotations", "edited"],
+        ) = "yes".into();
+        for container in each(deployment, &["spec", "template", "spec", "containers"]) {
+            container["image"] = "edited".into();
+            push(container, &["env"], json!({"name": "EDITED"}));
+        }
+        push(
+            deployment,
+            &["status", "conditions"],
+            json!({"type": "Edited", "status": "True"}),
+        );
+    });
+    survives_typed_edits::<core::Pod>("v1", "Pod", |pod| {
+        *at(pod, &["metadata", "labels", "edited"]) = "yes".into();
+        *at(pod, &["spec", "nodeName"]) = "node".into();
+        *at(pod, &["status", "phase"]) = "Running".into();
+        for container in each(pod, &["status", "containerStatuses"]) {
+            container["restartCount"] = 12345.into();
+        }
+    });
+    survives_typed_edits::<core::Node>("v1", "Node", |node| {
+        *at(node, &["spec", "unschedulable"]) = true.into();
+        push(
+            node,
+            &["spec", "taints"],
+            json!({"key": "edited", "effect": "NoSchedule"}),
+        );
+    });
+    survives_typed_edits::<core::Service>("v1", "Service", |service| {
+        *at(service, &["spec", "clusterIP"]) = "127.1.0.1".into();
+    });
+    survives_typed_edits::<discovery::EndpointSlice>(
+        "discovery.k8s.io/v1",
+        "EndpointSlice",
+        |slice| {
+            push(slice, &["endpoints"], json!({"addresses": ["127.0.0.9"]}));
+            for endpoint in each(slice, &["endpoints"]) {
+                *at(endpoint, &["conditions", "ready"]) = true.into();
+            }
+        },
+    );
 }
