@@ -12,10 +12,14 @@
 pub mod deployment;
 pub mod endpointslice;
 mod error;
+pub mod namespace;
 mod objects;
 pub mod queue;
 pub mod replicaset;
+mod resources;
 mod runtime;
+pub mod serviceaccount;
 
 pub use error::Error;
+pub use resources::Resources;
 pub use runtime::{Action, Caches, Context, Controller, Handle, Reconciler, Statistics};

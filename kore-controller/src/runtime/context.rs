@@ -1,11 +1,10 @@
 //! Through which a reconcile writes.
 
-use super::caches::Progress;
 use crate::Error;
 use futures::future::join_all;
 use jiff::Timestamp;
 use kore_api::Revision;
-use kore_api::client::{Client, EventRecorder, EventType};
+use kore_api::client::{Client, EventRecorder, EventType, Informer};
 use kore_api::object::{Kind, Object, ResourceType, View};
 use kore_api::request::Options;
 use std::collections::BTreeMap;
@@ -24,7 +23,7 @@ pub struct Context {
 pub(crate) struct Surroundings {
     pub(crate) client: Client,
     pub(crate) recorder: EventRecorder,
-    pub(crate) progress: BTreeMap<ResourceType, Arc<dyn Progress>>,
+    pub(crate) progress: BTreeMap<ResourceType, Informer<()>>,
 }
 
 /// One write, until the informer of its kind has seen it.
@@ -122,11 +121,18 @@ impl Context {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         let progress = &self.shared.progress;
-        let waits = written.into_iter().filter_map(|written| match written {
-            Written::At(resource, revision) => Some(progress.get(&resource)?.reached(revision)),
-            Written::Deleted(resource, object) => Some(progress.get(&resource)?.deleted(object)),
-        });
-        join_all(waits).await;
+        join_all(written.iter().map(|written| async move {
+            // What no informer follows, no reconcile reads from one.
+            let (Written::At(resource, _) | Written::Deleted(resource, _)) = written;
+            match (progress.get(resource), written) {
+                (None, _) => {}
+                (Some(informer), Written::At(_, revision)) => informer.reached(*revision).await,
+                (Some(informer), Written::Deleted(_, object)) => {
+                    deletion_seen(informer, object).await
+                }
+            }
+        }))
+        .await;
     }
 
     fn saw<K: Kind>(&self, view: View<K>) -> View<K> {
@@ -142,5 +148,18 @@ impl Context {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(written);
+    }
+}
+
+/// Waits until the informer has seen that the object is gone, or on its way out.
+async fn deletion_seen(informer: &Informer<()>, object: &Object) {
+    loop {
+        // Read first: if the object is still there after that, its deletion has a later revision.
+        let revision = informer.revision();
+        let found = informer.get(object.key());
+        if !found.is_some_and(|found| found.uid() == object.uid() && !found.is_deleting()) {
+            return;
+        }
+        informer.reached(revision + 1).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Which kinds a controller watches, and whose keys their changes concern.
 
-use super::caches::{Caches, Progress};
+use super::caches::Caches;
 use super::context::Surroundings;
 use super::driver::{self, Handle};
 use super::reconciler::Reconciler;
@@ -40,7 +40,7 @@ pub struct Controller<'c, K: Kind> {
     caches: &'c mut Caches,
     primary: Informer<K>,
     sources: Vec<Source>,
-    progress: BTreeMap<ResourceType, Arc<dyn Progress>>,
+    progress: BTreeMap<ResourceType, Informer<()>>,
     config: Config,
 }
 
@@ -83,9 +83,10 @@ impl<'c, K: Kind> Controller<'c, K> {
 
     /// An informer that is read but not watched: its changes concern nobody.
     pub fn reads<R: Kind>(&mut self) -> Informer<R> {
-        let informer = self.caches.informer::<R>();
-        self.follow::<R>();
-        informer
+        let resource = ResourceType::of::<R>();
+        let informer = self.caches.dynamic(&resource);
+        self.progress.insert(resource, informer.clone());
+        informer.typed()
     }
 
     /// Watches objects of kind `O`: a change concerns the `K` that is their controller by owner reference.
@@ -143,14 +144,6 @@ impl<'c, K: Kind> Controller<'c, K> {
             keys,
         });
         informer
-    }
-
-    fn follow<R: Kind>(&mut self) {
-        let progress = self
-            .caches
-            .progress::<R>()
-            .expect("the informer was asked for above");
-        self.progress.insert(ResourceType::of::<R>(), progress);
     }
 }
 

@@ -1,0 +1,60 @@
+//! Which resources a cluster has.
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kore_api::object::ResourceType;
+use std::fmt;
+use std::sync::Arc;
+
+/// Which resources a cluster has: what the namespace controller empties, and what the garbage collector follows. It is
+/// asked again from time to time, so that resources may come and go.
+#[derive(Clone)]
+pub struct Resources(Arc<dyn Fn() -> Vec<ResourceType> + Send + Sync>);
+
+impl Resources {
+    /// Asks `list`, for example the registry of a server in the same process.
+    pub fn new(list: impl Fn() -> Vec<ResourceType> + Send + Sync + 'static) -> Self {
+        Resources(Arc::new(list))
+    }
+
+    /// The kinds that kore's own components use.
+    pub fn built_in() -> Self {
+        Resources::new(|| {
+            vec![
+                ResourceType::of::<Pod>(),
+                ResourceType::of::<ConfigMap>(),
+                ResourceType::of::<Secret>(),
+                ResourceType::of::<Service>(),
+                ResourceType::of::<ServiceAccount>(),
+                ResourceType::of::<Event>(),
+                ResourceType::of::<EndpointSlice>(),
+                ResourceType::of::<ReplicaSet>(),
+                ResourceType::of::<Deployment>(),
+                ResourceType::of::<Lease>(),
+                ResourceType::of::<Node>(),
+                ResourceType::of::<Namespace>(),
+            ]
+        })
+    }
+
+    /// The resources as they are now.
+    pub fn list(&self) -> Vec<ResourceType> {
+        (self.0)()
+    }
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Resources::built_in()
+    }
+}
+
+impl fmt::Debug for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resources")
+    }
+}
