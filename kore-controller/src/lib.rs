@@ -12,6 +12,7 @@
 pub mod deployment;
 pub mod endpointslice;
 mod error;
+pub mod garbagecollector;
 pub mod namespace;
 mod objects;
 pub mod queue;

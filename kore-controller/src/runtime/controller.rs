@@ -2,10 +2,12 @@
 
 use super::caches::Caches;
 use super::context::Surroundings;
-use super::driver::{self, Handle};
+use super::driver::{self, Handle, Parts, Source};
 use super::reconciler::Reconciler;
+use super::worker::Worker;
 use crate::queue::Config;
-use kore_api::client::{Changes, Client, Informer};
+use futures::FutureExt;
+use kore_api::client::{Change, Client, Informer};
 use kore_api::object::{Kind, Object, ObjectKey, ResourceType, Scope};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,18 +41,10 @@ pub struct Controller<'c, K: Kind> {
     client: Client,
     caches: &'c mut Caches,
     primary: Informer<K>,
-    sources: Vec<Source>,
+    sources: Vec<Source<ObjectKey>>,
     progress: BTreeMap<ResourceType, Informer<()>>,
     config: Config,
 }
-
-/// One watched kind: its changes, and the keys that an object of it concerns.
-pub(crate) struct Source {
-    pub(crate) changes: Changes,
-    pub(crate) keys: Keys,
-}
-
-pub(crate) type Keys = Box<dyn Fn(&Object) -> Vec<ObjectKey> + Send>;
 
 impl<'c, K: Kind> Controller<'c, K> {
     /// A controller that writes as `client` and reads from `caches`. The name appears in events and logs.
@@ -65,7 +59,7 @@ impl<'c, K: Kind> Controller<'c, K> {
             progress: BTreeMap::new(),
             config: Config::default(),
         };
-        controller.watch::<K>(Box::new(|object| vec![object.key().clone()]));
+        controller.relates::<K>(|object| vec![object.key().clone()]);
         controller
     }
 
@@ -93,7 +87,7 @@ impl<'c, K: Kind> Controller<'c, K> {
     pub fn owns<O: Kind>(&mut self) -> Informer<O> {
         let resource = ResourceType::of::<K>();
         let api_version = resource.api_version();
-        self.watch::<O>(Box::new(move |object| {
+        self.relates::<O>(move |object| {
             let owner = object.controller().filter(|owner| {
                 *owner.kind == resource.kind && group(&owner.api_version) == group(&api_version)
             });
@@ -102,7 +96,7 @@ impl<'c, K: Kind> Controller<'c, K> {
                 _ => ObjectKey::cluster(name),
             };
             owner.map(|owner| key(&owner.name)).into_iter().collect()
-        }))
+        })
     }
 
     /// Watches objects of kind `R`: `keys` says which `K`s such an object concerns. It is asked about the object as it was
@@ -111,7 +105,19 @@ impl<'c, K: Kind> Controller<'c, K> {
         &mut self,
         keys: impl Fn(&Object) -> Vec<ObjectKey> + Send + 'static,
     ) -> Informer<R> {
-        self.watch::<R>(Box::new(keys))
+        let informer = self.reads::<R>();
+        let concerned = move |change: Change| {
+            let objects = change.before.iter().chain(&change.after);
+            let mut keys: Vec<ObjectKey> = objects.flat_map(&keys).collect();
+            keys.sort();
+            keys.dedup();
+            keys
+        };
+        self.sources.push(Source {
+            changes: informer.subscribe(),
+            keys: Box::new(concerned),
+        });
+        informer
     }
 
     /// Starts nothing: returns the handle, and the future that runs the controller. It ends after [`Handle::stop`];
@@ -121,29 +127,25 @@ impl<'c, K: Kind> Controller<'c, K> {
         reconciler: R,
     ) -> (Handle, impl Future<Output = ()> + Send + use<K, R>) {
         let (recorder, recording) = self.client.recorder(&self.name);
+        let informers = self.progress.values().cloned().collect();
         let surroundings = Surroundings {
             client: self.client,
             recorder,
             progress: self.progress,
         };
-        driver::open(driver::Parts {
-            name: self.name,
-            surroundings: Arc::new(surroundings),
-            recording,
+        let worker = Worker {
+            reconciler: Arc::new(reconciler),
             primary: self.primary,
+            surroundings: Arc::new(surroundings),
+        };
+        driver::open(Parts {
+            name: self.name,
+            recording: recording.boxed(),
+            informers,
             sources: self.sources,
             config: self.config,
-            reconciler,
+            run: Box::new(move |key| worker.run(key)),
         })
-    }
-
-    fn watch<R: Kind>(&mut self, keys: Keys) -> Informer<R> {
-        let informer = self.reads::<R>();
-        self.sources.push(Source {
-            changes: informer.subscribe(),
-            keys,
-        });
-        informer
     }
 }
 

@@ -1,18 +1,14 @@
 //! The loop around the queue: it alone knows tasks and time.
 //!
-//! Changes become keys, keys become reconciles, all in one future; a reconcile keeps its key until the informers have
-//! seen what it wrote.
+//! Changes become keys, keys become runs, all in one future. A panic ends one run of one key.
 
-use super::context::{Context, Surroundings};
-use super::controller::Source;
-use super::reconciler::{Action, Reconciler};
+use super::reconciler::Action;
 use crate::Error;
 use crate::queue::{Config, Outcome, Priority, Queue};
 use futures::future::{BoxFuture, join_all};
 use futures::stream::{FuturesUnordered, SelectAll, StreamExt};
 use futures::{FutureExt, Stream, stream};
-use kore_api::client::{Change, Informer};
-use kore_api::object::{Kind, ObjectKey};
+use kore_api::client::{Change, Changes, Informer};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +16,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
-/// How long a reconcile waits for the informers to see its writes; after that its key is tried again.
-const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// How long reconciles that run when the controller is stopped may go on; after that they are dropped.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -63,24 +57,36 @@ pub struct Statistics {
     pub waiting: usize,
 }
 
-/// What a controller is made of.
-pub(crate) struct Parts<K: Kind, R, F> {
+/// What a controller is made of, whatever its keys are.
+pub(crate) struct Parts<K> {
     pub(crate) name: String,
-    pub(crate) surroundings: Arc<Surroundings>,
-    pub(crate) recording: F,
-    pub(crate) primary: Informer<K>,
-    pub(crate) sources: Vec<Source>,
+    /// Sends the events that are recorded.
+    pub(crate) recording: BoxFuture<'static, ()>,
+    /// What must have listed once before anything runs.
+    pub(crate) informers: Vec<Informer<()>>,
+    pub(crate) sources: Vec<Source<K>>,
     pub(crate) config: Config,
-    pub(crate) reconciler: R,
+    /// One run of a key. It is dropped with the controller.
+    pub(crate) run: Box<dyn Fn(K) -> BoxFuture<'static, End> + Send + Sync>,
 }
 
-pub(crate) fn open<K, R, F>(
-    parts: Parts<K, R, F>,
-) -> (Handle, impl Future<Output = ()> + Send + use<K, R, F>)
+/// One watched kind: its changes, and the keys that a change concerns.
+pub(crate) struct Source<K> {
+    pub(crate) changes: Changes,
+    pub(crate) keys: Box<dyn FnMut(Change) -> Vec<K> + Send>,
+}
+
+/// How one run of a key ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Fine(Action),
+    Failed,
+    Panicked,
+}
+
+pub(crate) fn open<K>(parts: Parts<K>) -> (Handle, impl Future<Output = ()> + Send + use<K>)
 where
-    K: Kind,
-    R: Reconciler<Kind = K>,
-    F: Future<Output = ()> + Send,
+    K: Ord + Clone + Send + 'static,
 {
     let stop = Arc::new(watch::Sender::new(false));
     let statistics = watch::Sender::new(Statistics::default());
@@ -89,30 +95,34 @@ where
         statistics: statistics.subscribe(),
     };
     let run = async move {
+        let span = tracing::info_span!("controller", name = %parts.name);
+        let Parts {
+            mut recording,
+            informers,
+            sources,
+            config,
+            run,
+            ..
+        } = parts;
         let mut stopped = stop.subscribe();
         let stopped = async move {
             // The sender is in `stop`, which this future holds.
             let _ = stopped.wait_for(|stop| *stop).await;
         };
-        let span = tracing::info_span!("controller", name = %parts.name);
-        let recording = parts.recording;
-        let reconciling = reconcile_all(
-            Worker {
-                reconciler: Arc::new(parts.reconciler),
-                primary: parts.primary,
-                surroundings: parts.surroundings,
-            },
-            parts.sources,
-            Queue::new(parts.config),
-            &statistics,
-            stopped,
-        );
         let both = async {
-            tokio::pin!(recording, reconciling);
+            let driving = drive(
+                &informers,
+                sources,
+                Queue::new(config),
+                run,
+                &statistics,
+                stopped,
+            );
+            tokio::pin!(driving);
             tokio::select! {
                 biased;
-                () = &mut reconciling => {}
-                () = &mut recording => reconciling.await,
+                () = &mut driving => {}
+                () = &mut recording => driving.await,
             }
         };
         both.instrument(span).await;
@@ -121,10 +131,11 @@ where
     (handle, run)
 }
 
-async fn reconcile_all<R: Reconciler>(
-    worker: Worker<R>,
-    sources: Vec<Source>,
-    mut queue: Queue<ObjectKey>,
+async fn drive<K: Ord + Clone + Send + 'static>(
+    informers: &[Informer<()>],
+    mut sources: Vec<Source<K>>,
+    mut queue: Queue<K>,
+    run: Box<dyn Fn(K) -> BoxFuture<'static, End> + Send + Sync>,
     statistics: &watch::Sender<Statistics>,
     stopped: impl Future<Output = ()>,
 ) {
@@ -134,13 +145,12 @@ async fn reconcile_all<R: Reconciler>(
     tokio::select! {
         biased;
         () = &mut stopped => return,
-        _ = join_all(worker.surroundings.progress.values().map(|informer| informer.synced())) => {}
+        _ = join_all(informers.iter().map(Informer::synced)) => {}
     }
     // What was there before is less urgent than what happens from now on.
-    let mut sources = sources;
     for source in &mut sources {
         while let Some(change) = source.changes.try_next() {
-            for key in concerned(source, &change) {
+            for key in (source.keys)(change) {
                 queue.add(key, Priority::LOW, now());
             }
         }
@@ -149,10 +159,14 @@ async fn reconcile_all<R: Reconciler>(
         .into_iter()
         .map(|source| Box::pin(keys_of(source)))
         .collect();
+    let start = |key: K| {
+        let run = AssertUnwindSafe(run(key.clone())).catch_unwind();
+        run.map(|end| (key, end.unwrap_or(End::Panicked)))
+    };
     let mut jobs = FuturesUnordered::new();
     loop {
         while let Some(key) = queue.next(now()) {
-            jobs.push(worker.run(key));
+            jobs.push(start(key));
         }
         statistics.send_modify(|statistics| {
             statistics.running = queue.running();
@@ -190,101 +204,42 @@ async fn reconcile_all<R: Reconciler>(
 }
 
 /// The keys that changes of one source concern, for as long as its informer lives.
-fn keys_of(source: Source) -> impl Stream<Item = Vec<ObjectKey>> {
+fn keys_of<K: 'static>(source: Source<K>) -> impl Stream<Item = Vec<K>> {
     stream::unfold(source, |mut source| async {
         let change = source.changes.next().await?;
-        let keys = concerned(&source, &change);
+        let keys = (source.keys)(change);
         Some((keys, source))
     })
 }
 
-fn concerned(source: &Source, change: &Change) -> Vec<ObjectKey> {
-    let objects = change.before.iter().chain(&change.after);
-    let mut keys: Vec<ObjectKey> = objects.flat_map(|object| (source.keys)(object)).collect();
-    keys.sort();
-    keys.dedup();
-    keys
-}
-
-/// How one reconcile ended.
-enum End {
-    Fine(Action),
-    Failed,
-    Panicked,
-}
-
 impl End {
-    fn outcome(&self) -> Outcome {
+    fn outcome(self) -> Outcome {
         match self {
             End::Fine(Action::Done) => Outcome::Done,
-            End::Fine(Action::After(delay)) => Outcome::After(*delay),
+            End::Fine(Action::After(delay)) => Outcome::After(delay),
             End::Failed | End::Panicked => Outcome::Retry,
         }
     }
 
-    fn count(&self, statistics: &mut Statistics) {
+    fn count(self, statistics: &mut Statistics) {
         statistics.reconciles += 1;
         statistics.failures += u64::from(!matches!(self, End::Fine(_)));
-        statistics.panics += u64::from(matches!(self, End::Panicked));
+        statistics.panics += u64::from(self == End::Panicked);
     }
 }
 
-struct Worker<R: Reconciler> {
-    reconciler: Arc<R>,
-    primary: Informer<R::Kind>,
-    surroundings: Arc<Surroundings>,
-}
-
-impl<R: Reconciler> Worker<R> {
-    /// One reconcile, from the look at the informer until the informers have seen what it wrote.
-    fn run(&self, key: ObjectKey) -> BoxFuture<'static, (ObjectKey, End)> {
-        let (reconciler, primary) = (self.reconciler.clone(), self.primary.clone());
-        let context = Context::new(self.surroundings.clone());
-        let span = tracing::info_span!("reconcile", %key);
-        let run = async move {
-            let reconcile = AssertUnwindSafe(reconcile_one(&*reconciler, &primary, &key, &context));
-            let end = match reconcile.catch_unwind().await {
-                Ok(Ok(action)) => End::Fine(action),
-                Ok(Err(error)) if error.api().is_some_and(|error| error.is_conflict()) => {
+impl From<Result<Action, Error>> for End {
+    fn from(result: Result<Action, Error>) -> Self {
+        match result {
+            Ok(action) => End::Fine(action),
+            Err(error) => {
+                if error.api().is_some_and(|error| error.is_conflict()) {
                     tracing::debug!(%error, "somebody else wrote; trying again");
-                    End::Failed
+                } else {
+                    tracing::warn!(%error, "failed; trying again");
                 }
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "reconcile failed; trying again");
-                    End::Failed
-                }
-                Err(panic) => {
-                    tracing::error!(
-                        panic = panic_message(&*panic),
-                        "reconcile panicked; trying again"
-                    );
-                    End::Panicked
-                }
-            };
-            if timeout(SETTLE_LIMIT, context.settle()).await.is_err() {
-                tracing::warn!("the informers have not seen what was written; trying again");
-                return (key, End::Failed);
+                End::Failed
             }
-            (key, end)
-        };
-        run.instrument(span).boxed()
+        }
     }
-}
-
-async fn reconcile_one<R: Reconciler>(
-    reconciler: &R,
-    primary: &Informer<R::Kind>,
-    key: &ObjectKey,
-    context: &Context,
-) -> Result<Action, Error> {
-    match primary.view(key)? {
-        Some(object) => reconciler.reconcile(object, context).await,
-        None => reconciler.gone(key, context).await,
-    }
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("not a message")
 }
