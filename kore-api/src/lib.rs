@@ -7,6 +7,7 @@
 //! | [`request`] | one request, however it travels |
 //! | [`auth`], [`admission`] | who may, and what happens to a write |
 //! | [`registry`] | which resources a server has, as data |
+//! | [`kinds`] | the resources that are built in |
 //! | [`codec`], [`patch`] | encodings and patches |
 //! | [`schema`] | the shape of kinds: checking, normal form, grafting typed edits |
 //! | [`openapi`] | OpenAPI v3 documents |
@@ -20,6 +21,7 @@ pub mod codec;
 pub mod error;
 mod facts;
 pub mod http;
+pub mod kinds;
 pub mod object;
 pub mod openapi;
 pub mod patch;

@@ -268,7 +268,7 @@ pub(super) fn age(object: &Value, now: Timestamp) -> Value {
         .and_then(|time| time.parse::<Timestamp>().ok());
     created.map_or_else(
         || "<unknown>".into(),
-        |created| super::table::human_duration(now.as_second() - created.as_second()).into(),
+        |created| crate::kinds::duration::between(created, now).into(),
     )
 }
 

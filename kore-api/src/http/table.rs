@@ -37,7 +37,7 @@ impl IncludeObject {
 
 /// Shows objects of one resource as rows of a `Table`.
 ///
-/// The first column is the name; a resource that has no columns of its own shows the age besides.
+/// A resource that states no columns shows name and age.
 #[derive(Clone)]
 pub(super) struct Table {
     resource: Arc<ResourceInfo>,
@@ -55,8 +55,13 @@ impl Table {
     }
 
     fn columns(&self) -> Value {
-        let name = json!({"name": "Name", "type": "string", "format": "name", "description": "Name of the object.", "priority": 0});
-        let own = self.resource.columns.iter().map(|column| {
+        if self.resource.columns.is_empty() {
+            return json!([
+                {"name": "Name", "type": "string", "format": "name", "description": "Name of the object.", "priority": 0},
+                {"name": "Age", "type": "string", "format": "", "description": "Time since creation.", "priority": 0},
+            ]);
+        }
+        let columns = self.resource.columns.iter().map(|column| {
             json!({
                 "name": column.name,
                 "type": column.kind,
@@ -65,9 +70,7 @@ impl Table {
                 "priority": column.priority,
             })
         });
-        let age = json!({"name": "Age", "type": "string", "format": "", "description": "Time since creation.", "priority": 0});
-        let age = self.resource.columns.is_empty().then_some(age);
-        std::iter::once(name).chain(own).chain(age).collect()
+        columns.collect()
     }
 
     /// The row of one object.
@@ -77,12 +80,14 @@ impl Table {
 
     fn row_of_value(&self, object: Value) -> Value {
         let now = self.clock.now();
-        let name = object["metadata"]["name"].clone();
         let columns = self.resource.columns.len();
-        let mut own = self.resource.strategy.cells(&object, now);
-        own.resize(columns, Value::Null);
-        let age = (columns == 0).then(|| age(&object, now));
-        let cells: Vec<Value> = std::iter::once(name).chain(own).chain(age).collect();
+        let cells = if columns == 0 {
+            vec![object["metadata"]["name"].clone(), age(&object, now)]
+        } else {
+            let mut cells = self.resource.strategy.cells(&object, now);
+            cells.resize(columns, Value::Null);
+            cells
+        };
         match self.include {
             IncludeObject::None => json!({"cells": cells}),
             IncludeObject::Metadata => json!({"cells": cells, "object": partial(&object)}),
@@ -141,63 +146,4 @@ impl Table {
 
 fn revision(revision: Revision) -> Value {
     json!({"resourceVersion": revision.to_string()})
-}
-
-/// A duration in seconds as people read it, with two units where one would be too coarse, as upstream has it.
-pub(super) fn human_duration(seconds: i64) -> String {
-    const MINUTE: i64 = 60;
-    const HOUR: i64 = 60 * MINUTE;
-    const DAY: i64 = 24 * HOUR;
-    const YEAR: i64 = 365 * DAY;
-    let two = |unit: i64, mark: char, rest: i64, rest_mark: char| {
-        let (whole, rest) = (seconds / unit, seconds % unit / rest);
-        if rest == 0 {
-            format!("{whole}{mark}")
-        } else {
-            format!("{whole}{mark}{rest}{rest_mark}")
-        }
-    };
-    match seconds {
-        // A clock that is a little behind.
-        -1..0 => "0s".into(),
-        ..-1 => "<invalid>".into(),
-        0..120 => format!("{seconds}s"),
-        120..600 => two(MINUTE, 'm', 1, 's'),
-        600..10_800 => format!("{}m", seconds / MINUTE),
-        10_800..28_800 => two(HOUR, 'h', MINUTE, 'm'),
-        28_800..172_800 => format!("{}h", seconds / HOUR),
-        172_800..691_200 => two(DAY, 'd', HOUR, 'h'),
-        691_200..63_072_000 => format!("{}d", seconds / DAY),
-        63_072_000..252_288_000 => two(YEAR, 'y', DAY, 'd'),
-        _ => format!("{}y", seconds / YEAR),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations() {
-        for (seconds, expected) in [
-            (-60, "<invalid>"),
-            (-1, "0s"),
-            (0, "0s"),
-            (119, "119s"),
-            (120, "2m"),
-            (305, "5m5s"),
-            (600, "10m"),
-            (10_799, "179m"),
-            (10_860, "3h1m"),
-            (28_800, "8h"),
-            (172_799, "47h"),
-            (176_400, "2d1h"),
-            (691_200, "8d"),
-            (63_072_000, "2y"),
-            (63_158_400, "2y1d"),
-            (252_288_000, "8y"),
-        ] {
-            assert_eq!(human_duration(seconds), expected, "{seconds}");
-        }
-    }
 }

@@ -34,7 +34,7 @@ pub struct ResourceInfo {
     pub subresources: Vec<&'static str>,
     /// Fields that field selectors may name besides `metadata.name` and `metadata.namespace`, as dotted paths.
     pub selectable_fields: Vec<&'static str>,
-    /// The columns after the name in a table.
+    /// All columns of a table, in order, the name's among them. Empty: name and age, whose cells the server fills in itself.
     pub columns: Vec<Column>,
     /// What differs from kind to kind.
     pub strategy: Arc<dyn Strategy>,

@@ -1,0 +1,207 @@
+//! One built-in kind as data, and the one strategy that does what an entry says.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::field::{Field, check};
+use super::row::Row;
+use super::shape::{PLAIN, Shape};
+use crate::error::FieldError;
+use crate::object::ResourceType;
+use crate::registry::{Claim, Column, NameRule, ResourceInfo, ScalePaths, Strategy, Transition};
+
+/// One built-in kind. What an entry does not say is as in [`Entry::of`].
+pub(crate) struct Entry {
+    pub(crate) resource: fn() -> ResourceType,
+    pub(crate) short_names: &'static [&'static str],
+    pub(crate) categories: &'static [&'static str],
+    pub(crate) names: NameRule,
+    pub(crate) has_generation: bool,
+    pub(crate) unconditional_update: bool,
+    pub(crate) create_on_update: bool,
+    pub(crate) has_status: bool,
+    pub(crate) scale: Option<ScalePaths>,
+    pub(crate) subresources: &'static [&'static str],
+    pub(crate) selectable_fields: &'static [&'static str],
+    pub(crate) columns: &'static [Title],
+    pub(crate) defaults: &'static Shape,
+    pub(crate) prepare_create: fn(&mut Value),
+    pub(crate) prepare_update: fn(&mut Value, &Value),
+    pub(crate) rules: Rules,
+    pub(crate) warnings: fn(&Value) -> Vec<String>,
+    pub(crate) grace_period_seconds: fn(&Value) -> Option<i64>,
+    pub(crate) begin_deletion: fn(&mut Value),
+    pub(crate) is_held: fn(&Value) -> bool,
+    pub(crate) claims: fn(&Value) -> Vec<Claim>,
+    pub(crate) cells: fn(&Row<'_>) -> Vec<Value>,
+}
+
+/// The rules of a kind, by what is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules {
+    /// Of every object, new or changed.
+    pub(crate) always: fn(&Field<'_, '_>),
+    /// Of a change: new, old.
+    pub(crate) change: fn(&Field<'_, '_>, &Field<'_, '_>),
+    /// Of a changed status: new, old.
+    pub(crate) status: fn(&Field<'_, '_>, &Field<'_, '_>),
+}
+
+/// A column: title, type, what it shows, priority (1: only with `-o wide`).
+pub(crate) struct Title(
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) i32,
+);
+
+/// The column every table begins with.
+pub(crate) const NAME: Title = Title(
+    "Name",
+    "string",
+    "The object's name, unique among objects of its kind in its namespace.",
+    0,
+);
+/// How old the object is.
+pub(crate) const AGE: Title = Title("Age", "string", "How long ago the object was created.", 0);
+
+/// No rules.
+pub(crate) const ANYTHING: Rules = Rules {
+    always: |_| {},
+    change: |_, _| {},
+    status: |_, _| {},
+};
+
+impl Entry {
+    /// A kind about which nothing is special.
+    pub(crate) const fn of(resource: fn() -> ResourceType) -> Self {
+        Self {
+            resource,
+            short_names: &[],
+            categories: &[],
+            names: NameRule::Subdomain,
+            has_generation: false,
+            unconditional_update: true,
+            create_on_update: false,
+            has_status: true,
+            scale: None,
+            subresources: &[],
+            selectable_fields: &[],
+            columns: &[NAME, AGE],
+            defaults: &PLAIN,
+            prepare_create: |_| {},
+            prepare_update: |_, _| {},
+            rules: ANYTHING,
+            warnings: |_| Vec::new(),
+            grace_period_seconds: |_| None,
+            begin_deletion: |_| {},
+            is_held: |_| false,
+            claims: |_| Vec::new(),
+            cells: |row| vec![row.name(), row.age()],
+        }
+    }
+
+    /// The entry in the registry's form.
+    pub(crate) fn info(&'static self) -> ResourceInfo {
+        let mut info = ResourceInfo::new((self.resource)())
+            .short_names(self.short_names)
+            .categories(self.categories)
+            .strategy(BuiltIn(self));
+        info.names = self.names;
+        info.has_generation = self.has_generation;
+        info.unconditional_update = self.unconditional_update;
+        info.create_on_update = self.create_on_update;
+        info.has_status = self.has_status;
+        info.scale = self.scale.clone();
+        info.subresources = self.subresources.to_vec();
+        info.selectable_fields = self.selectable_fields.to_vec();
+        info.columns = self.columns.iter().map(Title::column).collect();
+        info
+    }
+}
+
+impl Title {
+    fn column(&self) -> Column {
+        let Self(name, kind, description, priority) = *self;
+        Column {
+            name: name.to_owned(),
+            kind,
+            format: if name == "Name" { "name" } else { "" },
+            description: description.to_owned(),
+            priority,
+        }
+    }
+}
+
+/// Does what an entry says.
+struct BuiltIn(&'static Entry);
+
+impl Strategy for BuiltIn {
+    fn default(&self, object: &mut Value) {
+        self.0.defaults.fill(object);
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        (self.0.prepare_create)(object);
+    }
+
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        (self.0.prepare_update)(object, old);
+    }
+
+    fn validate(&self, transition: &Transition<'_>) -> Vec<FieldError> {
+        let Rules {
+            always,
+            change,
+            status,
+        } = self.0.rules;
+        let before = transition.old.unwrap_or(&Value::Null);
+        check(transition.new, before, |new, old| {
+            match (transition.subresource, transition.old) {
+                ("", None) => always(new),
+                ("", Some(_)) => {
+                    always(new);
+                    change(new, old);
+                }
+                ("status", _) => status(new, old),
+                _ => {}
+            }
+        })
+    }
+
+    fn warnings(&self, transition: &Transition<'_>) -> Vec<String> {
+        if transition.subresource.is_empty() {
+            (self.0.warnings)(transition.new)
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn grace_period_seconds(&self, object: &Value) -> Option<i64> {
+        (self.0.grace_period_seconds)(object)
+    }
+
+    fn begin_deletion(&self, object: &mut Value) {
+        (self.0.begin_deletion)(object);
+    }
+
+    fn is_held(&self, object: &Value) -> bool {
+        (self.0.is_held)(object)
+    }
+
+    fn claims(&self, object: &Value) -> Vec<Claim> {
+        (self.0.claims)(object)
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        (self.0.cells)(&Row { object, now })
+    }
+}
+
+impl fmt::Debug for BuiltIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BuiltIn({})", (self.0.resource)())
+    }
+}
