@@ -92,6 +92,19 @@ pub(crate) fn named(package: &str, name: &str) -> Option<&'static Type> {
     table(index).named(package, name)
 }
 
+/// What changes when any table changes.
+pub(crate) fn fingerprint() -> u64 {
+    use std::hash::Hasher as _;
+    static FINGERPRINT: OnceLock<u64> = OnceLock::new();
+    *FINGERPRINT.get_or_init(|| {
+        let mut hasher = rustc_hash::FxHasher::default();
+        SOURCES
+            .iter()
+            .for_each(|source| hasher.write(source.text.as_bytes()));
+        hasher.finish()
+    })
+}
+
 #[cfg(test)]
 /// Every type there is, in the order of the tables. Parses all of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Type> {

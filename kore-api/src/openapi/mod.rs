@@ -155,6 +155,7 @@ pub fn index(sources: &[PathSource]) -> Value {
 pub fn hash(sources: &[PathSource], api_version: &str) -> String {
     let mut hasher = rustc_hash::FxHasher::default();
     hasher.write(env!("CARGO_PKG_VERSION").as_bytes());
+    hasher.write_u64(crate::facts::fingerprint());
     for source in sources
         .iter()
         .filter(|source| source.api_version == api_version)
