@@ -3,10 +3,10 @@
 //! | file | holds |
 //! |---|---|
 //! | `mod.rs` | [`Schema`]: a place in the shape of a kind |
-//! | `check.rs` | [`check`]: unknown fields and wrong types, in upstream's words |
+//! | `check.rs` | [`check()`]: unknown fields and wrong types, in upstream's words |
 //! | `error.rs` | [`SchemaError`] |
 //! | `normal.rs` | [`normalize`]: the form in which a built-in object is stored |
-//! | `graft.rs` | [`graft`]: a typed edit that keeps what the type does not know |
+//! | `graft.rs` | [`graft()`]: a typed edit that keeps what the type does not know |
 //! | `quantity.rs` | [`quantity::canonical`]: `0.5` is `500m` |
 //!
 //! Everything here is pure and works on `serde_json::Value`. Defaulting and validation are not here: they are behaviour of

@@ -13,7 +13,7 @@ use crate::facts::{Field, Shape, Special, Type};
 /// Defaulting may therefore take "not there" as "not set". Values of the wrong type stay as they are: [`check`] reports
 /// them. Idempotent.
 ///
-/// [`check`]: super::check
+/// [`check`]: super::check()
 ///
 /// ```
 /// use kore_api::schema::{Schema, normalize};
