@@ -38,6 +38,7 @@
 //! - the framework: one trait an extension point ([`Filter`], [`Score`], …), registered in a [`Profile`]
 //! - [`plugins`]: the default plugins, with the semantics of kube-scheduler 1.37
 //! - [`Engine`]: the pure core; takes [`Event`]s and the time, returns [`Command`]s
+//! - [`Scheduler`]: the thin driver between the API and the engine
 //! - [`testing`]: a cluster for tests of policies
 //!
 //! The engine holds dense columns of node state with indexes over them ([`Nodes`]), which plugins see borrowed, through
@@ -45,6 +46,7 @@
 //! [class](PodClass) and one node at most, answers are remembered for the class, and the cost of a pod is that of the nodes
 //! that changed. A plugin that says nothing still works: its profile looks at every node for every pod.
 
+mod driver;
 mod engine;
 mod framework;
 mod node;
@@ -64,15 +66,16 @@ pub type Time = std::time::Duration;
 /// The `spec.schedulerName` of pods that state none.
 pub const DEFAULT_SCHEDULER_NAME: &str = "default-scheduler";
 
+pub use driver::{Config, Scheduler};
 pub use engine::{
     Assignment, BindFailure, Command, Engine, Event, Explanation, Limits, NodeAnswer, NodeVerdict,
     PluginScore, QueuePlace, Refused, Report,
 };
 pub use framework::{
-    Candidates, ClusterEvent, Code, Ctx, Depends, Enqueue, Filter, Hint, Interest, MAX_PERMIT_WAIT,
-    NodeRef, Permission, Permit, Plugin, Points, PostFilter, PreEnqueue, PreFilter, PreScore,
-    Profile, ProfileError, QueueSort, Queued, Recourse, Refusal, Rejection, Reserve, Score,
-    Scoring, Verdict, normalize_to_largest,
+    Bind, BindAnswer, Binding, Candidates, ClusterEvent, Code, Ctx, Depends, Enqueue, Filter, Hint,
+    Interest, MAX_PERMIT_WAIT, NodeRef, Permission, Permit, Plugin, Points, PostBind, PostFilter,
+    PreBind, PreEnqueue, PreFilter, PreScore, Profile, ProfileError, QueueSort, Queued, Recourse,
+    Refusal, Rejection, Reserve, Score, Scoring, Verdict, normalize_to_largest,
 };
 pub use node::{NodeIndex, NodeInfo};
 pub use node_set::NodeSet;

@@ -7,7 +7,10 @@ use std::any::Any;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 use super::*;
+use crate::engine::BindFailure;
 use crate::node::NodeIndex;
 use crate::node_set::NodeSet;
 use crate::pod::PodInfo;
@@ -31,6 +34,9 @@ pub(crate) struct Entry {
     pub(crate) score: Option<(i64, Arc<dyn ErasedScore>)>,
     pub(crate) reserve: Option<Arc<dyn ErasedReserve>>,
     pub(crate) permit: Option<Arc<dyn ErasedPermit>>,
+    pub(crate) pre_bind: Option<Arc<dyn ErasedPreBind>>,
+    pub(crate) bind: Option<Arc<dyn ErasedBind>>,
+    pub(crate) post_bind: Option<Arc<dyn ErasedPostBind>>,
 }
 
 impl Entry {
@@ -49,6 +55,9 @@ impl Entry {
             score: None,
             reserve: None,
             permit: None,
+            pre_bind: None,
+            bind: None,
+            post_bind: None,
         }
     }
 
@@ -72,7 +81,12 @@ impl Entry {
 
     /// Whether it takes part in what comes after the choice of a node.
     pub(crate) fn has_later_points(&self) -> bool {
-        self.post_filter.is_some() || self.reserve.is_some() || self.permit.is_some()
+        self.post_filter.is_some()
+            || self.reserve.is_some()
+            || self.permit.is_some()
+            || self.pre_bind.is_some()
+            || self.bind.is_some()
+            || self.post_bind.is_some()
     }
 
     pub(crate) fn hint(&self, pod: &PodInfo, event: &ClusterEvent) -> Hint {
@@ -221,5 +235,49 @@ pub(crate) trait ErasedPermit: Send + Sync {
 impl<P: Permit> ErasedPermit for Adapter<P> {
     fn permit(&self, ctx: &Ctx<'_>, state: &mut Slot, node: NodeIndex) -> Permission {
         self.0.permit(ctx, typed_mut::<P>(state), ctx.node(node))
+    }
+}
+
+#[async_trait]
+pub(crate) trait ErasedPreBind: Send + Sync {
+    async fn pre_bind(&self, binding: &Binding<'_>, state: &mut Slot) -> Verdict;
+}
+
+#[async_trait]
+impl<P: PreBind> ErasedPreBind for Adapter<P> {
+    async fn pre_bind(&self, binding: &Binding<'_>, state: &mut Slot) -> Verdict {
+        self.0.pre_bind(binding, typed_mut::<P>(state)).await
+    }
+}
+
+#[async_trait]
+pub(crate) trait ErasedBind: Send + Sync {
+    async fn bind(
+        &self,
+        binding: &Binding<'_>,
+        state: &mut Slot,
+    ) -> Result<BindAnswer, BindFailure>;
+}
+
+#[async_trait]
+impl<P: Bind> ErasedBind for Adapter<P> {
+    async fn bind(
+        &self,
+        binding: &Binding<'_>,
+        state: &mut Slot,
+    ) -> Result<BindAnswer, BindFailure> {
+        self.0.bind(binding, typed_mut::<P>(state)).await
+    }
+}
+
+#[async_trait]
+pub(crate) trait ErasedPostBind: Send + Sync {
+    async fn post_bind(&self, binding: &Binding<'_>, state: &mut Slot);
+}
+
+#[async_trait]
+impl<P: PostBind> ErasedPostBind for Adapter<P> {
+    async fn post_bind(&self, binding: &Binding<'_>, state: &mut Slot) {
+        self.0.post_bind(binding, typed_mut::<P>(state)).await;
     }
 }

@@ -81,6 +81,12 @@ pub enum ProfileError {
         /// How many it has.
         found: usize,
     },
+    /// Nothing binds the pods of a profile.
+    #[error("profile {profile:?}: no plugin is registered at Bind")]
+    NoBind {
+        /// The profile.
+        profile: String,
+    },
     /// Two profiles for one scheduler name.
     #[error("there are two profiles for schedulerName {profile:?}")]
     SameName {
@@ -173,7 +179,17 @@ impl Profile {
         &self.entries
     }
 
-    /// The one plugin of the kind that exactly one must be of.
+    /// Whether something binds its pods.
+    pub(crate) fn check_bind(&self) -> Result<(), ProfileError> {
+        match self.entries.iter().any(|entry| entry.bind.is_some()) {
+            true => Ok(()),
+            false => Err(ProfileError::NoBind {
+                profile: self.name.to_string(),
+            }),
+        }
+    }
+
+    /// Whether exactly one plugin orders the queue.
     pub(crate) fn check(&self) -> Result<(), ProfileError> {
         let sorting = self
             .entries
@@ -322,6 +338,36 @@ impl<P: Plugin> Points<P> {
         P: Permit,
     {
         self.entry.permit = Some(self.adapter());
+        self
+    }
+
+    /// At [`PreBind`].
+    #[must_use]
+    pub fn pre_bind(mut self) -> Self
+    where
+        P: PreBind,
+    {
+        self.entry.pre_bind = Some(self.adapter());
+        self
+    }
+
+    /// At [`Bind`].
+    #[must_use]
+    pub fn bind(mut self) -> Self
+    where
+        P: Bind,
+    {
+        self.entry.bind = Some(self.adapter());
+        self
+    }
+
+    /// At [`PostBind`].
+    #[must_use]
+    pub fn post_bind(mut self) -> Self
+    where
+        P: PostBind,
+    {
+        self.entry.post_bind = Some(self.adapter());
         self
     }
 }

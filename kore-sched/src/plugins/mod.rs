@@ -11,10 +11,12 @@
 //! | [`NodePorts`] | PreFilter, Filter | |
 //! | [`NodeResourcesFit`] | Filter, Score | 1 |
 //! | [`NodeResourcesBalancedAllocation`] | PreScore, Score | 1 |
+//! | [`DefaultBinder`] | Bind | |
 //!
 //! All of them depend on a pod's class and one node at most.
 
 mod balanced_allocation;
+mod default_binder;
 mod node_affinity;
 mod node_name;
 mod node_ports;
@@ -25,6 +27,7 @@ mod scheduling_gates;
 mod taint_toleration;
 
 pub use balanced_allocation::NodeResourcesBalancedAllocation;
+pub use default_binder::DefaultBinder;
 pub use node_affinity::NodeAffinity;
 pub use node_name::NodeName;
 pub use node_ports::NodePorts;
@@ -60,7 +63,8 @@ fn defaults(profile: Profile) -> Result<Profile, ProfileError> {
         })?
         .plugin(NodeResourcesBalancedAllocation, |at| {
             at.pre_score().score(1)
-        })
+        })?
+        .plugin(DefaultBinder, |at| at.bind())
 }
 
 /// `part` × 100 ÷ `whole`, truncated, for `0 <= part <= whole`.
