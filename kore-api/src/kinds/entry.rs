@@ -30,7 +30,7 @@ pub(crate) struct Entry {
     pub(crate) prepare_create: fn(&mut Value),
     pub(crate) prepare_update: fn(&mut Value, &Value),
     pub(crate) rules: Rules,
-    pub(crate) warnings: fn(&Value) -> Vec<String>,
+    pub(crate) warnings: fn(&Field<'_, '_>) -> Vec<String>,
     pub(crate) grace_period_seconds: fn(&Value) -> Option<i64>,
     pub(crate) begin_deletion: fn(&mut Value),
     pub(crate) is_held: fn(&Value) -> bool,
@@ -172,11 +172,13 @@ impl Strategy for BuiltIn {
     }
 
     fn warnings(&self, transition: &Transition<'_>) -> Vec<String> {
+        let mut warnings = Vec::new();
         if transition.subresource.is_empty() {
-            (self.0.warnings)(transition.new)
-        } else {
-            Vec::new()
+            check(transition.new, &Value::Null, |new, _| {
+                warnings = (self.0.warnings)(new)
+            });
         }
+        warnings
     }
 
     fn grace_period_seconds(&self, object: &Value) -> Option<i64> {

@@ -69,7 +69,97 @@ pub fn builtin() -> Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::schema::{Schema, check, normalize};
+    use serde_json::{Value, json};
+
+    /// Small objects of each kind, with as many parts that have defaults as fit.
+    fn samples() -> Vec<(&'static Entry, Value)> {
+        let container = json!({
+            "name": "c", "image": "i", "ports": [{"containerPort": 80}], "startupProbe": {"grpc": {"port": 80}},
+            "livenessProbe": {"httpGet": {"port": 80}}, "resources": {"limits": {"cpu": "1"}},
+            "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                {"name": "B", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}],
+        });
+        let spec = json!({"containers": [container], "volumes": [
+            {"name": "a"}, {"name": "b", "hostPath": {"path": "/x"}}, {"name": "c", "configMap": {"name": "c"}},
+            {"name": "d", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}},
+            {"name": "e", "iscsi": {"targetPortal": "t", "iqn": "i", "lun": 0}}, {"name": "f", "rbd": {"monitors": ["m"], "image": "i"}},
+            {"name": "g", "azureDisk": {"diskName": "d", "diskURI": "u"}}, {"name": "h", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
+            {"name": "j", "scaleIO": {"gateway": "g", "system": "s", "volumeName": "v", "secretRef": {}}},
+        ]});
+        let scaled = json!({
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": spec}},
+        });
+        vec![
+            (&config::CONFIG_MAP, json!({"data": {"a": "b"}})),
+            (&config::SECRET, json!({"stringData": {"a": "b"}})),
+            (
+                &endpoint_slice::ENDPOINT_SLICE,
+                json!({"addressType": "IPv4", "ports": [{"port": 80}], "endpoints": []}),
+            ),
+            (
+                &event::EVENT,
+                json!({"involvedObject": {"kind": "Pod", "name": "a", "namespace": "b"}}),
+            ),
+            (&lease::LEASE, json!({"spec": {"holderIdentity": "a"}})),
+            (&namespace::NAMESPACE, json!({})),
+            (
+                &node::NODE,
+                json!({"spec": {"podCIDR": "10.0.0.0/24"}, "status": {"capacity": {"cpu": "1"}}}),
+            ),
+            (&pod::POD, json!({"spec": spec})),
+            (&scaled::DEPLOYMENT, scaled.clone()),
+            (&scaled::REPLICA_SET, scaled),
+            (
+                &service::SERVICE,
+                json!({"spec": {"type": "LoadBalancer", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]}}),
+            ),
+            (&service_account::SERVICE_ACCOUNT, json!({})),
+        ]
+    }
+
+    #[test]
+    fn what_is_filled_in_fits_the_schema_and_stays_when_stored() {
+        let samples = samples();
+        assert_eq!(samples.len(), ENTRIES.len());
+        for (entry, mut object) in samples {
+            let info = entry.info();
+            let (api_version, kind) = (info.resource.api_version(), info.resource.kind.clone());
+            object["apiVersion"] = api_version.as_ref().into();
+            object["kind"] = kind.as_ref().into();
+            object["metadata"] = json!({"name": "a"});
+            if info.resource.is_namespaced() {
+                object["metadata"]["namespace"] = "b".into();
+            }
+            info.strategy.default(&mut object);
+            info.strategy.prepare_create(&mut object);
+            let schema = Schema::of(&api_version, &kind).unwrap();
+            assert!(
+                check(&schema, &object).is_empty(),
+                "{kind}: {:?}",
+                check(&schema, &object)
+            );
+            let mut stored = object.clone();
+            normalize(&schema, &mut stored);
+            info.strategy.default(&mut stored);
+            assert_eq!(stored, object, "{kind}");
+            let transition = crate::registry::Transition {
+                new: &object,
+                old: None,
+                subresource: "",
+            };
+            assert_eq!(info.strategy.validate(&transition), [], "{kind}");
+            let transition = crate::registry::Transition {
+                old: Some(&object),
+                ..transition
+            };
+            assert_eq!(
+                info.strategy.validate(&transition),
+                [],
+                "{kind}: no change is no offence"
+            );
+        }
+    }
 
     #[test]
     fn every_kind_is_whole() {

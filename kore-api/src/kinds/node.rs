@@ -9,7 +9,7 @@ use super::entry::{AGE, Entry, NAME, Rules, Title};
 use super::field::Field;
 use super::quantity::Quantity;
 use super::row::{Row, or, or_none};
-use super::shape::{Object, PLAIN, Shape, is_absent};
+use super::shape::{Object, PLAIN, Shape, is_absent, or_insert};
 use super::{meta, names};
 use crate::error::FieldError;
 use crate::object::ResourceType;
@@ -59,7 +59,11 @@ pub(super) static NODE: Entry = Entry {
 };
 
 static DEFAULTS: Shape = Shape {
-    parts: &[("status", &STATUS)],
+    parts: &[("spec", &SPEC), ("status", &STATUS)],
+    ..PLAIN
+};
+static SPEC: Shape = Shape {
+    rule: Some(pod_networks),
     ..PLAIN
 };
 static STATUS: Shape = Shape {
@@ -72,6 +76,19 @@ fn allocatable(status: &mut Object) {
     if is_absent(status, "allocatable") && !is_absent(status, "capacity") {
         let capacity = status["capacity"].clone();
         status.insert("allocatable".to_owned(), capacity);
+    }
+}
+
+/// The network of its pods stands in a field for one and a field for several; they say the same.
+fn pod_networks(spec: &mut Object) {
+    let first = spec.get("podCIDRs").and_then(|all| all.get(0)).cloned();
+    match first {
+        Some(first) => or_insert(spec, "podCIDR", first),
+        None if !is_absent(spec, "podCIDR") => {
+            let only = serde_json::json!([spec["podCIDR"]]);
+            spec.insert("podCIDRs".to_owned(), only);
+        }
+        None => {}
     }
 }
 
@@ -231,6 +248,15 @@ mod tests {
                 "<unknown>",
             ]
         );
+    }
+
+    #[test]
+    fn what_a_node_has_is_what_it_gives() {
+        let mut node =
+            json!({"spec": {"podCIDR": "10.0.0.0/24"}, "status": {"capacity": {"cpu": "4"}}});
+        NODE.defaults.fill(&mut node);
+        assert_eq!(node["spec"]["podCIDRs"], json!(["10.0.0.0/24"]));
+        assert_eq!(node["status"]["allocatable"], json!({"cpu": "4"}));
     }
 
     #[test]

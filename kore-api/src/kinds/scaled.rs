@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::entry::{AGE, Entry, NAME, Rules, Title};
 use super::field::Field;
-use super::pod::{TEMPLATE, template};
+use super::pod::{TEMPLATE, template, template_warnings};
 use super::row::{Row, selector};
 use super::shape::Literal::{Number, Text};
 use super::shape::{Object, PLAIN, Shape, object_in, or_insert};
@@ -51,6 +51,7 @@ pub(super) static REPLICA_SET: Entry = Entry {
         change: same_selector,
         status: replica_set_status,
     },
+    warnings: template_warnings,
     cells: replica_set_cells,
     ..Entry::of(ResourceType::of::<ReplicaSet>)
 };
@@ -91,6 +92,7 @@ pub(super) static DEPLOYMENT: Entry = Entry {
         change: same_selector,
         status: deployment_status,
     },
+    warnings: template_warnings,
     cells: deployment_cells,
     ..Entry::of(ResourceType::of::<Deployment>)
 };

@@ -90,6 +90,11 @@ pub fn value(text: &str) -> Result<i64, QuantityError> {
     Ok(scaled(parse(text)?.nanos, NANO))
 }
 
+/// The value of a quantity in billionths of a unit: to compare exactly.
+pub(crate) fn nano_value(text: &str) -> Result<i128, QuantityError> {
+    Ok(parse(text)?.nanos)
+}
+
 fn scaled(nanos: i128, unit: i128) -> i64 {
     let whole = nanos / unit + (nanos % unit).signum();
     whole.clamp(i64::MIN.into(), i64::MAX.into()) as i64

@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::status::STATUS;
 use crate::kinds::shape::Literal::{Empty, Flag, Nonzero, Number, Text};
 use crate::kinds::shape::{Object, PLAIN, Shape, object_in, or_insert};
 
 /// A whole pod.
 pub(super) static POD: Shape = Shape {
     rule: Some(pod),
-    parts: &[("spec", &SPEC)],
+    parts: &[("spec", &SPEC), ("status", &STATUS)],
     ..PLAIN
 };
 

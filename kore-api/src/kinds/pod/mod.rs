@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `mod.rs` | the entry, and what the server sets itself |
 //! | `defaults.rs`, `qos.rs` | what is filled in |
+//! | `status.rs` | its status: what goes together, what may become of what |
+//! | `warnings.rs` | what is allowed, but odd |
 //! | `spec.rs` | the rules of a pod's spec as a whole, and of templates |
 //! | `container.rs`, `env.rs`, `probe.rs`, `resources.rs`, `volume.rs`, `placement.rs` | the rules of its parts |
 //! | `change.rs` | what of a pod may change |
@@ -19,10 +21,13 @@ mod probe;
 mod qos;
 mod resources;
 mod spec;
+mod status;
 mod volume;
+mod warnings;
 
 pub(super) use defaults::TEMPLATE;
 pub(super) use spec::template;
+pub(super) use warnings::template as template_warnings;
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -49,11 +54,13 @@ pub(super) static POD: Entry = Entry {
     columns: &cells::COLUMNS,
     defaults: &defaults::POD,
     prepare_create,
+    prepare_update: status::keep_class,
     rules: Rules {
         always: spec::pod,
         change: change::pod,
-        status: |_, _| {},
+        status: status::rules,
     },
+    warnings: warnings::pod,
     grace_period_seconds,
     cells: cells::cells,
     ..Entry::of(ResourceType::of::<Pod>)
