@@ -7,6 +7,7 @@
 //! | a newest segment without a valid header and without a frame | torn while it was made: made anew |
 //! | a file with another name | left alone; what a crash left half-written (`*.tmp`) is removed |
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use super::disk::{
     segment_name,
 };
 use super::files::Files;
-use super::segment::{FRAME_HEADER, Header, Scan, scan};
+use super::segment::{FRAME_HEADER, Frame, HEADER, Header, Scan, scan};
 use super::{checkpoint, io_error, record};
 use crate::index::Index;
 use crate::{Entropy, Error, Result};
@@ -212,8 +213,6 @@ fn recover(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
     if index.compacted > compacted {
         index.sweep_all();
     }
-    // What was read may so far only be in the system's memory: it must be durable before anybody sees it.
-    segment.sync()?;
     place.sync()?;
     let mut disk = Disk {
         place,
@@ -260,10 +259,7 @@ impl Replay<'_> {
             return Err(missing(1));
         };
         let mut last = None;
-        for (id, expected) in ids.iter().copied().zip(*first..) {
-            if id != expected {
-                return Err(missing(expected));
-            }
+        for id in ids.iter().copied() {
             let path = self.place.path(&segment_name(id));
             let file = self
                 .place
@@ -309,7 +305,7 @@ impl Replay<'_> {
                 length,
                 step: self.place.zero_ahead(),
             };
-            segment.cut_off(&bytes)?;
+            segment.settle(&bytes, scan.frames.last())?;
             last = Some(segment);
         }
         last.ok_or_else(|| missing(*newest))
@@ -352,16 +348,17 @@ impl Replay<'_> {
 }
 
 impl Segment {
-    /// Makes sure that what lies behind the last frame never passes for one.
-    fn cut_off(&self, bytes: &[u8]) -> Result<()> {
-        let behind = &bytes[self.end as usize..];
-        let head = &behind[..behind.len().min(FRAME_HEADER)];
-        if head.iter().all(|byte| *byte == 0) {
-            return Ok(());
+    /// Makes durable what was read. It may be in the system's memory only; and where a flush has failed, the system may even
+    /// take it for durable although it is not. Therefore what can be concerned is written again: the last frame, since
+    /// every other one was durable before the next was written, and the header.
+    fn settle(&self, bytes: &[u8], last: Option<&Frame>) -> Result<()> {
+        let write_error = io_error("write", &self.path);
+        let again = |part: Range<usize>| self.file.write_at(part.start as u64, &bytes[part]);
+        again(0..HEADER).map_err(&write_error)?;
+        if let Some(last) = last {
+            again(last.offset..last.payload.end).map_err(&write_error)?;
         }
-        let zeroes = vec![0; head.len()];
-        let written = self.file.write_at(self.end, &zeroes);
-        written.map_err(io_error("write", &self.path))
+        self.sync()
     }
 }
 

@@ -125,6 +125,19 @@ async fn nothing_acknowledged_is_lost_wherever_the_power_fails() {
             let disk = crashed.after(power);
             check(&disk, &told, &expected, &case).await;
 
+            // Only the process dies; what the next one shows is durable, whatever happens to the power then.
+            let again = crashed.after_kill();
+            let seen = match open(&again, small()).await {
+                Ok((store, _run)) => everything(&store).await.0,
+                Err(error) => panic!("{case}, after a kill: {error}"),
+            };
+            let seen = Told {
+                acknowledged: seen,
+                compacted: told.compacted,
+            };
+            let disk = again.after(power);
+            check(&disk, &seen, &expected, &format!("{case}, after a kill")).await;
+
             // And once more, while it recovers and goes on.
             let again = crashed.after(power).crash_at((crash_at * 7) % 13);
             let mut told = Told {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use crate::Entropy;
 use crate::durable::files::{File, Files, Lock};
@@ -17,7 +17,7 @@ pub(super) struct SimDisk {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     contents: BTreeMap<u64, Content>,
     next_content: u64,
@@ -35,6 +35,30 @@ struct State {
     fail_sync_at: Option<usize>,
     /// How many bytes fit.
     capacity: Option<u64>,
+    /// Flushes wait until it opens.
+    gate: Option<Arc<Gate>>,
+}
+
+/// Holds up flushes.
+#[derive(Default)]
+pub(super) struct Gate {
+    /// Says that a flush waits.
+    pub(super) reached: tokio::sync::Notify,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    pub(super) fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    fn pass(&self) {
+        self.reached.notify_one();
+        let open = self.open.lock().unwrap();
+        drop(self.opened.wait_while(open, |open| !*open).unwrap());
+    }
 }
 
 #[derive(Clone)]
@@ -89,6 +113,27 @@ impl SimDisk {
         self.state().capacity = bytes;
     }
 
+    /// From now on flushes wait at this gate.
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        self.state().gate.insert(Arc::default()).clone()
+    }
+
+    /// The disk as another process finds it after this one died: what was not flushed is still there, and still not durable.
+    pub(super) fn after_kill(&self) -> SimDisk {
+        let before = self.state();
+        let after = State {
+            contents: before.contents.clone(),
+            next_content: before.next_content,
+            names: before.names.clone(),
+            durable_names: before.durable_names.clone(),
+            renames: before.renames.clone(),
+            ..State::default()
+        };
+        SimDisk {
+            state: Arc::new(Mutex::new(after)),
+        }
+    }
+
     /// The disk as it is found after the crash.
     pub(super) fn after(&self, power: Power) -> SimDisk {
         let before = self.state();
@@ -123,13 +168,12 @@ impl SimDisk {
             }
             content.now = content.durable.clone();
         }
-        // A journal keeps changes of names in order: some of the first survive.
+        // Nothing promises that names change in order.
         let mut names = before.durable_names.clone();
         for change in &before.renames {
-            if !survives(&dice) {
-                break;
+            if survives(&dice) {
+                change.apply(&mut names);
             }
-            change.apply(&mut names);
         }
         after.names = names.clone();
         after.durable_names = names;
@@ -311,13 +355,20 @@ impl File for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let gate = self.disk.state().gate.clone();
+        if let Some(gate) = gate {
+            gate.pass();
+        }
         let mut state = self.disk.state();
         state.operate()?;
         state.syncs += 1;
-        if state.fail_sync_at == Some(state.syncs) {
+        let fails = state.fail_sync_at == Some(state.syncs);
+        let content = state.contents.get_mut(&self.id).unwrap();
+        if fails {
+            // As Linux does it: what could not be written counts as written from now on.
+            content.dirty.clear();
             return Err(io::Error::other("the disk is failing"));
         }
-        let content = state.contents.get_mut(&self.id).unwrap();
         content.durable.resize(content.now.len(), 0);
         for (offset, length) in std::mem::take(&mut content.dirty) {
             let written = offset..offset + length;

@@ -240,6 +240,95 @@ async fn a_failed_flush_is_final_and_its_outcome_unknown() {
     let acknowledged = disk.after(Power::Lost);
     let (revision, kvs) = reopened(&acknowledged).await;
     assert_eq!((revision, kvs.len()), (4, 3));
+
+    // The system shows what it failed to write. Who has seen it sees it again.
+    let restarted = disk.after_kill();
+    let (_, kvs) = reopened(&restarted).await;
+    assert_eq!(kvs.len(), 4);
+    assert_eq!(reopened(&restarted.after(Power::Lost)).await.1, kvs);
+}
+
+#[tokio::test]
+async fn nobody_sees_what_is_not_durable() {
+    let disk = SimDisk::default();
+    let (store, run) = open(&disk, small()).await.unwrap();
+    let work = async {
+        fill(&store, 0..1).await;
+        let mut watch = store.watch(WatchRequest::prefix("")).await.unwrap();
+        let gate = disk.gate();
+        let mut write = Box::pin(store.put("key-0".into(), "new".into()));
+        let mut doomed = Box::pin(async {
+            let compare = crate::Compare::value("key-0", "new");
+            let txn = Txn::new()
+                .when(compare)
+                .then(Op::delete("none"))
+                .otherwise(Op::delete("none"));
+            store.txn(txn).await
+        });
+        tokio::select! {
+            biased;
+            _ = &mut write => panic!("answered before it was durable"),
+            _ = &mut doomed => panic!("answered before what it saw was durable"),
+            () = gate.reached.notified() => {}
+        }
+        let seen = store.get("key-0".into()).await.unwrap().unwrap();
+        assert_eq!(
+            (seen.version, store.status().await.unwrap().revision),
+            (1, 2)
+        );
+        assert!(futures::poll!(futures::StreamExt::next(&mut watch)).is_pending());
+        assert!(futures::poll!(&mut doomed).is_pending());
+        gate.open();
+        assert_eq!(write.await.unwrap(), 3);
+        assert!(doomed.await.unwrap().succeeded);
+        assert_eq!(store.get("key-0".into()).await.unwrap().unwrap().version, 2);
+        assert!(futures::poll!(futures::StreamExt::next(&mut watch)).is_ready());
+    };
+    tokio::select! {
+        biased;
+        () = work => {}
+        stopped = run => panic!("{stopped:?}"),
+    }
+}
+
+/// A log of whole frames from which one was taken out, in the middle and between two segments.
+#[tokio::test(start_paused = true)]
+async fn missing_frames_are_noticed() {
+    let disk = SimDisk::default();
+    let options = || small().checkpoint_bytes(1 << 20);
+    killed(&disk, options(), async |store| fill(&store, 0..40).await).await;
+    let (first, second) = ("log-0000000000000001", "log-0000000000000002");
+
+    let middle = disk.after(Power::Kept);
+    middle.damage(first, |bytes| {
+        let frames = segment::scan(bytes, 1).frames;
+        bytes.drain(frames[1].offset..frames[2].offset);
+    });
+    assert!(matches!(
+        open(&middle, options()).await,
+        Err(Error::Corrupt { .. })
+    ));
+
+    // Also when the segment behind it is the newest and has no frame yet.
+    let end = disk.after(Power::Kept);
+    for name in end
+        .names()
+        .iter()
+        .filter(|name| name.starts_with("log-") && name.as_str() > second)
+    {
+        end.remove(&Path::new("/data").join(name)).unwrap();
+    }
+    end.damage(second, |bytes| bytes.truncate(segment::HEADER));
+    let whole = end.after(Power::Kept);
+    assert!(open(&whole, options()).await.is_ok());
+    end.damage(first, |bytes| {
+        let last = segment::scan(bytes, 1).frames.pop().unwrap();
+        bytes[last.offset..last.payload.end].fill(0);
+    });
+    assert!(matches!(
+        open(&end, options()).await,
+        Err(Error::Corrupt { .. })
+    ));
 }
 
 #[tokio::test(start_paused = true)]

@@ -192,6 +192,34 @@ async fn act(store: &dyn Store, model: &mut Model, step: &Step) {
     );
 }
 
+/// Bytes of one version, as the quota counts them.
+fn bytes_of(kv: &KeyValue) -> u64 {
+    kv.key.len() as u64 + kv.value.len() as u64 + 192
+}
+
+/// Compacts everything: then the store holds what exists now, the marks of what the last write deleted, and nothing else.
+async fn sweeps_out(store: &dyn Store, model: &Model) {
+    let now = model.revision();
+    if now > model.compacted {
+        store.compact(now).await.unwrap();
+    }
+    let marks = model.events(&KeyRange::all(), now);
+    let marks = marks.iter().filter(|(_, now, _)| now.is_none());
+    let live: u64 = model.now().values().map(bytes_of).sum();
+    let expected = live + marks.map(|(key, _, _)| key.len() as u64 + 192).sum::<u64>();
+    let swept = async {
+        while store.status().await.unwrap().bytes != expected {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let swept = tokio::time::timeout(Duration::from_secs(5), swept).await;
+    let left = store.status().await.unwrap().bytes;
+    assert!(
+        swept.is_ok(),
+        "{left} bytes are left, {expected} are expected"
+    );
+}
+
 async fn watch(store: &dyn Store, model: &Model, back: u64, k: u8) {
     let from = model.revision().saturating_sub(back).max(1);
     let keys = KeyRange::Prefix(family(k));
@@ -266,6 +294,9 @@ async fn durable(steps: &[Step]) {
             for step in life {
                 act(&store, &mut model, step).await;
             }
+            if then.is_empty() && model.revision() > 1 {
+                sweeps_out(&store, &model).await;
+            }
             if matches!(then.first(), Some(Step::Close)) {
                 store.close().await.unwrap();
             }
@@ -299,7 +330,7 @@ fn paused(work: impl Future<Output = ()>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, max_shrink_iters: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn the_durable_store_is_the_model(steps in prop::collection::vec(step(), 1..250)) {
@@ -313,6 +344,9 @@ proptest! {
             let mut model = Model::new();
             for step in &steps {
                 act(&store, &mut model, step).await;
+            }
+            if model.revision() > 1 {
+                sweeps_out(&store, &model).await;
             }
         });
     }
