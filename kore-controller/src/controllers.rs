@@ -9,6 +9,7 @@ use futures::future::{BoxFuture, join_all};
 use kore_api::client::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// The controllers of a control plane, to be opened together; they share their informers.
 ///
@@ -33,6 +34,7 @@ pub struct Controllers {
 /// Controllers that run somewhere. Cloning is cheap; dropping it stops nothing.
 #[derive(Clone, Debug)]
 pub struct ControllersHandle {
+    stop: Arc<watch::Sender<bool>>,
     handles: BTreeMap<&'static str, Handle>,
 }
 
@@ -169,28 +171,35 @@ impl Controllers {
                 other => unreachable!("{other} is in the list of controllers"),
             }
         }
-        let following = caches.run();
-        let runs = opened.runs;
+        let stop = Arc::new(watch::Sender::new(false));
+        let mut stopped = stop.subscribe();
+        let (following, runs, kept) = (caches.run(), opened.runs, stop.clone());
         let run = async move {
-            tokio::pin!(following);
+            let controlling = async {
+                join_all(runs).await;
+                // Where none was selected, there is still somebody to say stop. The sender is in `kept`.
+                let _ = stopped.wait_for(|stop| *stop).await;
+                drop(kept);
+            };
+            tokio::pin!(following, controlling);
             tokio::select! {
                 biased;
-                _ = join_all(runs) => {}
-                () = following => unreachable!("informers follow until they are dropped"),
+                () = &mut controlling => {}
+                () = &mut following => controlling.await,
             }
         };
-        (
-            ControllersHandle {
-                handles: opened.handles,
-            },
-            run,
-        )
+        let handle = ControllersHandle {
+            stop,
+            handles: opened.handles,
+        };
+        (handle, run)
     }
 }
 
 impl ControllersHandle {
     /// Stops all controllers in good order: what runs finishes, nothing new starts, and the run future ends.
     pub fn stop(&self) {
+        self.stop.send_replace(true);
         self.handles.values().for_each(Handle::stop);
     }
 

@@ -5,8 +5,8 @@
 //!
 //! A node shows that it lives by renewing its lease in `kube-node-lease` or writing its status. After 40 s of silence its
 //! conditions become Unknown, its pods not ready, and it is tainted `node.kubernetes.io/unreachable` (`not-ready` when
-//! the node itself says so): NoSchedule at once; NoExecute for at most one node of a zone in 10 s, and for none
-//! while no node at all is ready. [`tainteviction`](crate::tainteviction) evicts.
+//! the node itself says so): NoSchedule at once; NoExecute for at most one node of a zone in 10 s, more slowly or not at
+//! all while most of the zone fails, and for none while no node at all is ready. [`tainteviction`](crate::tainteviction) evicts.
 
 pub(crate) mod plan;
 
@@ -61,7 +61,8 @@ struct NodeLifecycle {
 struct Memory {
     /// By node name.
     signs: BTreeMap<Arc<str>, Sign>,
-    readiness: BTreeMap<Arc<str>, Readiness>,
+    /// By node name: the zone, and the last verdict.
+    readiness: BTreeMap<Arc<str>, (String, Readiness)>,
     /// By zone: when a node was last given up.
     given_up: BTreeMap<String, Timestamp>,
 }
@@ -69,6 +70,19 @@ struct Memory {
 impl NodeLifecycle {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    /// Whether another node of the zone may be given up now.
+    fn may_evict(&self, config: &Config, zone: &str, now: Timestamp) -> bool {
+        let in_zone = || self.readiness.values().filter(|(of, _)| of == zone);
+        let not_ready = in_zone().filter(|(_, is)| *is != Readiness::Ready).count();
+        let interval = plan::eviction_interval(config, in_zone().count(), not_ready);
+        let last = self.given_up.get(zone);
+        interval.is_some_and(|interval| {
+            last.is_none_or(|last| now.duration_since(*last).unsigned_abs() >= interval)
+        })
     }
 }
 
@@ -88,16 +102,14 @@ impl Reconciler for NodeLifecycle {
             let any_ready = memory
                 .readiness
                 .values()
-                .any(|readiness| *readiness == Readiness::Ready);
-            let interval = self.config.eviction_interval;
-            let may_evict = memory
-                .given_up
-                .get(&zone)
-                .is_none_or(|last| now.duration_since(*last).unsigned_abs() >= interval);
-            let plan = plan::plan(&self.config, &node, &sign, any_ready, may_evict, now);
+                .any(|(_, is)| *is == Readiness::Ready);
+            let may_evict = || memory.may_evict(&self.config, &zone, now);
+            let plan = plan::plan(&self.config, &node, &sign, any_ready, &may_evict, now);
             memory.signs.insert(name.clone(), sign);
-            let before = memory.readiness.insert(name.clone(), plan.readiness);
-            (plan, before)
+            let before = memory
+                .readiness
+                .insert(name.clone(), (zone.clone(), plan.readiness));
+            (plan, before.map(|(_, before)| before))
         };
         let mut current = node;
         if let Some(status) = plan.status {

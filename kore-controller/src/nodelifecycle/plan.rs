@@ -116,7 +116,7 @@ pub(crate) fn plan(
     node: &Node,
     sign: &Sign,
     any_ready: bool,
-    may_evict: bool,
+    may_evict: &dyn Fn() -> bool,
     now: Timestamp,
 ) -> Plan {
     let (since, grace) = if sign.is_none() {
@@ -166,6 +166,22 @@ pub(crate) fn is_given_up(node: &Node) -> bool {
     taints.into_iter().any(|taint| {
         taint.effect == NO_EXECUTE && matches!(taint.key.as_str(), NOT_READY | UNREACHABLE)
     })
+}
+
+/// How long to wait between giving up two nodes of a zone with so many nodes, so many of them not ready; `None`: none is
+/// given up. When more than half of a zone fails at once (and something is still ready in it), it is more likely the
+/// network: large zones go on slowly, small ones wait.
+pub(crate) fn eviction_interval(
+    config: &Config,
+    nodes: usize,
+    not_ready: usize,
+) -> Option<Duration> {
+    let partly = not_ready > 2 && not_ready < nodes && not_ready * 100 >= nodes * 55;
+    match (partly, nodes > 50) {
+        (false, _) => Some(config.eviction_interval),
+        (true, true) => Some(config.eviction_interval * 10),
+        (true, false) => None,
+    }
 }
 
 /// The zone a node is in: nodes of different zones are given up independently.
@@ -240,7 +256,7 @@ fn taints(
     status: &NodeStatus,
     readiness: Readiness,
     any_ready: bool,
-    may_evict: bool,
+    may_evict: &dyn Fn() -> bool,
     now: Timestamp,
 ) -> Vec<Taint> {
     let existing = node
@@ -261,7 +277,7 @@ fn taints(
     };
     if let Some(key) = key {
         wanted.push((key, NO_SCHEDULE));
-        if any_ready && (may_evict || is_given_up(node)) && readiness != Readiness::Unsaid {
+        if any_ready && readiness != Readiness::Unsaid && (is_given_up(node) || may_evict()) {
             wanted.push((key, NO_EXECUTE));
         }
     }
@@ -369,10 +385,10 @@ mod tests {
         let first = Sign::observe(None, &node, Some(&lease(3600)), at(100));
         let same = Sign::observe(Some(&first), &node, Some(&lease(3600)), at(139));
         assert_eq!(first, same);
-        let alive = plan(&config, &node, &same, true, true, at(139));
+        let alive = plan(&config, &node, &same, true, &|| true, at(139));
         assert_eq!((alive.status, alive.readiness), (None, Readiness::Ready));
         assert_eq!(alive.after, Some(Duration::from_secs(1)));
-        let silent = plan(&config, &node, &same, true, true, at(140));
+        let silent = plan(&config, &node, &same, true, &|| true, at(140));
         assert_eq!(silent.readiness, Readiness::Unknown);
         let conditions = silent
             .status
@@ -387,7 +403,7 @@ mod tests {
         );
         let renewed = Sign::observe(Some(&same), &node, Some(&lease(3610)), at(139));
         assert_eq!(
-            plan(&config, &node, &renewed, true, true, at(178)).readiness,
+            plan(&config, &node, &renewed, true, &|| true, at(178)).readiness,
             Readiness::Ready
         );
     }
@@ -397,10 +413,10 @@ mod tests {
         let (node, config) = (node(""), Config::default());
         let sign = Sign::observe(None, &node, None, at(5));
         assert_eq!(
-            plan(&config, &node, &sign, true, true, at(59)).readiness,
+            plan(&config, &node, &sign, true, &|| true, at(59)).readiness,
             Readiness::Unsaid
         );
-        let plan = plan(&config, &node, &sign, true, true, at(60));
+        let plan = plan(&config, &node, &sign, true, &|| true, at(60));
         let conditions = plan
             .status
             .and_then(|status| status.conditions)
@@ -519,7 +535,7 @@ mod tests {
                 &node,
                 &sign,
                 any_ready,
-                may_evict,
+                &|| may_evict,
                 at(11),
             );
             let existing = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
@@ -533,6 +549,29 @@ mod tests {
     }
 
     #[test]
+    fn pace() {
+        let config = Config::default();
+        let normal = Some(config.eviction_interval);
+        // (nodes, not ready) -> interval
+        let rows = [
+            (10, 1, normal),
+            (3, 2, normal),
+            (10, 5, normal),
+            (10, 6, None),
+            (10, 10, normal),
+            (100, 54, normal),
+            (100, 55, Some(config.eviction_interval * 10)),
+        ];
+        for (nodes, not_ready, expected) in rows {
+            assert_eq!(
+                eviction_interval(&config, nodes, not_ready),
+                expected,
+                "{not_ready} of {nodes}"
+            );
+        }
+    }
+
+    #[test]
     fn a_taint_keeps_the_time_it_was_added() {
         let node = tainted(
             node("Unknown"),
@@ -540,7 +579,7 @@ mod tests {
         );
         let sign = Sign::observe(None, &node, Some(&lease(0)), at(10));
         assert_eq!(
-            plan(&Config::default(), &node, &sign, true, true, at(30)).taints,
+            plan(&Config::default(), &node, &sign, true, &|| true, at(30)).taints,
             None
         );
     }
