@@ -151,7 +151,6 @@ fn record(into: &mut Vec<u8>, stream: Stream, tag: char, message: &[u8], now: Ti
 }
 
 /// One record of a log, taken apart.
-#[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record<'a> {
     pub(crate) time: &'a str,
@@ -160,7 +159,6 @@ pub(crate) struct Record<'a> {
     pub(crate) partial: bool,
 }
 
-#[cfg(test)]
 impl<'a> Record<'a> {
     /// Takes one line of a log (without its newline) apart; None if it is not a record.
     pub(crate) fn parse(line: &'a [u8]) -> Option<Record<'a>> {
@@ -174,6 +172,30 @@ impl<'a> Record<'a> {
             partial: tag == b"P",
         })
     }
+}
+
+/// The end of a log, at most so many bytes and lines of messages; None if there is none.
+pub(crate) fn last_lines(path: &Path, max_bytes: usize, max_lines: usize) -> Option<String> {
+    use std::io::{Read, Seek, SeekFrom};
+    // A record is longer than its message: what is read holds at least `max_bytes` of short lines.
+    let window = (max_bytes as u64 + max_lines as u64 * 64).max(64 * 1024);
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(window)))
+        .ok()?;
+    let mut bytes = vec![];
+    file.take(window).read_to_end(&mut bytes).ok()?;
+    let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
+    let records = lines.into_iter().rev().filter_map(Record::parse);
+    let mut messages: Vec<&[u8]> = records
+        .take(max_lines)
+        .map(|record| record.message)
+        .collect();
+    messages.reverse();
+    let text = messages.join(&b'\n');
+    let start = text.len().saturating_sub(max_bytes);
+    let text = String::from_utf8_lossy(&text[start..]).into_owned();
+    (!text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]

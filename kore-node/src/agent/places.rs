@@ -1,0 +1,93 @@
+//! Where on disk what is.
+//!
+//! ```text
+//! pods/UID/volumes/NAME                       volumes
+//! pods/UID/messages/CONTAINER-ATTEMPT         termination messages
+//! logs/NAMESPACE_NAME_UID/CONTAINER/N.log     logs, as upstream lays them out
+//! ```
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use k8s_openapi::api::core::v1::Pod;
+
+/// The agent's directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    dir: PathBuf,
+}
+
+impl Places {
+    pub(crate) fn open(dir: &Path) -> io::Result<Places> {
+        // Volumes hold secrets: nobody else looks in.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)?;
+        let places = Places {
+            dir: dir.canonicalize()?,
+        };
+        fs::create_dir_all(places.dir.join("pods"))?;
+        fs::create_dir_all(places.dir.join("logs"))?;
+        Ok(places)
+    }
+
+    pub(crate) fn volumes(&self, pod: &Pod) -> PathBuf {
+        self.pod(pod).join("volumes")
+    }
+
+    /// The file a container writes its termination message to.
+    pub(crate) fn message(&self, pod: &Pod, container: &str, attempt: u32) -> PathBuf {
+        let name = format!("{container}-{attempt}");
+        self.pod(pod).join("messages").join(name)
+    }
+
+    pub(crate) fn logs(&self, pod: &Pod) -> PathBuf {
+        let metadata = &pod.metadata;
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let name = format!(
+            "{}_{}_{}",
+            text(&metadata.namespace),
+            text(&metadata.name),
+            text(&metadata.uid)
+        );
+        self.dir.join("logs").join(name)
+    }
+
+    pub(crate) fn log(&self, pod: &Pod, container: &str, attempt: u32) -> PathBuf {
+        self.logs(pod)
+            .join(container)
+            .join(format!("{attempt}.log"))
+    }
+
+    /// Removes everything of a pod.
+    pub(crate) fn clean_up(&self, pod: &Pod) -> io::Result<()> {
+        for dir in [self.pod(pod), self.logs(pod)] {
+            match fs::remove_dir_all(&dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How much of the file system is free, in percent.
+    pub(crate) fn free_percent(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.dir).ok()?;
+        (disk.f_bavail * 100).checked_div(disk.f_blocks)
+    }
+
+    fn pod(&self, pod: &Pod) -> PathBuf {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        self.dir.join("pods").join(uid)
+    }
+}
+
+/// Whether a text is safe as one component of a path.
+pub(crate) fn is_path_part(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    !text.is_empty() && text.len() <= 253 && !text.starts_with('.') && text.chars().all(plain)
+}
