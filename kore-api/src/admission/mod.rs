@@ -8,6 +8,10 @@ use crate::error::Status;
 use crate::object::{Object, ResourceType};
 use crate::request::{Options, Verb};
 
+mod tolerations;
+
+pub use tolerations::DefaultTolerationSeconds;
+
 /// A write on its way to the store.
 #[derive(Debug)]
 #[non_exhaustive]

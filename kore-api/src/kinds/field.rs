@@ -98,6 +98,14 @@ impl<'v, 'p> Field<'v, 'p> {
             })
     }
 
+    /// This place with the value of another, for what is reported where it does not stand.
+    pub(crate) fn showing(&self, other: &Field<'v, '_>) -> Self {
+        Field {
+            value: other.value,
+            ..*self
+        }
+    }
+
     /// The value; null when absent.
     pub(crate) fn value(&self) -> &'v Value {
         self.value

@@ -478,6 +478,23 @@ mod tests {
     }
 
     #[test]
+    fn labels_of_a_template_are_checked() {
+        let found = errors(
+            &DEPLOYMENT,
+            &with(
+                &smallest(),
+                &json!({"spec": {"template": {"metadata": {"labels": {"x": "-"}}}}}),
+            ),
+        );
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0]
+                .starts_with("spec.template.labels: Invalid value: \"-\": a valid label must be"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
     fn the_selector_stays() {
         let new = with(
             &smallest(),

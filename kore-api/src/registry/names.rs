@@ -21,9 +21,9 @@ impl NameRule {
     /// What is wrong with `name`; `None`: nothing.
     pub fn problem(self, name: &str) -> Option<&'static str> {
         let (fits, problem) = match self {
-            Self::Subdomain if name.len() > 253 => (false, "must be no more than 253 characters"),
+            Self::Subdomain if name.len() > 253 => (false, "must be no more than 253 bytes"),
             Self::Label | Self::LetterLabel if name.len() > 63 => {
-                (false, "must be no more than 63 characters")
+                (false, "must be no more than 63 bytes")
             }
             Self::Subdomain => (
                 is_dns_subdomain(name),

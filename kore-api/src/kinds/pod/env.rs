@@ -55,19 +55,6 @@ pub(super) fn variables(variables: &Field<'_, '_>) {
 }
 
 fn value_from(from: &Field<'_, '_>, has_value: bool) {
-    let wrong = |detail: &str| from.report(FieldError::invalid(from.path(), "", detail));
-    match SOURCES
-        .iter()
-        .filter(|source| from.get(source).is_set())
-        .count()
-    {
-        0 => wrong(
-            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
-        ),
-        _ if has_value => wrong("may not be specified when `value` is not empty"),
-        1 => {}
-        _ => wrong("may not have more than one field specified at a time"),
-    }
     field_ref(&from.get("fieldRef"), &POD_FIELDS);
     resource_ref(&from.get("resourceFieldRef"), false);
     for source in ["configMapKeyRef", "secretKeyRef"] {
@@ -86,6 +73,19 @@ fn value_from(from: &Field<'_, '_>, has_value: bool) {
             file.get(field).required();
         }
     }
+    let wrong = |detail: &str| from.report(FieldError::invalid(from.path(), "", detail));
+    match SOURCES
+        .iter()
+        .filter(|source| from.get(source).is_set())
+        .count()
+    {
+        0 => wrong(
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        ),
+        _ if has_value => wrong("may not be specified when `value` is not empty"),
+        1 => {}
+        _ => wrong("may not have more than one field specified at a time"),
+    }
 }
 
 /// A reference to a field of the pod, one of `fields` or an entry of its labels or annotations.
@@ -93,7 +93,9 @@ pub(super) fn field_ref(reference: &Field<'_, '_>, fields: &[&str]) {
     if !reference.is_set() {
         return;
     }
-    reference.get("apiVersion").required();
+    if !reference.get("apiVersion").required() {
+        return;
+    }
     let path = reference.get("fieldPath");
     if !path.required() {
         return;
@@ -201,9 +203,9 @@ mod tests {
             (
                 json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}, "configMapKeyRef": {}}}),
                 vec![
-                    "env[0].valueFrom: Invalid value: \"\": may not have more than one field specified at a time",
                     "env[0].valueFrom.configMapKeyRef.name: Required value",
                     "env[0].valueFrom.configMapKeyRef.key: Required value",
+                    "env[0].valueFrom: Invalid value: \"\": may not have more than one field specified at a time",
                 ],
             ),
             (

@@ -33,8 +33,13 @@ pub(super) fn pod(pod: &Field<'_, '_>) {
 /// A pod template, as in a Deployment.
 pub(crate) fn template(template: &Field<'_, '_>) {
     let metadata = template.get("metadata");
-    meta::labels(&metadata.get("labels"));
-    meta::annotations(&metadata.get("annotations"));
+    // Upstream reports these without the `metadata` between.
+    meta::labels(&template.get("labels").showing(&metadata.get("labels")));
+    meta::annotations(
+        &template
+            .get("annotations")
+            .showing(&metadata.get("annotations")),
+    );
     let spec = template.get("spec");
     spec_rules(&spec);
     let debugging = spec.get("ephemeralContainers");
