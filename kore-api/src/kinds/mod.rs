@@ -197,20 +197,68 @@ mod tests {
                     column.name
                 );
             }
-            // An object of which nothing is as expected is judged, not stumbled over.
-            let odd = json!({"metadata": 1, "spec": [], "status": "x", "data": 3, "endpoints": {}, "ports": "y"});
-            let transition = crate::registry::Transition {
-                new: &odd,
-                old: Some(&once),
-                subresource: "",
-            };
-            let mut changed = odd.clone();
-            info.strategy.default(&mut changed);
-            info.strategy.prepare_create(&mut changed);
-            info.strategy.prepare_update(&mut changed, &once);
-            info.strategy.validate(&transition);
-            info.strategy.claims(&odd);
-            info.strategy.cells(&odd, jiff::Timestamp::UNIX_EPOCH);
+        }
+    }
+
+    /// Every place in a value, as a JSON pointer.
+    fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+        found.push(at.to_owned());
+        match value {
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    places(
+                        field,
+                        &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")),
+                        found,
+                    );
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    places(item, &format!("{at}/{index}"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    proptest::proptest! {
+        /// Values of wrong types are reported before rules are asked, but rules and cells must not stumble over them.
+        #[test]
+        fn odd_objects_are_judged_not_stumbled_over(
+            which in 0..ENTRIES.len(),
+            changes in proptest::collection::vec((proptest::prelude::any::<u16>(), 0..9_usize), 1..6),
+        ) {
+            let odd = [
+                json!(null), json!("x"), json!(-1), json!(1.5), json!(true), json!([]), json!({}), json!([null]), json!({"a": {"b": 1}}),
+            ];
+            let (entry, mut sample) = samples().swap_remove(which);
+            let strategy = entry.info().strategy;
+            strategy.default(&mut sample);
+            strategy.prepare_create(&mut sample);
+            let mut object = sample.clone();
+            for (place, value) in changes {
+                let mut found = Vec::new();
+                places(&object, "", &mut found);
+                let place = &found[usize::from(place) % found.len()];
+                *object.pointer_mut(place).unwrap() = odd[value].clone();
+            }
+            for (new, old) in [(&object, &sample), (&sample, &object), (&object, &object)] {
+                let mut changed = new.clone();
+                strategy.default(&mut changed);
+                strategy.prepare_create(&mut changed);
+                strategy.prepare_update(&mut changed, old);
+                strategy.begin_deletion(&mut changed);
+                for subresource in ["", "status"] {
+                    let transition = crate::registry::Transition { new: &changed, old: Some(old), subresource };
+                    strategy.validate(&transition);
+                    strategy.warnings(&transition);
+                }
+                strategy.claims(&changed);
+                strategy.is_held(&changed);
+                strategy.grace_period_seconds(&changed);
+                strategy.cells(&changed, jiff::Timestamp::UNIX_EPOCH);
+            }
         }
     }
 }

@@ -79,13 +79,12 @@ fn gates(new: &Field<'_, '_>, old: &Field<'_, '_>) {
 /// `old` with everything of `new` that may change.
 fn with_allowed_changes(new: &Value, old: &Value) -> Value {
     let mut allowed = old.clone();
+    let Some(fields) = allowed.as_object_mut() else {
+        return allowed;
+    };
     let mut take = |field: &str| match new.get(field) {
-        Some(value) => allowed[field] = value.clone(),
-        None => {
-            if let Some(fields) = allowed.as_object_mut() {
-                fields.remove(field);
-            }
-        }
+        Some(value) => drop(fields.insert(field.to_owned(), value.clone())),
+        None => drop(fields.remove(field)),
     };
     take("activeDeadlineSeconds");
     take("tolerations");
@@ -103,15 +102,10 @@ fn with_allowed_changes(new: &Value, old: &Value) -> Value {
         take("affinity");
     }
     for field in ["containers", "initContainers"] {
-        let containers = allowed
-            .get_mut(field)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten();
-        for (container, now) in containers.zip(list(&new[field])) {
-            match now.get("image") {
-                Some(image) => container["image"] = image.clone(),
-                None => continue,
+        let containers = fields.get_mut(field).and_then(Value::as_array_mut);
+        for (container, now) in containers.into_iter().flatten().zip(list(&new[field])) {
+            if let (Some(container), Some(image)) = (container.as_object_mut(), now.get("image")) {
+                container.insert("image".to_owned(), image.clone());
             }
         }
     }
