@@ -13,6 +13,7 @@
 //! | [`openapi`] | OpenAPI v3 documents |
 //! | [`mod@http`] | the API over HTTP, as one `tower::Service` |
 //! | [`client`] | typed and dynamic access, informers, events |
+//! | `simulation` (feature) | whole clusters from a seed: faults, crash points, oracles |
 
 pub mod admission;
 pub mod auth;
@@ -29,5 +30,7 @@ pub mod registry;
 pub mod request;
 pub mod schema;
 pub mod selector;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 pub use kore_store::{Clock, Entropy, Revision};

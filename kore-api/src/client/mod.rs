@@ -71,6 +71,14 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
     }
 }
 
+/// A client as the way to its server, for transports that go around one.
+#[async_trait]
+impl Transport for Client {
+    async fn call(&self, request: Request) -> Result<Response, Error> {
+        self.transport.call(request).await
+    }
+}
+
 /// An identity at an API server. Cloning is cheap and shares the connection.
 ///
 /// The clock and the entropy are the ones that components on top of the client use, so that a whole cluster follows one
