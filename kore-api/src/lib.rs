@@ -12,6 +12,7 @@
 //! | [`schema`] | the shape of kinds: checking, normal form, grafting typed edits |
 //! | [`openapi`] | OpenAPI v3 documents |
 //! | [`mod@http`] | the API over HTTP, as one `tower::Service` |
+//! | [`tls`], [`kubeconfig`], [`remote`] | certificates, where a server is, and the way to it over the network |
 //! | [`client`] | typed and dynamic access, informers, events |
 //! | `simulation` (feature) | whole clusters from a seed: faults, crash points, oracles |
 
@@ -23,14 +24,17 @@ pub mod error;
 mod facts;
 pub mod http;
 pub mod kinds;
+pub mod kubeconfig;
 pub mod object;
 pub mod openapi;
 pub mod patch;
 pub mod registry;
+pub mod remote;
 pub mod request;
 pub mod schema;
 pub mod selector;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+pub mod tls;
 
 pub use kore_store::{Clock, Entropy, Revision};

@@ -6,6 +6,7 @@
 //! - `path.rs`, `query.rs`, `accept.rs`: what a request says. `routes.rs`, `resource.rs`: who answers it.
 //! - `respond.rs`, `body.rs`, `table.rs`, `watch.rs`: how the answer is written.
 //! - `discovery.rs`, `health.rs`: what the server says about itself.
+//! - [`Listener`] (`listener/`): TCP, TLS, connections; serves any service.
 //!
 //! Nothing here reads or writes a store, decides what an object means, or knows a kind by name.
 
@@ -15,6 +16,7 @@ mod core;
 mod discovery;
 mod health;
 pub mod layer;
+mod listener;
 mod path;
 mod query;
 mod resource;
@@ -26,6 +28,7 @@ mod watch;
 
 pub use body::Body;
 pub use core::Core;
+pub use listener::{BindError, ConnectionLimits, Listener, Serve};
 pub use path::{ResourcePath, Target};
 pub use query::Query;
 pub use service::{ApiService, Limits};
@@ -35,4 +38,4 @@ use watch::Closing;
 const LONG_RUNNING: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,7 +20,7 @@ use crate::auth::Authenticator;
 
 /// The Kubernetes API over HTTP, as a service.
 ///
-/// It takes requests with any body, never fails, and can be cloned: it goes behind a listener, into an axum
+/// It takes requests with any body, never fails, and can be cloned: it goes behind a [`super::Listener`], into an axum
 /// application (`Router::fallback_service`), or into `kube::Client::new(service, "default")` in the same process.
 ///
 /// ```

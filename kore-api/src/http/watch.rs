@@ -24,6 +24,14 @@ const BATCH_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Closing(pub(super) tokio::sync::watch::Receiver<bool>);
 
+impl Closing {
+    /// Waits until the connection is to be closed.
+    pub(super) async fn asked(mut self) {
+        // An error: the listener is gone, and its connections with it.
+        let _ = self.0.wait_for(|closing| *closing).await;
+    }
+}
+
 /// The stream, until the connection is to be closed.
 pub(super) fn until_closing(
     stream: BoxStream<'static, Result<Bytes, Error>>,
@@ -31,13 +39,7 @@ pub(super) fn until_closing(
 ) -> BoxStream<'static, Result<Bytes, Error>> {
     match closing {
         None => stream,
-        Some(Closing(mut closing)) => {
-            let closed = async move {
-                // An error: the listener is gone, and its connections with it.
-                let _ = closing.wait_for(|closing| *closing).await;
-            };
-            stream.take_until(Box::pin(closed)).boxed()
-        }
+        Some(closing) => stream.take_until(Box::pin(closing.asked())).boxed(),
     }
 }
 

@@ -32,7 +32,7 @@ type Answer = dyn Fn(&Request) -> Result<Response, Status> + Send + Sync;
 
 /// Answers with what it is told to, and remembers the last request.
 #[derive(Clone)]
-struct Fake {
+pub(crate) struct Fake {
     registry: Arc<Registry>,
     asked: Arc<Mutex<Option<(User, Request)>>>,
     answer: Arc<Answer>,
@@ -56,7 +56,9 @@ fn resource(
 }
 
 impl Fake {
-    fn new(answer: impl Fn(&Request) -> Result<Response, Status> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        answer: impl Fn(&Request) -> Result<Response, Status> + Send + Sync + 'static,
+    ) -> Self {
         let mut pods = resource("", "pods", "Pod", Scope::Namespaced)
             .short_names(&["po"])
             .categories(&["all"]);
@@ -85,7 +87,7 @@ impl Fake {
     }
 
     /// Answers every request with an object or a list of the right kind.
-    fn obliging() -> Self {
+    pub(crate) fn obliging() -> Self {
         Self::new(|request| {
             let content = match request.verb {
                 Verb::List => Content::List(ObjectList {
@@ -107,14 +109,14 @@ impl Fake {
         })
     }
 
-    fn service(&self) -> ApiService {
+    pub(crate) fn service(&self) -> ApiService {
         ApiService::new(
             self.clone(),
             TokenAuthenticator::new([("secret", User::admin()), ("plain", User::new("bob"))]),
         )
     }
 
-    fn asked(&self) -> Option<Request> {
+    pub(crate) fn asked(&self) -> Option<Request> {
         self.asked
             .lock()
             .unwrap()
@@ -148,7 +150,7 @@ impl Core for Fake {
     }
 }
 
-fn pod(name: &str, revision: u64) -> Object {
+pub(crate) fn pod(name: &str, revision: u64) -> Object {
     let metadata =
         json!({"name": name, "namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"});
     Object::from_value(
