@@ -206,3 +206,107 @@ pub(crate) fn whole_seconds(ttl: Duration) -> u64 {
     let up = u64::from(ttl.subsec_nanos() > 0);
     ttl.as_secs().saturating_add(up).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Compare, Error, KeyRange, Op};
+    use bytes::Bytes;
+
+    fn limited(limits: Limits) -> MemoryStore {
+        MemoryStore::with_limits(Clock::system(), limits)
+    }
+
+    #[tokio::test]
+    async fn the_quota_refuses_writes_until_there_is_room() {
+        let store = limited(Limits::default().quota_bytes(2500));
+        let put = |key: usize| store.put(format!("key-{key}").into(), vec![0; 800].into());
+        for key in 0..2 {
+            put(key).await.unwrap();
+        }
+        let refused = put(2).await;
+        assert!(
+            matches!(refused, Err(Error::QuotaExceeded { quota: 2500, .. })),
+            "{refused:?}"
+        );
+        assert_eq!(store.get("key-2".into()).await.unwrap(), None);
+        // A deletion is let through, but only a compaction makes room.
+        store.delete(KeyRange::Key("key-0".into())).await.unwrap();
+        assert!(put(2).await.is_err());
+        let now = store.put("key-1".into(), Bytes::new()).await.unwrap();
+        store.compact(now).await.unwrap();
+        put(2).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn requests_are_limited() {
+        let limits = Limits::default().request_bytes(100).txn_ops(3).leases(1);
+        let store = limited(limits);
+        store.put("a".into(), vec![0; 99].into()).await.unwrap();
+        let large = store.put("a".into(), vec![0; 100].into()).await;
+        assert!(
+            matches!(
+                large,
+                Err(Error::TooLarge {
+                    size: 101,
+                    limit: 100,
+                    ..
+                })
+            ),
+            "{large:?}"
+        );
+
+        let ops = |count: usize| {
+            (0..count).fold(Txn::new(), |txn, key| {
+                txn.then(Op::put(key.to_string(), ""))
+            })
+        };
+        store.txn(ops(3)).await.unwrap();
+        assert!(matches!(
+            store.txn(ops(4)).await,
+            Err(Error::TooLarge { .. })
+        ));
+        let compares = (0..4).fold(Txn::new(), |txn, _| txn.when(Compare::version("a", 1)));
+        assert!(matches!(
+            store.txn(compares).await,
+            Err(Error::TooLarge { .. })
+        ));
+
+        store.grant(Duration::from_millis(1), 0).await.unwrap();
+        let second = store.grant(Duration::from_secs(1), 0).await;
+        assert!(matches!(second, Err(Error::TooLarge { .. })), "{second:?}");
+    }
+
+    /// Counts who still holds a value.
+    struct Held(#[expect(dead_code, reason = "counted, not read")] Arc<()>);
+
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            b"held"
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stalled_watcher_keeps_nothing_alive() {
+        let store = MemoryStore::new(Clock::system());
+        let mut watch = store.watch(WatchRequest::prefix("")).await.unwrap();
+        let first = Bytes::from_static(b"first");
+        store.put("a".into(), first).await.unwrap();
+        assert!(futures::poll!(futures::StreamExt::next(&mut watch)).is_ready());
+        let count = Arc::new(());
+        for key in 0..100 {
+            let value = Bytes::from_owner(Held(count.clone()));
+            store
+                .put(format!("key-{}", key % 10).into(), value)
+                .await
+                .unwrap();
+        }
+        assert_eq!(Arc::strong_count(&count), 101);
+        store.delete(KeyRange::Prefix("key-".into())).await.unwrap();
+        let now = store.put("a".into(), "last".into()).await.unwrap();
+        store.compact(now).await.unwrap();
+        assert_eq!(Arc::strong_count(&count), 1);
+        let told = futures::StreamExt::next(&mut watch).await.unwrap();
+        assert!(told.unwrap_err().is_compacted());
+    }
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::Stream;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::index::{Deadlines, Index, Log};
 use crate::{
@@ -162,7 +162,7 @@ impl Published {
             from => from,
         };
         drop(view);
-        let asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(Asked::default());
         let cursor = Cursor {
             published: self.clone(),
             changed,
@@ -186,7 +186,7 @@ struct Cursor {
     expire: Option<Arc<dyn Expire>>,
     keys: KeyRange,
     progress: bool,
-    asked: Arc<AtomicBool>,
+    asked: Arc<Asked>,
     /// The revision to go on from.
     next: Revision,
     /// The revision up to which the watcher knows that it has been told everything.
@@ -225,7 +225,7 @@ impl Cursor {
             if !self.ahead.is_empty() || !found.caught_up {
                 continue;
             }
-            let asked = self.asked.swap(false, Ordering::Relaxed);
+            let asked = self.asked.progress.swap(false, Ordering::Relaxed);
             if asked || self.progress && self.next - 1 > self.told {
                 self.told = self.next - 1;
                 return Ok(Watched::Progress(self.told));
@@ -234,19 +234,29 @@ impl Cursor {
         }
     }
 
+    /// Waits until there may be something to tell.
     async fn wait(&mut self, until: Option<Duration>) {
-        // The sender lives as long as `published` does.
-        let changed = self.changed.changed();
-        match until {
-            Some(until) => drop(tokio::time::timeout(until, changed).await),
-            None => drop(changed.await),
+        tokio::select! {
+            biased;
+            () = self.asked.now.notified() => {}
+            // The sender lives as long as `published` does.
+            _ = self.changed.changed() => {}
+            () = tokio::time::sleep(until.unwrap_or_default()), if until.is_some() => {}
         }
     }
 }
 
+/// Whether somebody asked for progress.
+#[derive(Default)]
+struct Asked {
+    progress: AtomicBool,
+    /// Ends a wait that has begun before.
+    now: Notify,
+}
+
 struct CursorWatch {
     stream: BoxStream<'static, Result<Watched>>,
-    asked: Arc<AtomicBool>,
+    asked: Arc<Asked>,
 }
 
 impl Stream for CursorWatch {
@@ -259,6 +269,7 @@ impl Stream for CursorWatch {
 
 impl WatchSource for CursorWatch {
     fn request_progress(self: Pin<&mut Self>) {
-        self.asked.store(true, Ordering::Relaxed);
+        self.asked.progress.store(true, Ordering::Relaxed);
+        self.asked.now.notify_one();
     }
 }

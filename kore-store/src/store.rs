@@ -173,6 +173,62 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
+/// A shared store is a store.
+#[async_trait]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    async fn range(&self, request: Range) -> Result<Ranged> {
+        (**self).range(request).await
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
+        (**self).txn(txn).await
+    }
+
+    async fn watch(&self, request: WatchRequest) -> Result<Watch> {
+        (**self).watch(request).await
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<()> {
+        (**self).compact(revision).await
+    }
+
+    async fn status(&self) -> Result<Status> {
+        (**self).status().await
+    }
+
+    async fn grant(&self, ttl: Duration, id: LeaseId) -> Result<Lease> {
+        (**self).grant(ttl, id).await
+    }
+
+    async fn keep_alive(&self, id: LeaseId) -> Result<Lease> {
+        (**self).keep_alive(id).await
+    }
+
+    async fn revoke(&self, id: LeaseId) -> Result<()> {
+        (**self).revoke(id).await
+    }
+
+    async fn lease(&self, id: LeaseId) -> Result<Lease> {
+        (**self).lease(id).await
+    }
+
+    async fn leases(&self) -> Result<Vec<LeaseId>> {
+        (**self).leases().await
+    }
+
+    async fn get(&self, key: Bytes) -> Result<Option<Arc<KeyValue>>> {
+        (**self).get(key).await
+    }
+
+    async fn put(&self, key: Bytes, value: Bytes) -> Result<Revision> {
+        (**self).put(key, value).await
+    }
+
+    async fn delete(&self, keys: KeyRange) -> Result<u64> {
+        (**self).delete(keys).await
+    }
+}
+
 /// Where a store stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -231,6 +287,20 @@ impl Limits {
     #[must_use]
     pub fn quota_bytes(mut self, bytes: u64) -> Limits {
         self.quota_bytes = bytes;
+        self
+    }
+
+    /// Set [`txn_ops`](Limits::txn_ops).
+    #[must_use]
+    pub fn txn_ops(mut self, ops: usize) -> Limits {
+        self.txn_ops = ops;
+        self
+    }
+
+    /// Set [`leases`](Limits::leases).
+    #[must_use]
+    pub fn leases(mut self, leases: usize) -> Limits {
+        self.leases = leases;
         self
     }
 

@@ -1,5 +1,7 @@
 //! Watches: complete, ordered, atomic, resumable, filtered; progress that is true.
 
+use futures::StreamExt;
+
 use super::probe::{Change, Probe, plain};
 use super::{Outcome, Wrong, ensure, same};
 use crate::{KeyRange, Op, Revision, Txn, WatchRequest, Watched};
@@ -163,7 +165,23 @@ pub(super) async fn progress_asked(probe: &Probe<'_>) -> Outcome {
         }
         same("told", told, last)?;
     }
-    Ok(())
+    // Also a watch that waits already hears that it is asked.
+    let mut watch = probe.watch(WatchRequest::key(probe.key("idle"))).await?;
+    let now = probe.revision().await?;
+    let waiting = futures::poll!(watch.next()).is_pending();
+    watch.request_progress();
+    let told = match waiting {
+        true => probe.next(&mut watch).await?,
+        false => {
+            return Err(Wrong::Found(
+                "a watch told something before anything happened".into(),
+            ));
+        }
+    };
+    ensure(
+        matches!(told, Some(Watched::Progress(revision)) if revision >= now),
+        || format!("instead of progress {now}: {told:?}"),
+    )
 }
 
 pub(super) async fn progress_idle(probe: &Probe<'_>) -> Outcome {

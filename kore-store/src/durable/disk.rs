@@ -12,9 +12,12 @@ use crate::{Entropy, Result, Revision};
 /// Segments kept for use again; more are removed.
 const SPARES: usize = 4;
 
-/// Zeroes are written ahead of the log in steps of so many bytes: a flush into them changes no metadata, and an idle store
-/// has no large file.
+/// Zeroes are written ahead of the log, in steps that grow up to so many bytes: a flush into them changes no metadata, and a
+/// new store is ready at once.
 const ZERO_AHEAD: u64 = 256 << 10;
+
+/// The first step, in bytes.
+const FIRST_ZEROES: u64 = 32 << 10;
 
 /// The data directory, held by its one writer.
 pub(crate) struct Disk {
@@ -45,8 +48,9 @@ impl Place {
         self.dir.join(name)
     }
 
+    /// By how much a segment is made to reach further at first.
     pub(crate) fn zero_ahead(&self) -> u64 {
-        ZERO_AHEAD.min(self.segment_bytes)
+        FIRST_ZEROES.min(self.segment_bytes)
     }
 
     /// Makes the names in the directory durable.
@@ -205,6 +209,7 @@ impl Segment {
             let zeroes = vec![0; self.step as usize];
             self.file.write_at(self.length, &zeroes)?;
             self.length += self.step;
+            self.step = (2 * self.step).min(ZERO_AHEAD.max(self.step));
         }
         Ok(())
     }
