@@ -1,6 +1,6 @@
 //! The built-in kinds: names, defaults, rules and columns, as entries of the registry.
 //!
-//! [`builtin`] is all of them. A kind is an [`entry::Entry`]: data, with a function where something depends on something.
+//! [`builtin`] is all of them. A kind is an `Entry`: data, with a function where something depends on something.
 //!
 //! | file | holds |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | `shape.rs` | defaults as data |
 //! | `field.rs`, `names.rs`, `meta.rs`, `quantity.rs` | what rules are written in |
 //! | `row.rs`, [`duration`] | what the cells of tables are written in |
-//! | `pod/`, `service/`, `scaled.rs` (ReplicaSet, Deployment), `config.rs` (ConfigMap, Secret), … | the kinds |
+//! | `pod/`, `service/`, `scaled/` (ReplicaSet, Deployment), `config.rs` (ConfigMap, Secret), … | the kinds |
 //!
 //! Semantics are those of Kubernetes 1.37. Nothing here does I/O.
 
