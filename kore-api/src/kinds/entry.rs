@@ -35,6 +35,7 @@ pub(crate) struct Entry {
     pub(crate) begin_deletion: fn(&mut Value),
     pub(crate) is_held: fn(&Value) -> bool,
     pub(crate) claims: fn(&Value) -> Vec<Claim>,
+    pub(crate) selectable: fn(&Value, &str) -> Option<String>,
     pub(crate) cells: fn(&Row<'_>) -> Vec<Value>,
 }
 
@@ -66,6 +67,11 @@ pub(crate) const NAME: Title = Title(
 );
 /// How old the object is.
 pub(crate) const AGE: Title = Title("Age", "string", "How long ago the object was created.", 0);
+
+/// A flag is `false` for field selectors where it is absent.
+pub(crate) fn flag(value: &Value) -> Option<String> {
+    Some((value == true).to_string())
+}
 
 /// No rules.
 pub(crate) const ANYTHING: Rules = Rules {
@@ -99,6 +105,7 @@ impl Entry {
             begin_deletion: |_| {},
             is_held: |_| false,
             claims: |_| Vec::new(),
+            selectable: |_, _| None,
             cells: |row| vec![row.name(), row.age()],
         }
     }
@@ -195,6 +202,10 @@ impl Strategy for BuiltIn {
 
     fn claims(&self, object: &Value) -> Vec<Claim> {
         (self.0.claims)(object)
+    }
+
+    fn selectable(&self, object: &Value, field: &str) -> Option<String> {
+        (self.0.selectable)(object, field)
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {

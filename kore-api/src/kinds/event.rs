@@ -53,6 +53,7 @@ pub(super) static EVENT: Entry = Entry {
         change: |_, _| {},
         status: |_, _| {},
     },
+    selectable: |event, field| (field == "source").then(|| component(event).to_owned()),
     cells,
     ..Entry::of(ResourceType::of::<Event>)
 };
@@ -122,6 +123,16 @@ fn cells(row: &Row<'_>) -> Vec<Value> {
     ]
 }
 
+/// Who reported it.
+fn component(event: &Value) -> &str {
+    let given = [&event["source"]["component"], &event["reportingComponent"]];
+    given
+        .into_iter()
+        .filter_map(Value::as_str)
+        .find(|name| !name.is_empty())
+        .unwrap_or_default()
+}
+
 fn source(row: &Row<'_>) -> String {
     let or = |text: &str, pointer: &str| {
         if text.is_empty() {
@@ -130,7 +141,7 @@ fn source(row: &Row<'_>) -> String {
             text.to_owned()
         }
     };
-    let component = or(row.text("/source/component"), "/reportingComponent");
+    let component = component(row.object).to_owned();
     let host = or(row.text("/source/host"), "/reportingInstance");
     if host.is_empty() {
         component
@@ -184,6 +195,9 @@ mod tests {
             "metadata": {"name": "f"}, "involvedObject": {"kind": "Node", "name": "n"}, "type": "Warning", "reason": "Gone",
             "eventTime": "2026-01-01T00:30:00Z", "reportingComponent": "watcher", "message": "m",
         });
+        let source = |event: &Value| EVENT.info().strategy.selectable(event, "source");
+        assert_eq!(source(&old).as_deref(), Some("kubelet"));
+        assert_eq!(source(&new).as_deref(), Some("watcher"));
         assert_eq!(
             shown(&new),
             [

@@ -222,6 +222,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn flags_that_are_absent_are_selected_as_false() {
+        for (kind, field, name) in [
+            ("pods", "spec.hostNetwork", "hostNetwork"),
+            ("nodes", "spec.unschedulable", "unschedulable"),
+        ] {
+            let info = builtin().get("", "v1", kind).unwrap().clone();
+            assert!(info.selectable_fields.contains(&field));
+            let mut object = json!({"spec": {}});
+            assert_eq!(
+                info.strategy.selectable(&object, field).as_deref(),
+                Some("false")
+            );
+            object["spec"][name] = json!(true);
+            assert_eq!(
+                info.strategy.selectable(&object, field).as_deref(),
+                Some("true")
+            );
+            assert_eq!(info.strategy.selectable(&object, "metadata.name"), None);
+        }
+    }
+
     proptest::proptest! {
         /// Values of wrong types are reported before rules are asked, but rules and cells must not stumble over them.
         #[test]

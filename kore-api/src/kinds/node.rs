@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Node;
 use serde_json::Value;
 
-use super::entry::{AGE, Entry, NAME, Rules, Title};
+use super::entry::{AGE, Entry, NAME, Rules, Title, flag};
 use super::field::Field;
 use super::quantity::Quantity;
 use super::row::{Row, or, or_none};
@@ -53,6 +53,10 @@ pub(super) static NODE: Entry = Entry {
         always,
         change,
         status,
+    },
+    selectable: |node, field| match field {
+        "spec.unschedulable" => flag(&node["spec"]["unschedulable"]),
+        _ => None,
     },
     cells,
     ..Entry::of(ResourceType::of::<Node>)

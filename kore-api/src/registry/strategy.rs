@@ -90,6 +90,13 @@ pub trait Strategy: Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What field selectors compare with in `field`, one of the resource's selectable fields; `None`: the text of the value that
+    /// stands there, the empty text where none stands.
+    fn selectable(&self, object: &Value, field: &str) -> Option<String> {
+        let _ = (object, field);
+        None
+    }
+
     /// Finalizers that a new object gets besides its own (`metadata.finalizers`).
     fn finalizers(&self) -> &'static [&'static str] {
         &[]

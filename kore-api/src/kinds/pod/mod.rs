@@ -32,7 +32,7 @@ pub(super) use warnings::template as template_warnings;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::entry::{Entry, Rules};
+use super::entry::{Entry, Rules, flag};
 use super::row::list;
 use crate::object::ResourceType;
 
@@ -62,6 +62,10 @@ pub(super) static POD: Entry = Entry {
     },
     warnings: warnings::pod,
     grace_period_seconds,
+    selectable: |pod, field| match field {
+        "spec.hostNetwork" => flag(&pod["spec"]["hostNetwork"]),
+        _ => None,
+    },
     cells: cells::cells,
     ..Entry::of(ResourceType::of::<Pod>)
 };
