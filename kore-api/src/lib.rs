@@ -13,11 +13,13 @@
 //! | [`openapi`] | OpenAPI v3 documents |
 //! | [`mod@http`] | the API over HTTP, as one `tower::Service` |
 //! | [`tls`], [`kubeconfig`], [`remote`] | certificates, where a server is, and the way to it over the network |
+//! | [`server`] | answers requests: the verbs, admission, the watch cache |
 //! | [`client`] | typed and dynamic access, informers, events |
 //! | `simulation` (feature) | whole clusters from a seed: faults, crash points, oracles |
 
 pub mod admission;
 pub mod auth;
+mod cache;
 pub mod client;
 pub mod codec;
 pub mod error;
@@ -33,6 +35,7 @@ pub mod remote;
 pub mod request;
 pub mod schema;
 pub mod selector;
+pub mod server;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod tls;

@@ -1,9 +1,23 @@
 //! What happens to a write between the decoder and the store.
+//!
+//! - [`Admission`], [`Write`] (`mod.rs`): a stage, and what it sees.
+//! - [`Lookup`] (`lookup.rs`): what a stage may read meanwhile.
+//! - [`NamespaceLifecycle`] (`namespace.rs`): the stage that every server has.
+
+mod lookup;
+mod namespace;
+
+pub use lookup::Lookup;
+pub use namespace::NamespaceLifecycle;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use kore_store::Compare;
 use serde_json::Value;
 
 use crate::auth::User;
+use crate::cache::layout;
 use crate::error::Status;
 use crate::object::{Object, ResourceType};
 use crate::request::{Options, Verb};
@@ -32,8 +46,22 @@ pub struct Write<'a> {
     pub options: &'a Options,
     /// The object as it is in the store; `None` for a creation.
     pub old: Option<&'a Object>,
-    /// The object as it is to become, or the body of the subresource; `Null` for a deletion.
+    /// The object as it is to become, whichever part of it is written; `Null` for a deletion.
     pub object: Value,
+    /// What else there is.
+    pub lookup: Lookup<'a>,
+    /// What must hold when the write reaches the store.
+    pub(crate) guards: Vec<Compare>,
+}
+
+impl Write<'_> {
+    /// Lets the write happen only if `other` is still as it is here when the write reaches the store. If it is not, the write
+    /// goes through all stages again.
+    pub fn only_while(&mut self, resource: &ResourceType, other: &Object) {
+        let key = layout::object_key(&layout::resource_prefix(resource), other.key());
+        self.guards
+            .push(Compare::mod_revision(key, other.revision()));
+    }
 }
 
 /// A stage between the decoder and the store: may change a write, then may refuse it.
@@ -78,5 +106,16 @@ pub trait Admission: Send + Sync + 'static {
     async fn validate(&self, write: &Write<'_>) -> Result<(), Status> {
         let _ = write;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl<A: Admission + ?Sized> Admission for Arc<A> {
+    async fn mutate(&self, write: &mut Write<'_>) -> Result<(), Status> {
+        (**self).mutate(write).await
+    }
+
+    async fn validate(&self, write: &Write<'_>) -> Result<(), Status> {
+        (**self).validate(write).await
     }
 }

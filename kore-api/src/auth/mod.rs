@@ -4,6 +4,11 @@
 //! - [`Authenticator`]: finds out who sent an HTTP request; [`TokenAuthenticator`] (`token.rs`) by a bearer token,
 //!   [`Authenticators`] (`union.rs`) by asking several.
 //! - [`Authorizer`]: decides whether a user may do something.
+//! - [`ComponentRules`] (`rules.rs`): what the components of a cluster may do.
+
+mod rules;
+
+pub use rules::ComponentRules;
 
 mod token;
 mod union;

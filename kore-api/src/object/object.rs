@@ -182,6 +182,17 @@ impl Object {
         }))
     }
 
+    /// The same object at the revision that the store has given it; in place, if nobody else has it yet.
+    pub(crate) fn into_revision(mut self, revision: Revision) -> Self {
+        match Arc::get_mut(&mut self.0) {
+            Some(inner) => {
+                inner.revision = revision;
+                self
+            }
+            None => self.at_revision(revision),
+        }
+    }
+
     /// Namespace and name.
     pub fn key(&self) -> &ObjectKey {
         &self.0.key

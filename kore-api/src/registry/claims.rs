@@ -35,13 +35,11 @@ impl Claim {
         }
     }
 
-    #[allow(dead_code)]
     /// The field as a JSON pointer (RFC 6901).
     pub(crate) fn pointer(&self) -> String {
         format!("/{}", self.field.replace(['.', '['], "/").replace(']', ""))
     }
 
-    #[allow(dead_code)]
     /// The value as it stands in the store's keys.
     pub(crate) fn text(&self) -> String {
         match &self.value {

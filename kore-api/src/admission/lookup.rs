@@ -1,0 +1,51 @@
+//! What a stage of admission may read meanwhile.
+
+use std::fmt;
+
+use crate::error::Status;
+use crate::object::{Object, ObjectKey, ResourceType};
+use crate::server::core::Core;
+
+/// Reads what the server has, for stages of admission: without a user, and so without asking an authoriser.
+#[derive(Clone, Copy)]
+pub struct Lookup<'a> {
+    core: &'a Core,
+}
+
+impl<'a> Lookup<'a> {
+    pub(crate) fn new(core: &'a Core) -> Self {
+        Self { core }
+    }
+
+    /// Whether the server has this resource.
+    pub fn knows(&self, resource: &ResourceType) -> bool {
+        self.core.cache_of(resource).is_some()
+    }
+
+    /// An object as the server last saw it: at once, and perhaps not the newest.
+    pub fn cached(&self, resource: &ResourceType, key: &ObjectKey) -> Option<Object> {
+        self.core
+            .cache_of(resource)?
+            .get(key)
+            .map(|entry| entry.object)
+    }
+
+    /// An object as it is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn get(
+        &self,
+        resource: &ResourceType,
+        key: &ObjectKey,
+    ) -> Result<Option<Object>, Status> {
+        self.core.catch_up().await?;
+        Ok(self.cached(resource, key))
+    }
+}
+
+impl fmt::Debug for Lookup<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lookup")
+    }
+}

@@ -1,0 +1,156 @@
+//! What clients send, as trees of the right shape.
+
+use serde_json::Value;
+
+use super::core::Call;
+use crate::codec::{self, CodecError, Limits};
+use crate::error::{Reason, Status};
+use crate::patch::{PatchError, PatchKind};
+use crate::request::{Body, FieldValidation};
+use crate::schema::{self, SchemaError};
+
+/// A body as a tree, and the fields that stood twice in it.
+fn decode(body: Body) -> Result<(Value, Vec<String>), Status> {
+    match body {
+        Body::Empty => Err(Status::bad_request("the request has no body")),
+        Body::Value(value) => Ok((value, Vec::new())),
+        Body::Encoded(format, bytes) => {
+            let decoded = codec::decode(format, &bytes, &Limits::default()).map_err(undecodable)?;
+            Ok((decoded.value, decoded.duplicates))
+        }
+        Body::Patch(..) | Body::EncodedPatch(..) => {
+            Err(Status::bad_request("the body is a patch, and no object"))
+        }
+    }
+}
+
+fn undecodable(error: CodecError) -> Status {
+    let reason = match &error {
+        CodecError::TooLarge { .. } => Reason::RequestEntityTooLarge,
+        CodecError::NoProtobuf { .. } => Reason::UnsupportedMediaType,
+        _ => Reason::BadRequest,
+    };
+    Status::new(reason, error.to_string())
+}
+
+/// A body that is of a kind of its own, and no object of the resource: a Binding, a Scale.
+pub(super) fn other(body: Body) -> Result<Value, Status> {
+    match decode(body)?.0 {
+        value @ Value::Object(_) => Ok(value),
+        _ => Err(Status::bad_request("the body is not an object")),
+    }
+}
+
+/// The patch that a body holds.
+pub(super) fn patch(body: Body) -> Result<(PatchKind, Value), Status> {
+    let (kind, patch) = match body {
+        Body::Patch(kind, patch) => (kind, patch),
+        Body::EncodedPatch(kind, bytes) => {
+            // JSON is YAML; only applied configurations are read as such.
+            let format = if kind == PatchKind::Apply {
+                codec::Format::Yaml
+            } else {
+                codec::Format::Json
+            };
+            (
+                kind,
+                codec::decode(format, &bytes, &Limits::default())
+                    .map_err(undecodable)?
+                    .value,
+            )
+        }
+        _ => return Err(Status::bad_request("the body is no patch")),
+    };
+    if kind == PatchKind::Apply {
+        let problem = "server-side apply (application/apply-patch+yaml) is not supported by this server; send a strategic \
+                       merge patch, a merge patch or a JSON patch";
+        return Err(Status::new(Reason::UnsupportedMediaType, problem));
+    }
+    Ok((kind, patch))
+}
+
+/// The answer to a patch that cannot be made.
+pub(super) fn unpatchable(error: PatchError) -> Status {
+    let reason = match error.status() {
+        413 => Reason::RequestEntityTooLarge,
+        415 => Reason::UnsupportedMediaType,
+        422 => Reason::Invalid,
+        _ => Reason::BadRequest,
+    };
+    Status::new(reason, error.to_string())
+}
+
+impl Call<'_> {
+    /// The object of the resource's kind that a body holds, in the form in which objects are stored.
+    pub(super) fn object(&mut self, body: Body) -> Result<Value, Status> {
+        let (mut value, duplicates) = decode(body)?;
+        self.check_kind(&mut value)?;
+        self.settle(&mut value, duplicates)?;
+        Ok(value)
+    }
+
+    /// `apiVersion` and `kind` may be left out, and may not be others.
+    fn check_kind(&self, value: &mut Value) -> Result<(), Status> {
+        let resource = self.resource();
+        let Some(fields) = value.as_object_mut() else {
+            return Err(Status::bad_request(format!(
+                "the body is not a {}",
+                resource.kind
+            )));
+        };
+        let expected = resource.api_version();
+        let version = fields
+            .entry("apiVersion")
+            .or_insert_with(|| (&*expected).into());
+        if *version != *expected {
+            return Err(Status::bad_request(format!(
+                "the API version in the data ({}) does not match the expected API version ({expected})",
+                text(version)
+            )));
+        }
+        let kind = fields
+            .entry("kind")
+            .or_insert_with(|| (&*resource.kind).into());
+        if *kind != *resource.kind {
+            return Err(Status::bad_request(format!(
+                "the kind in the data ({}) does not match the expected kind ({})",
+                text(kind),
+                resource.kind
+            )));
+        }
+        Ok(())
+    }
+
+    /// Checks the types of an object's fields, drops what its kind does not know, and brings the rest into the form in which objects are
+    /// stored. What the client is told of unknown and duplicate fields is up to its `fieldValidation`.
+    pub(super) fn settle(
+        &mut self,
+        value: &mut Value,
+        duplicates: Vec<String>,
+    ) -> Result<(), Status> {
+        let Some(schema) = &self.route.schema else {
+            return Ok(());
+        };
+        let mut found = schema::check(schema, value);
+        found.extend(duplicates.into_iter().map(SchemaError::duplicate));
+        let level = self.options.field_validation;
+        let (refused, told): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|error| error.is_fatal() || level == FieldValidation::Strict);
+        let resource = self.resource();
+        if let Some(message) =
+            schema::bad_request(&resource.api_version(), &resource.kind, &refused)
+        {
+            return Err(Status::bad_request(message));
+        }
+        if level == FieldValidation::Warn {
+            self.warnings.extend(told.iter().map(ToString::to_string));
+        }
+        schema::normalize(schema, value);
+        Ok(())
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

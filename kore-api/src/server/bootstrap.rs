@@ -1,0 +1,91 @@
+//! What every server has.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::commit::store_failed;
+use super::core::{Call, Core};
+use crate::auth::{MASTERS, User};
+use crate::error::{Reason, Status};
+use crate::object::ObjectKey;
+use crate::registry::SERVICE_ADDRESSES;
+use crate::request::Options;
+
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+/// How often the caches may fail to catch up with the store in time before the server gives up.
+const ATTEMPTS: usize = 20;
+
+/// Waits until the caches are filled, and makes what is not there yet of what every server has, as far as its kinds are
+/// registered.
+pub(super) async fn make(core: &Core) -> Result<(), Status> {
+    let revision = core.store.status().await.map_err(store_failed)?.revision;
+    let mut attempt = 1;
+    while let Err(status) = core.caches.reach(revision).await {
+        if attempt == ATTEMPTS || status.reason != Reason::Timeout {
+            return Err(status);
+        }
+        attempt += 1;
+    }
+    let user = User::new("system:apiserver").in_group(MASTERS);
+    let namespaces = NAMESPACES.map(|name| {
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        create(core, &user, "namespaces", None, namespace)
+    });
+    futures::future::try_join_all(namespaces).await?;
+    let mut service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {
+            "type": "ClusterIP",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+        },
+    });
+    if let Some(pool) = core.pools.get(SERVICE_ADDRESSES) {
+        service["spec"]["clusterIP"] = pool.value(0);
+    }
+    create(core, &user, "services", Some("default"), service).await
+}
+
+async fn create(
+    core: &Core,
+    user: &User,
+    plural: &str,
+    namespace: Option<&str>,
+    object: Value,
+) -> Result<(), Status> {
+    let Some(route) = core.routes.iter().find(|route| {
+        let resource = route.resource();
+        resource.group.is_empty() && resource.version == "v1" && resource.plural == *plural
+    }) else {
+        return Ok(());
+    };
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let key = ObjectKey::namespaced(namespace.unwrap_or_default(), name);
+    if route.cache.get(&key).is_some() {
+        return Ok(());
+    }
+    let options = Options::default();
+    let namespace = namespace.map(Arc::from);
+    let mut call = Call {
+        core,
+        user,
+        route,
+        namespace: namespace.as_ref(),
+        options: &options,
+        warnings: Vec::new(),
+    };
+    match call.create_object(object).await {
+        Ok(_) => Ok(()),
+        // Another server over the same store was faster.
+        Err(status) if status.reason == Reason::AlreadyExists => Ok(()),
+        // A user's own Service may hold the address that this one had.
+        Err(status) if status.reason == Reason::Invalid && plural == "services" => {
+            tracing::warn!(%status, "the Service default/kubernetes cannot be made");
+            Ok(())
+        }
+        Err(status) => Err(status),
+    }
+}

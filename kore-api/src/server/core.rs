@@ -1,0 +1,300 @@
+//! What all requests share, and which code answers which request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kore_store::{Clock, Entropy, Revision, Store};
+
+use super::Nodes;
+use crate::admission::Admission;
+use crate::auth::{Attributes, Authorizer, Decision, ResourceAttributes, User};
+use crate::cache::{Caches, ResourceCache, layout};
+use crate::error::{Reason, Status};
+use crate::object::{ObjectKey, ResourceType};
+use crate::registry::{Pool, Registry, ResourceInfo};
+use crate::request::{Content, Options, Request, Response, Verb};
+use crate::schema::Schema;
+
+/// What all requests share.
+pub(crate) struct Core {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
+    pub(super) entropy: Entropy,
+    pub(super) registry: Arc<Registry>,
+    /// In the order of the registry: group, version, plural.
+    pub(super) routes: Vec<Route>,
+    pub(super) caches: Arc<Caches>,
+    pub(super) authorizers: Vec<Arc<dyn Authorizer>>,
+    pub(super) admission: Vec<Arc<dyn Admission>>,
+    pub(super) nodes: Nodes,
+    pub(super) pools: BTreeMap<&'static str, Pool>,
+}
+
+/// A resource, with what is looked up once for it.
+pub(super) struct Route {
+    pub(super) info: Arc<ResourceInfo>,
+    pub(super) cache: Arc<ResourceCache>,
+    /// What its keys in the store begin with.
+    pub(super) prefix: String,
+    /// `None`: anything goes.
+    pub(super) schema: Option<Schema>,
+}
+
+impl Route {
+    pub(super) fn new(info: Arc<ResourceInfo>, caches: &Caches) -> Self {
+        let resource = &info.resource;
+        Self {
+            cache: caches.of(&info),
+            prefix: layout::resource_prefix(resource),
+            schema: Schema::of(&resource.api_version(), &resource.kind),
+            info,
+        }
+    }
+
+    pub(super) fn resource(&self) -> &Arc<ResourceType> {
+        &self.info.resource
+    }
+}
+
+/// One request on its way.
+pub(super) struct Call<'a> {
+    pub(super) core: &'a Core,
+    pub(super) user: &'a User,
+    pub(super) route: &'a Route,
+    pub(super) namespace: Option<&'a Arc<str>>,
+    pub(super) options: &'a Options,
+    /// What the client is told besides.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Call<'_> {
+    pub(super) fn resource(&self) -> &ResourceType {
+        &self.route.info.resource
+    }
+
+    pub(super) fn key(&self, name: &str) -> ObjectKey {
+        match self.namespace {
+            Some(namespace) => ObjectKey::namespaced(namespace.clone(), name),
+            None => ObjectKey::cluster(name),
+        }
+    }
+}
+
+impl Core {
+    pub(super) async fn handle(&self, user: &User, request: Request) -> Result<Response, Status> {
+        self.caches.check_running()?;
+        let route = self.route(&request.resource)?;
+        check_shape(route, &request)?;
+        self.authorize_request(user, &request).await?;
+        let Request {
+            verb,
+            namespace,
+            name,
+            subresource,
+            options,
+            body,
+            ..
+        } = request;
+        let mut call = Call {
+            core: self,
+            user,
+            route,
+            namespace: namespace.as_ref(),
+            options: &options,
+            warnings: Vec::new(),
+        };
+        let missing_name = || Status::bad_request("the request names no object");
+        let named = || name.as_deref().ok_or_else(missing_name);
+        let content = match (verb, subresource.as_deref()) {
+            (Verb::Get, None | Some("status")) => Content::Object(call.get(named()?).await?),
+            (Verb::List, None) => Content::List(call.list().await?),
+            (Verb::Watch, None) => Content::Watch(call.watch(name.as_deref()).await?),
+            (Verb::Create, None) => call.create(body).await?,
+            (Verb::Update, part @ (None | Some("status"))) => {
+                call.update(named()?, part.is_some(), body).await?
+            }
+            (Verb::Patch, part @ (None | Some("status"))) => {
+                call.patch(named()?, part.is_some(), body).await?
+            }
+            (Verb::Delete, None) => call.delete(named()?).await?,
+            (Verb::DeleteCollection, None) => call.delete_collection().await?,
+            (Verb::Get, Some("scale")) => call.get_scale(named()?).await?,
+            (Verb::Update, Some("scale")) => call.update_scale(named()?, body).await?,
+            (Verb::Patch, Some("scale")) => call.patch_scale(named()?, body).await?,
+            (Verb::Create, Some("binding")) => call.bind(named()?, body).await?,
+            (Verb::Update, Some("finalize")) => call.finalize(named()?, body).await?,
+            (Verb::Get, Some("log")) => call.log(named()?).await?,
+            _ => {
+                return Err(Status::new(
+                    Reason::MethodNotAllowed,
+                    "the server does not allow this method on the requested resource",
+                ));
+            }
+        };
+        Ok(Response {
+            warnings: call.warnings,
+            content,
+        })
+    }
+
+    /// The cache of a resource; `None`: the server does not have it.
+    pub(crate) fn cache_of(&self, resource: &ResourceType) -> Option<&ResourceCache> {
+        self.route(resource).ok().map(|route| &*route.cache)
+    }
+
+    /// The entry of a resource.
+    pub(super) fn route(&self, resource: &ResourceType) -> Result<&Route, Status> {
+        let wanted = (&*resource.group, &*resource.version, &*resource.plural);
+        let at = self.routes.binary_search_by(|route| {
+            let other = route.resource();
+            (&*other.group, &*other.version, &*other.plural).cmp(&wanted)
+        });
+        at.map(|at| &self.routes[at])
+            .map_err(|_| no_such_resource())
+    }
+
+    async fn authorize_request(&self, user: &User, request: &Request) -> Result<(), Status> {
+        let resource = ResourceAttributes {
+            verb: request.verb,
+            group: &request.resource.group,
+            version: &request.resource.version,
+            resource: &request.resource.plural,
+            subresource: request.subresource.as_deref().unwrap_or_default(),
+            namespace: request.namespace.as_deref().unwrap_or_default(),
+            name: request.name.as_deref().unwrap_or_default(),
+        };
+        let verb = request.verb.as_str();
+        self.authorize(&Attributes {
+            user,
+            resource: Some(resource),
+            path: "",
+            verb,
+        })
+        .await
+    }
+
+    /// The first decision of an authoriser, if one has an opinion.
+    pub(super) async fn decide(&self, attributes: &Attributes<'_>) -> Decision {
+        let mut reasons: Vec<String> = Vec::new();
+        for authorizer in &self.authorizers {
+            match authorizer.authorize(attributes).await {
+                Decision::NoOpinion(reason) => reasons.push(reason),
+                decision => return decision,
+            }
+        }
+        reasons.retain(|reason| !reason.is_empty());
+        Decision::NoOpinion(reasons.join(", "))
+    }
+
+    async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        match self.decide(attributes).await {
+            Decision::Allow => Ok(()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                Err(forbidden(attributes, &reason))
+            }
+        }
+    }
+
+    /// Whether the caches are filled and followed.
+    pub(super) fn is_ready(&self) -> bool {
+        self.caches.progress() > 0 && self.caches.check_running().is_ok()
+    }
+
+    /// Waits until the caches have reached the store's present revision, and returns that.
+    pub(crate) async fn catch_up(&self) -> Result<Revision, Status> {
+        self.caches.check_running()?;
+        let status = self
+            .store
+            .status()
+            .await
+            .map_err(super::commit::store_failed)?;
+        self.caches.reach(status.revision).await?;
+        Ok(status.revision)
+    }
+
+    /// The time of day as objects have it: RFC 3339, whole seconds.
+    pub(super) fn now(&self) -> String {
+        timestamp(self.clock.now())
+    }
+}
+
+/// A time as objects have it: RFC 3339, whole seconds.
+pub(super) fn timestamp(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn no_such_resource() -> Status {
+    Status::new(
+        Reason::NotFound,
+        "the server could not find the requested resource",
+    )
+}
+
+/// Whether a request fits its resource: scope and subresource.
+fn check_shape(route: &Route, request: &Request) -> Result<(), Status> {
+    let info = &route.info;
+    let whole_collection = matches!(
+        request.verb,
+        Verb::List | Verb::Watch | Verb::DeleteCollection
+    );
+    match (&request.namespace, info.resource.is_namespaced()) {
+        // CVE-2019-11247: a cluster-scoped object is not found in a namespace.
+        (Some(_), false) => return Err(no_such_resource()),
+        (None, true) if !whole_collection || request.verb == Verb::DeleteCollection => {
+            return Err(Status::bad_request(
+                "an empty namespace may not be set for this request",
+            ));
+        }
+        _ => {}
+    }
+    let known = match request.subresource.as_deref() {
+        None => true,
+        Some("status") => info.has_status,
+        Some("scale") => info.scale.is_some(),
+        Some(other) => info.subresources.contains(&other),
+    };
+    if known {
+        Ok(())
+    } else {
+        Err(no_such_resource())
+    }
+}
+
+/// The refusal of somebody's request, in upstream's words.
+fn forbidden(attributes: &Attributes<'_>, reason: &str) -> Status {
+    let user = &attributes.user.name;
+    let because = if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    };
+    let Some(resource) = &attributes.resource else {
+        return Status::new(
+            Reason::Forbidden,
+            format!(
+                "forbidden: User {user:?} cannot {} path {:?}{because}",
+                attributes.verb, attributes.path
+            ),
+        );
+    };
+    let part = match resource.subresource {
+        "" => resource.resource.to_owned(),
+        part => format!("{}/{part}", resource.resource),
+    };
+    let scope = match resource.namespace {
+        "" => " at the cluster scope".to_owned(),
+        namespace => format!(" in the namespace {namespace:?}"),
+    };
+    let about = ResourceType {
+        group: resource.group.to_owned().into(),
+        version: resource.version.to_owned().into(),
+        plural: resource.resource.to_owned().into(),
+        kind: "".into(),
+        scope: crate::object::Scope::Cluster,
+    };
+    let (verb, group) = (resource.verb, resource.group);
+    let problem = format!(
+        "User {user:?} cannot {verb} resource {part:?} in API group {group:?}{scope}{because}"
+    );
+    Status::forbidden(&about, resource.name, problem)
+}

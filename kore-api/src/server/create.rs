@@ -1,0 +1,171 @@
+//! Create.
+
+use kore_store::Compare;
+use serde_json::Value;
+
+use super::commit::{Outcome, Put};
+use super::core::Call;
+use super::metadata;
+use crate::admission::{Lookup, Write};
+use crate::error::Status;
+use crate::object::{Object, ObjectKey};
+use crate::registry::Transition;
+use crate::request::{Body, Content, Verb};
+
+/// How often a generated name may turn out to be taken, as upstream has it; and how often a write may be overtaken.
+const ATTEMPTS: usize = 8;
+/// Generated names keep so much of their beginning, and get so many characters after it.
+const PREFIX_MAX_BYTES: usize = 58;
+const SUFFIX_CHARACTERS: usize = 5;
+/// What generated names end in: letters and digits that do not make words.
+const SUFFIX_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// What a write is about, for its stages.
+pub(super) struct Subject<'a> {
+    pub(super) verb: Verb,
+    pub(super) subresource: &'a str,
+    pub(super) key: &'a ObjectKey,
+    pub(super) old: Option<(&'a Object, &'a Value)>,
+}
+
+impl Call<'_> {
+    pub(super) async fn create(&mut self, body: Body) -> Result<Content, Status> {
+        let object = self.object(body)?;
+        if !metadata::text(&object, "resourceVersion").is_empty() {
+            return Err(Status::bad_request(
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
+        self.create_object(object).await.map(Content::Created)
+    }
+
+    pub(super) async fn create_object(&mut self, sent: Value) -> Result<Object, Status> {
+        let info = self.route.info.clone();
+        let generated = metadata::text(&sent, "name").is_empty()
+            && !metadata::text(&sent, "generateName").is_empty();
+        let mut name = metadata::text(&sent, "name").to_owned();
+        for _ in 0..ATTEMPTS {
+            if generated {
+                name = self.generate_name(metadata::text(&sent, "generateName"));
+            }
+            let key = self.key(&name);
+            metadata::check_key(&sent, &key)?;
+            let mut object = sent.clone();
+            let uid = self.core.entropy.uuid_v4();
+            metadata::prepare_create(&mut object, &info, &key, uid, self.core.now())?;
+            info.strategy.default(&mut object);
+            let subject = Subject {
+                verb: Verb::Create,
+                subresource: "",
+                key: &key,
+                old: None,
+            };
+            let prepare = |object: &mut Value| {
+                info.strategy.prepare_create(object);
+                add_finalizers(object, info.strategy.finalizers());
+            };
+            let (new, guards) = self.admit(&subject, object, prepare, true).await?;
+            match self
+                .put(Put {
+                    key: &key,
+                    old: None,
+                    new,
+                    guards,
+                })
+                .await?
+            {
+                Outcome::Written(object) => return Ok(object),
+                Outcome::Changed(_) if generated => {}
+                Outcome::Changed(_) => return Err(Status::already_exists(self.resource(), &name)),
+                Outcome::Overtaken => drop(self.core.catch_up().await?),
+            }
+        }
+        Err(match generated {
+            true => Status::already_exists(self.resource(), &name),
+            false => Status::conflict(
+                self.resource(),
+                &name,
+                "what it depends on keeps changing; please try again",
+            ),
+        })
+    }
+
+    fn generate_name(&self, prefix: &str) -> String {
+        let mut name = prefix.to_owned();
+        let keep = (0..=PREFIX_MAX_BYTES.min(name.len()))
+            .rev()
+            .find(|at| name.is_char_boundary(*at));
+        name.truncate(keep.unwrap_or_default());
+        for _ in 0..SUFFIX_CHARACTERS {
+            let at = self.core.entropy.below(SUFFIX_ALPHABET.len() as u64) as usize;
+            name.push(SUFFIX_ALPHABET[at].into());
+        }
+        name
+    }
+
+    /// Sends a write through all stages: changed by admission, prepared, validated, approved. Returns the object as it is to
+    /// become, and what must hold when it is written. `check`: whether `object` is of the resource's kind, and has its rules.
+    pub(super) async fn admit(
+        &mut self,
+        subject: &Subject<'_>,
+        object: Value,
+        prepare: impl FnOnce(&mut Value),
+        check: bool,
+    ) -> Result<(Value, Vec<Compare>), Status> {
+        let info = &self.route.info;
+        let mut write = Write {
+            user: self.user,
+            verb: subject.verb,
+            resource: &info.resource,
+            subresource: subject.subresource,
+            namespace: &subject.key.namespace,
+            name: &subject.key.name,
+            options: self.options,
+            old: subject.old.map(|(object, _)| object),
+            object,
+            lookup: Lookup::new(self.core),
+            guards: Vec::new(),
+        };
+        for stage in &self.core.admission {
+            stage.mutate(&mut write).await?;
+        }
+        prepare(&mut write.object);
+        if check {
+            let old = subject.old.map(|(_, value)| value);
+            let transition = Transition {
+                new: &write.object,
+                old,
+                subresource: subject.subresource,
+            };
+            let mut errors = metadata::validate(&write.object, write.old, info);
+            errors.extend(info.strategy.validate(&transition));
+            if !errors.is_empty() {
+                return Err(Status::invalid(&info.resource, write.name, &errors));
+            }
+            for warning in info.strategy.warnings(&transition) {
+                if !self.warnings.contains(&warning) {
+                    self.warnings.push(warning);
+                }
+            }
+        }
+        for stage in &self.core.admission {
+            stage.validate(&write).await?;
+        }
+        Ok((write.object, write.guards))
+    }
+}
+
+fn add_finalizers(object: &mut Value, finalizers: &[&str]) {
+    for finalizer in finalizers {
+        if !metadata::finalizers(object).contains(finalizer) {
+            let listed = &mut object["metadata"]["finalizers"];
+            if !listed.is_array() {
+                *listed = Value::Array(Vec::new());
+            }
+            listed
+                .as_array_mut()
+                .expect("made above")
+                .push((*finalizer).into());
+        }
+    }
+}

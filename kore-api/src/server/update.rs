@@ -1,0 +1,307 @@
+//! Update and patch: attempts on what there is, until one is not overtaken.
+
+use serde_json::Value;
+
+use super::commit::{Outcome, Put};
+use super::core::Call;
+use super::create::Subject;
+use super::{body, metadata};
+use crate::error::{FieldError, Status};
+use crate::object::{Object, ObjectKey};
+use crate::patch;
+use crate::request::{Body, Content, Verb};
+
+/// How often a change is tried again because somebody else was faster. Each time somebody was: enough for as many
+/// writers of one object at once.
+const ATTEMPTS: usize = 256;
+/// What a client is told whose object has changed since it read it.
+const STALE: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
+
+/// Which part of an object a change is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Everything but its status.
+    Whole,
+    /// Its status, and nothing else.
+    Status,
+    /// What a subresource of a shape of its own changes, which knows what it does: no rules of the kind are checked.
+    Inner(&'static str),
+}
+
+impl Part {
+    fn subresource(self) -> &'static str {
+        match self {
+            Self::Whole => "",
+            Self::Status => "status",
+            Self::Inner(name) => name,
+        }
+    }
+}
+
+/// What there is, as far as is known.
+pub(super) struct Current {
+    pub(super) object: Option<Object>,
+    /// Whether it comes from the store itself. What comes from the cache may be behind: no request is refused because of it before the
+    /// store has been asked.
+    pub(super) certain: bool,
+}
+
+enum Attempt {
+    Done(Object),
+    /// There was nothing to change.
+    Same(Object),
+    Changed(Option<Object>),
+    Overtaken,
+}
+
+/// Makes the changed object of what there is, with the `resourceVersion` it must have, if any.
+pub(super) type Make<'m> =
+    &'m mut (dyn FnMut(&mut Vec<String>, &Object) -> Result<Value, Status> + Send);
+
+impl Call<'_> {
+    pub(super) async fn update(
+        &mut self,
+        name: &str,
+        status: bool,
+        body: Body,
+    ) -> Result<Content, Status> {
+        let sent = self.object(body)?;
+        metadata::check_key(&sent, &self.key(name))?;
+        if metadata::text(&sent, "name").is_empty() {
+            return Err(Status::bad_request("name must be provided"));
+        }
+        if metadata::text(&sent, "resourceVersion").is_empty()
+            && !self.route.info.unconditional_update
+            && !status
+        {
+            let error = FieldError::invalid(
+                "metadata.resourceVersion",
+                0,
+                "must be specified for an update",
+            );
+            return Err(Status::invalid(self.resource(), name, &[error]));
+        }
+        let part = if status { Part::Status } else { Part::Whole };
+        let outcome = self
+            .modify(name, Verb::Update, part, &mut |_, _| Ok(sent.clone()))
+            .await;
+        match outcome {
+            Err(status)
+                if status.code == 404
+                    && part == Part::Whole
+                    && self.route.info.create_on_update =>
+            {
+                let mut sent = sent;
+                metadata::metadata_mut(&mut sent)?.remove("resourceVersion");
+                self.create_object(sent).await.map(Content::Created)
+            }
+            outcome => outcome.map(Content::Object),
+        }
+    }
+
+    pub(super) async fn patch(
+        &mut self,
+        name: &str,
+        status: bool,
+        body: Body,
+    ) -> Result<Content, Status> {
+        let (kind, change) = body::patch(body)?;
+        let part = if status { Part::Status } else { Part::Whole };
+        let key = self.key(name);
+        let (core, user, route, options) = (self.core, self.user, self.route, self.options);
+        let namespace = self.namespace;
+        let mut make = |warnings: &mut Vec<String>, old: &Object| {
+            let mut patched = patch::apply(kind, route.schema.as_ref(), &old.to_value(), &change)
+                .map_err(body::unpatchable)?;
+            let mut call = Call {
+                core,
+                user,
+                route,
+                namespace,
+                options,
+                warnings: Vec::new(),
+            };
+            call.settle(&mut patched, Vec::new())?;
+            *warnings = call.warnings;
+            metadata::check_key(&patched, &key)?;
+            Ok(patched)
+        };
+        self.modify(name, Verb::Patch, part, &mut make)
+            .await
+            .map(Content::Object)
+    }
+
+    /// Changes an object: as often as somebody else is faster, unless what `make` returns is bound to a revision.
+    pub(super) async fn modify(
+        &mut self,
+        name: &str,
+        verb: Verb,
+        part: Part,
+        make: Make<'_>,
+    ) -> Result<Object, Status> {
+        let key = self.key(name);
+        let mut current = self.cached(&key);
+        for _ in 0..ATTEMPTS {
+            let attempt = match &current.object {
+                None => Err(Status::not_found(self.resource(), name)),
+                Some(old) => self.attempt(&key, old, verb, part, make).await,
+            };
+            match attempt {
+                Ok(Attempt::Done(object)) => return Ok(object),
+                Ok(Attempt::Same(_)) | Err(_) if !current.certain => {
+                    let certain = self.read(&key).await?;
+                    let same = revision(&certain) == revision(&current.object);
+                    current = Current {
+                        object: certain,
+                        certain: true,
+                    };
+                    match attempt {
+                        Ok(Attempt::Same(object)) if same => return Ok(object),
+                        Err(status) if same => return Err(status),
+                        _ => {}
+                    }
+                }
+                Ok(Attempt::Same(object)) => return Ok(object),
+                Ok(Attempt::Changed(object)) => {
+                    current = Current {
+                        object,
+                        certain: true,
+                    }
+                }
+                Ok(Attempt::Overtaken) => drop(self.core.catch_up().await?),
+                Err(status) => return Err(status),
+            }
+        }
+        Err(Status::conflict(self.resource(), name, STALE))
+    }
+
+    /// What the cache has, which may be behind.
+    pub(super) fn cached(&self, key: &ObjectKey) -> Current {
+        let object = self.route.cache.get(key).map(|entry| entry.object);
+        Current {
+            object,
+            certain: false,
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        key: &ObjectKey,
+        old: &Object,
+        verb: Verb,
+        part: Part,
+        make: Make<'_>,
+    ) -> Result<Attempt, Status> {
+        let info = self.route.info.clone();
+        let sent = make(&mut self.warnings, old)?;
+        self.check_identity(&sent, old)?;
+        let old_value: Value = serde_json::from_slice(old.body()).map_err(Status::internal)?;
+        let mut object = sent;
+        match part {
+            Part::Whole => {
+                metadata::carry_over(&mut object, &old_value)?;
+                if info.has_status {
+                    metadata::keep_field(&mut object, &old_value, "status");
+                }
+                info.strategy.default(&mut object);
+            }
+            Part::Status => {
+                let sent = object;
+                object = old_value.clone();
+                metadata::keep_field(&mut object, &sent, "status");
+                info.strategy.default(&mut object);
+            }
+            Part::Inner(_) => metadata::carry_over(&mut object, &old_value)?,
+        }
+        let subject = Subject {
+            verb: if verb == Verb::Patch {
+                Verb::Update
+            } else {
+                verb
+            },
+            subresource: part.subresource(),
+            key,
+            old: Some((old, &old_value)),
+        };
+        let prepare = |object: &mut Value| {
+            if let Part::Inner(_) = part {
+                return;
+            }
+            info.strategy.prepare_update(object, &old_value);
+            if part == Part::Whole {
+                metadata::count_generation(object, &old_value, &info);
+            }
+        };
+        let check = !matches!(part, Part::Inner(_));
+        let (new, guards) = self.admit(&subject, object, prepare, check).await?;
+        if self.is_over(&new) {
+            return Ok(match self.remove(key, old, &old_value, &guards).await? {
+                Outcome::Written(_) => {
+                    let gone = Object::from_value(new, old.revision());
+                    Attempt::Done(gone.map_err(|error| Status::bad_request(error.to_string()))?)
+                }
+                Outcome::Changed(object) => Attempt::Changed(object),
+                Outcome::Overtaken => Attempt::Overtaken,
+            });
+        }
+        if new == old_value {
+            return Ok(Attempt::Same(old.clone()));
+        }
+        Ok(
+            match self
+                .put(Put {
+                    key,
+                    old: Some((old, &old_value)),
+                    new,
+                    guards,
+                })
+                .await?
+            {
+                Outcome::Written(object) => Attempt::Done(object),
+                Outcome::Changed(object) => Attempt::Changed(object),
+                Outcome::Overtaken => Attempt::Overtaken,
+            },
+        )
+    }
+
+    /// Whether a deletion that has begun is over with this: nothing holds the object any longer.
+    pub(super) fn is_over(&self, object: &Value) -> bool {
+        let metadata = &object["metadata"];
+        let deleting = metadata["deletionTimestamp"].is_string();
+        let graceful = metadata["deletionGracePeriodSeconds"]
+            .as_i64()
+            .is_some_and(|seconds| seconds > 0);
+        deleting
+            && !graceful
+            && metadata::finalizers(object).is_empty()
+            && !self.route.info.strategy.is_held(object)
+    }
+
+    /// Whether what was sent is about the object there is: this one (uid), and, if the client says so, at this revision.
+    fn check_identity(&self, sent: &Value, old: &Object) -> Result<(), Status> {
+        let conflict =
+            |problem: String| Err(Status::conflict(self.resource(), old.name(), problem));
+        let uid = metadata::text(sent, "uid");
+        if !uid.is_empty() && uid != old.uid() {
+            return conflict(format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                old.uid()
+            ));
+        }
+        match metadata::text(sent, "resourceVersion") {
+            "" => Ok(()),
+            revision if revision.parse() == Ok(old.revision()) => Ok(()),
+            revision if revision.parse::<u64>().is_err() => {
+                let problem = "must be a number";
+                let error = FieldError::invalid("metadata.resourceVersion", revision, problem);
+                Err(Status::invalid(self.resource(), old.name(), &[error]))
+            }
+            _ => conflict(STALE.to_owned()),
+        }
+    }
+}
+
+fn revision(object: &Option<Object>) -> Option<u64> {
+    object.as_ref().map(Object::revision)
+}

@@ -1,0 +1,68 @@
+//! Watch: what a request asks for, as a start and a filter.
+
+use std::time::Duration;
+
+use super::core::Call;
+use super::read::{Freshness, revision_of};
+use crate::cache::{Filter, Start, Watcher};
+use crate::error::Status;
+use crate::request::{Options, WatchStream};
+
+impl Call<'_> {
+    pub(super) async fn watch(&self, name: Option<&str>) -> Result<WatchStream, Status> {
+        let options = self.options;
+        let revision = revision_of(options)?;
+        if options.send_initial_events
+            && options.resource_version_match.as_deref() != Some("NotOlderThan")
+        {
+            return Err(Status::bad_request(
+                "sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ));
+        }
+        if !options.send_initial_events && options.resource_version_match.is_some() {
+            return Err(Status::bad_request(
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch",
+            ));
+        }
+        let filter = self.filter(name)?;
+        let bookmark = options.send_initial_events && options.allow_watch_bookmarks;
+        let (freshness, start) = match (revision, options.send_initial_events) {
+            (None, _) => (Freshness::Newest, Start::Objects { bookmark }),
+            (Some(0), _) => (Freshness::Any, Start::Objects { bookmark }),
+            (Some(revision), true) => (
+                Freshness::NotOlderThan(revision),
+                Start::Objects { bookmark },
+            ),
+            (Some(revision), false) => (Freshness::NotOlderThan(revision), Start::After(revision)),
+        };
+        self.wait_for(freshness).await?;
+        let watcher = Watcher::new(
+            self.core.caches.clone(),
+            self.route.cache.clone(),
+            filter,
+            start,
+            options.allow_watch_bookmarks,
+            options.timeout_seconds.map(Duration::from_secs),
+        )?;
+        Ok(watcher.into_stream())
+    }
+
+    fn filter(&self, name: Option<&str>) -> Result<Filter, Status> {
+        let namespace = self.namespace.cloned();
+        let Some(name) = name else {
+            return Filter::new(&self.route.info, namespace, self.options);
+        };
+        // A watch of one object by its path.
+        let mut fields = self.options.field_selector.clone().unwrap_or_default();
+        if !fields.is_empty() {
+            fields.push(',');
+        }
+        fields.push_str("metadata.name=");
+        fields.push_str(name);
+        let options = Options {
+            field_selector: Some(fields),
+            ..self.options.clone()
+        };
+        Filter::new(&self.route.info, namespace, &options)
+    }
+}

@@ -1,0 +1,151 @@
+//! A server over a store that has been used.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use kore_api::request::{Options, WatchEvent};
+use serde_json::json;
+
+use crate::harness::*;
+
+#[tokio::test(start_paused = true)]
+async fn watches_go_on_across_a_restart() {
+    let store = memory();
+    let (revision, token) = open(builder(&store), async |server| {
+        let things = api(&server, things());
+        for name in ["a", "b", "c"] {
+            things
+                .create(thing(name, json!({})), &Options::default())
+                .await
+                .unwrap();
+        }
+        let page = things.list(&Options::default().limit(2)).await.unwrap();
+        things.delete("b", &Options::default()).await.unwrap();
+        (page.revision, page.continue_token)
+    })
+    .await;
+    open(builder(&store), async |server| {
+        let things = api(&server, things());
+        let mut watch = things
+            .watch(&Options::default().from_revision(revision))
+            .await
+            .unwrap();
+        let Some(Ok(WatchEvent::Deleted(object))) = watch.next().await else {
+            panic!("what happened in between")
+        };
+        assert_eq!(object.name(), "b");
+        things
+            .create(thing("d", json!({})), &Options::default())
+            .await
+            .unwrap();
+        let Some(Ok(WatchEvent::Added(object))) = watch.next().await else {
+            panic!("what happens now")
+        };
+        assert_eq!(object.name(), "d");
+        let rest = things
+            .list(&Options {
+                continue_token: token,
+                ..Options::default()
+            })
+            .await
+            .unwrap();
+        assert_eq!(names(&rest.items), ["c"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_compacted_has_expired_after_a_restart_too() {
+    let store = memory();
+    let old = open(builder(&store), async |server| {
+        let things = api(&server, things());
+        let old = things
+            .create(thing("a", json!({})), &Options::default())
+            .await
+            .unwrap()
+            .revision();
+        for at in 0..10 {
+            things
+                .create(thing(&format!("t{at}"), json!({})), &Options::default())
+                .await
+                .unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(70)).await;
+        things
+            .create(thing("last", json!({})), &Options::default())
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_secs(400)).await;
+        old
+    })
+    .await;
+    assert!(store.status().await.unwrap().compacted > old);
+    open(builder(&store), async |server| {
+        let things = api(&server, things());
+        let late = things.watch(&Options::default().from_revision(old)).await;
+        assert_eq!(refused(late.map(drop)).code, 410);
+        let list = things.list(&Options::default()).await.unwrap();
+        assert_eq!(list.items.len(), 12);
+        assert!(
+            things
+                .watch(&Options::default().from_revision(list.revision))
+                .await
+                .is_ok()
+        );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_servers_over_one_store_see_each_other() {
+    let store = memory();
+    open(builder(&store), async |first| {
+        open(builder(&store), async |second| {
+            let (here, there) = (api(&first, things()), api(&second, things()));
+            let mut watch = there.watch(&Options::default()).await.unwrap();
+            let made = here
+                .create(thing("a", json!({"color": "red"})), &Options::default())
+                .await
+                .unwrap();
+            assert_eq!(there.get("a").await.unwrap(), made);
+            let Some(Ok(WatchEvent::Added(object))) = watch.next().await else {
+                panic!("it is told")
+            };
+            assert_eq!(object, made);
+            let red = there
+                .list(&Options::default().fields("spec.color=red"))
+                .await
+                .unwrap();
+            assert_eq!(red.items, [made]);
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_seed_one_history() {
+    let history = async || {
+        let store = memory();
+        open(builder(&store), async |server| {
+            let things = api(&server, things());
+            for at in 0..10 {
+                let spec = json!({"size": at, "address": null});
+                things
+                    .create(
+                        json!({"metadata": {"generateName": "x-"}, "spec": spec}),
+                        &Options::default(),
+                    )
+                    .await
+                    .unwrap();
+            }
+        })
+        .await;
+        let all = store.range(kore_store::Range::prefix("")).await.unwrap();
+        all.kvs
+            .iter()
+            .map(|kv| (kv.mod_revision, kv.key.clone(), kv.value.clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(history().await, history().await);
+}
