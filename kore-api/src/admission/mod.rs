@@ -3,12 +3,15 @@
 //! - [`Admission`], [`Write`] (`mod.rs`): a stage, and what it sees.
 //! - [`Lookup`] (`lookup.rs`): what a stage may read meanwhile.
 //! - [`NamespaceLifecycle`] (`namespace.rs`): the stage that every server has.
+//! - [`DefaultTolerationSeconds`] (`tolerations.rs`): how long pods bear with a node that fails.
 
 mod lookup;
 mod namespace;
+mod tolerations;
 
 pub use lookup::Lookup;
 pub use namespace::NamespaceLifecycle;
+pub use tolerations::DefaultTolerationSeconds;
 
 use std::sync::Arc;
 
@@ -21,10 +24,6 @@ use crate::cache::layout;
 use crate::error::Status;
 use crate::object::{Object, ResourceType};
 use crate::request::{Options, Verb};
-
-mod tolerations;
-
-pub use tolerations::DefaultTolerationSeconds;
 
 /// A write on its way to the store.
 #[derive(Debug)]

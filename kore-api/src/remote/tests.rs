@@ -263,7 +263,12 @@ fn options(deletes: bool) -> impl Strategy<Value = Options> {
         any::<bool>(),
     );
     let write = (any::<bool>(), maybe(), 0..3_usize, any::<bool>());
-    let delete = (proptest::option::of(-1..100_i64), 0..4_usize, maybe(), maybe());
+    let delete = (
+        proptest::option::of(-1..100_i64),
+        0..4_usize,
+        maybe(),
+        maybe(),
+    );
     (
         maybe(),
         maybe(),
