@@ -11,6 +11,7 @@ use super::Body;
 use super::accept::prefers_aggregated_discovery;
 use super::resource::subresource_verbs;
 use super::respond::json;
+use super::reviews::is_review;
 use super::routes::no_such_resource;
 use crate::error::Status;
 use crate::registry::{Registry, ResourceInfo};
@@ -32,9 +33,9 @@ const VERBS: [&str; 8] = [
 struct Groups<'a>(BTreeMap<&'a str, Vec<(&'a str, Vec<&'a ResourceInfo>)>>);
 
 impl<'a> Groups<'a> {
-    fn of(registry: &'a Registry) -> Self {
+    fn of(registry: &'a Registry, reviews: &'a Registry) -> Self {
         let mut groups: BTreeMap<&str, BTreeMap<&str, Vec<&ResourceInfo>>> = BTreeMap::new();
-        for info in registry.iter() {
+        for info in registry.iter().chain(reviews.iter()) {
             let versions = groups.entry(&info.resource.group).or_default();
             versions
                 .entry(&info.resource.version)
@@ -89,10 +90,11 @@ fn priority(version: &str) -> (u8, u32, u32) {
 /// `/api…` and `/apis…` above the resources.
 pub(super) fn answer(
     registry: &Registry,
+    reviews: &Registry,
     segments: &[&str],
     head: &Parts,
 ) -> Result<Response<Body>, Status> {
-    let groups = Groups::of(registry);
+    let groups = Groups::of(registry, reviews);
     let aggregated = prefers_aggregated_discovery(&head.headers);
     let value = match *segments {
         [root @ ("api" | "apis")] if aggregated => {
@@ -138,9 +140,9 @@ pub(super) fn answer(
 }
 
 /// `/`: what there is.
-pub(super) fn paths(registry: &Registry) -> Value {
+pub(super) fn paths(registry: &Registry, reviews: &Registry) -> Value {
     let mut paths = Vec::new();
-    for (group, versions) in Groups::of(registry).0 {
+    for (group, versions) in Groups::of(registry, reviews).0 {
         let root = if group.is_empty() {
             "/api".to_owned()
         } else {
@@ -184,7 +186,7 @@ fn group_value(group: &str, versions: &[(&str, Vec<&ResourceInfo>)]) -> Value {
 }
 
 /// The kind that a part of a resource's objects has on the wire, where it is not the resource's own.
-fn subresource_kind(part: &str) -> Option<(&'static str, &'static str, &'static str)> {
+pub(super) fn subresource_kind(part: &str) -> Option<(&'static str, &'static str, &'static str)> {
     match part {
         "scale" => Some(("autoscaling", "v1", "Scale")),
         "binding" => Some(("", "v1", "Binding")),
@@ -195,7 +197,7 @@ fn subresource_kind(part: &str) -> Option<(&'static str, &'static str, &'static 
 }
 
 /// The parts of a resource's objects, by name.
-fn subresources(info: &ResourceInfo) -> Vec<&str> {
+pub(super) fn subresources(info: &ResourceInfo) -> Vec<&str> {
     let generic = [("status", info.has_status), ("scale", info.scale.is_some())];
     let generic = generic
         .into_iter()
@@ -206,12 +208,21 @@ fn subresources(info: &ResourceInfo) -> Vec<&str> {
     all
 }
 
-fn part_verbs(info: &ResourceInfo, part: &str) -> Vec<&'static str> {
+pub(super) fn part_verbs(info: &ResourceInfo, part: &str) -> Vec<&'static str> {
     subresource_verbs(info, part)
         .unwrap_or_default()
         .iter()
         .map(|verb| verb.as_str())
         .collect()
+}
+
+/// What can be done with a resource as a whole.
+pub(super) fn resource_verbs(info: &ResourceInfo) -> &'static [&'static str] {
+    if is_review(&info.resource) {
+        &["create"]
+    } else {
+        &VERBS
+    }
 }
 
 fn resource_list(group: &str, version: &str, resources: &[&ResourceInfo]) -> Value {
@@ -223,7 +234,7 @@ fn resource_list(group: &str, version: &str, resources: &[&ResourceInfo]) -> Val
             "singularName": info.singular,
             "namespaced": resource.is_namespaced(),
             "kind": resource.kind,
-            "verbs": VERBS,
+            "verbs": resource_verbs(info),
         });
         if !info.short_names.is_empty() {
             value["shortNames"] = json!(info.short_names);
@@ -303,7 +314,7 @@ fn aggregated_resource(info: &ResourceInfo) -> Value {
         "responseKind": kind(own),
         "scope": if resource.is_namespaced() { "Namespaced" } else { "Cluster" },
         "singularResource": info.singular,
-        "verbs": VERBS,
+        "verbs": resource_verbs(info),
     });
     for (field, names) in [
         ("shortNames", &info.short_names),

@@ -5,7 +5,7 @@
 //! - [`layer`]: panics, authentication, limits, each a `tower` layer.
 //! - `path.rs`, `query.rs`, `accept.rs`: what a request says. `routes.rs`, `resource.rs`: who answers it.
 //! - `respond.rs`, `body.rs`, `table.rs`, `watch.rs`: how the answer is written.
-//! - `discovery.rs`, `health.rs`: what the server says about itself.
+//! - `discovery.rs`, `openapi.rs`, `health.rs`: what the server says about itself. `reviews.rs`: what about the user.
 //! - [`Listener`] (`listener/`): TCP, TLS, connections; serves any service.
 //!
 //! Nothing here reads or writes a store, decides what an object means, or knows a kind by name.
@@ -17,10 +17,12 @@ mod discovery;
 mod health;
 pub mod layer;
 mod listener;
+mod openapi;
 mod path;
 mod query;
 mod resource;
 mod respond;
+mod reviews;
 mod routes;
 mod service;
 mod table;

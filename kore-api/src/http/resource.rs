@@ -177,7 +177,7 @@ fn media_type(headers: &HeaderMap) -> String {
         .to_ascii_lowercase()
 }
 
-fn body_format(headers: &HeaderMap) -> Result<Format, Status> {
+pub(super) fn body_format(headers: &HeaderMap) -> Result<Format, Status> {
     match &*media_type(headers) {
         // As upstream: who says nothing means JSON.
         "" => Ok(Format::Json),

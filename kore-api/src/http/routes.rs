@@ -9,21 +9,30 @@ use http::{Method, Request, Response};
 use tower::Service;
 
 use super::layer::{Answer, RequestInfo};
+use super::openapi::Documents;
 use super::path::Target;
 use super::respond::{json, refuse};
-use super::{Body, Core, discovery, health, resource};
+use super::{Body, Core, discovery, health, resource, reviews};
 use crate::auth::User;
 use crate::error::{Reason, Status};
+use crate::registry::Registry;
 
 /// What stands behind all layers: finds who answers a request.
 #[derive(Clone)]
 pub(super) struct Routes {
     core: Arc<dyn Core>,
+    reviews: Arc<Registry>,
+    documents: Documents,
 }
 
 impl Routes {
     pub(super) fn new(core: Arc<dyn Core>) -> Self {
-        Self { core }
+        let reviews = Arc::new(reviews::registry());
+        Self {
+            core,
+            reviews,
+            documents: Documents::default(),
+        }
     }
 }
 
@@ -37,10 +46,11 @@ impl Service<Request<Bytes>> for Routes {
     }
 
     fn call(&mut self, request: Request<Bytes>) -> Answer {
-        let core = self.core.clone();
+        let routes = self.clone();
         Box::pin(async move {
             let is_head = request.method() == Method::HEAD;
-            let mut response = answer(&core, request)
+            let mut response = routes
+                .answer(request)
                 .await
                 .unwrap_or_else(|status| refuse(&status));
             if is_head {
@@ -51,31 +61,49 @@ impl Service<Request<Bytes>> for Routes {
     }
 }
 
-async fn answer(core: &Arc<dyn Core>, request: Request<Bytes>) -> Result<Response<Body>, Status> {
-    let (head, body) = request.into_parts();
-    let of_layers = || Status::internal("the layers in front of the routes are missing");
-    let info = head
-        .extensions
-        .get::<Arc<RequestInfo>>()
-        .ok_or_else(of_layers)?
-        .clone();
-    let user = head.extensions.get::<User>().ok_or_else(of_layers)?;
-    let path = match &info.target {
-        Target::Resource(path) => {
-            return resource::answer(core, user, &head, &info, path, body).await;
+impl Routes {
+    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Body>, Status> {
+        let core = &self.core;
+        let (head, body) = request.into_parts();
+        let of_layers = || Status::internal("the layers in front of the routes are missing");
+        let info = head
+            .extensions
+            .get::<Arc<RequestInfo>>()
+            .ok_or_else(of_layers)?;
+        let user = head.extensions.get::<User>().ok_or_else(of_layers)?;
+        let path = match &info.target {
+            Target::Resource(path)
+                if self
+                    .reviews
+                    .get(&path.group, &path.version, &path.plural)
+                    .is_some() =>
+            {
+                return reviews::answer(&**core, user, &head, path, &body).await;
+            }
+            Target::Resource(path) => {
+                return resource::answer(core, user, &head, info, path, body).await;
+            }
+            Target::Other(path) => path.as_str(),
+        };
+        if !matches!(head.method, Method::GET | Method::HEAD) {
+            return Err(method_not_allowed());
         }
-        Target::Other(path) => path.as_str(),
-    };
-    if !matches!(head.method, Method::GET | Method::HEAD) {
-        return Err(method_not_allowed());
-    }
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    match segments[..] {
-        [""] => Ok(json(&discovery::paths(&core.registry()))),
-        ["healthz" | "livez" | "readyz"] => Ok(health::answer(&**core, segments[0], &info.query)),
-        ["version"] => Ok(json(&health::version())),
-        ["api" | "apis", ..] => discovery::answer(&core.registry(), &segments, &head),
-        _ => Err(no_such_resource()),
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        match segments[..] {
+            [""] => Ok(json(&discovery::paths(&core.registry(), &self.reviews))),
+            ["healthz" | "livez" | "readyz"] => {
+                Ok(health::answer(&**core, segments[0], &info.query))
+            }
+            ["version"] => Ok(json(&health::version())),
+            ["api" | "apis", ..] => {
+                discovery::answer(&core.registry(), &self.reviews, &segments, &head)
+            }
+            ["openapi", "v3", ref rest @ ..] => {
+                self.documents
+                    .answer(&core.registry(), &self.reviews, rest, &info.query, &head)
+            }
+            _ => Err(no_such_resource()),
+        }
     }
 }
 

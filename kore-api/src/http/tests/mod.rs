@@ -1,7 +1,9 @@
 //! The service in front of a core that only remembers what it was asked.
 //!
-//! - `requests.rs`: what the core is asked. `answers.rs`: how its answers are written. `arbitrary.rs`: anything at all.
+//! - `requests.rs`: what the core is asked. `answers.rs`: how its answers are written. `about.rs`: what needs no core.
+//!   `arbitrary.rs`: anything at all.
 
+mod about;
 mod answers;
 mod arbitrary;
 mod requests;
