@@ -56,13 +56,13 @@ impl Caches {
     }
 
     /// The cache of a resource, made if it is not there. Versions of one resource share one.
-    pub(crate) fn of(&self, info: &ResourceInfo) -> Arc<ResourceCache> {
+    pub(crate) fn of(&self, info: &Arc<ResourceInfo>) -> Arc<ResourceCache> {
         let path = layout::resource_path(&info.resource).into_boxed_str();
         let mut resources = self
             .resources
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let made = || Arc::new(ResourceCache::new(&info.selectable_fields, self.window));
+        let made = || Arc::new(ResourceCache::new(info.clone(), self.window));
         resources.entry(path).or_insert_with(made).clone()
     }
 

@@ -10,7 +10,6 @@ use kore_store::{
 };
 
 use super::{Caches, ResourceCache, layout};
-use crate::object::ObjectKey;
 
 /// How long to wait after a first failure of the store; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -80,7 +79,7 @@ async fn list(store: &dyn Store, caches: &Caches) -> Result<(), Error> {
         after = page.kvs.last().map(|kv| kv.key.clone());
         more = page.more;
         for kv in page.kvs {
-            if let Some((path, _)) = layout::parse(&kv.key) {
+            if let Some((path, _)) = layout::split(&kv.key) {
                 match listed.get_mut(path) {
                     Some(kvs) => kvs.push(kv),
                     None => drop(listed.insert(path.to_owned(), vec![kv])),
@@ -160,10 +159,10 @@ impl Group<'_> {
 
     fn apply(&mut self, batch: &EventBatch) {
         // Keys are in order, so that the changes of one resource stand together.
-        let mut changes: Vec<(ObjectKey, &KeyValue)> = Vec::with_capacity(batch.events.len());
+        let mut changes: Vec<(&str, &KeyValue)> = Vec::with_capacity(batch.events.len());
         let mut current: Option<(&str, Arc<ResourceCache>)> = None;
         for event in batch.events.iter() {
-            let Some((path, key)) = layout::parse(&event.kv.key) else {
+            let Some((path, object)) = layout::split(&event.kv.key) else {
                 continue;
             };
             if current.as_ref().is_none_or(|(other, _)| *other != path) {
@@ -176,7 +175,7 @@ impl Group<'_> {
                 };
                 current = Some((path, cache));
             }
-            changes.push((key, &event.kv));
+            changes.push((object, &event.kv));
         }
         if let Some((_, cache)) = current {
             cache.apply(batch.revision, changes.drain(..));

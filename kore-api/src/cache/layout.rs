@@ -41,16 +41,19 @@ pub(crate) fn object_key(prefix: &str, key: &ObjectKey) -> Bytes {
 }
 
 /// The parts of an object's key: the resource's path, and the object's.
-pub(crate) fn parse(key: &[u8]) -> Option<(&str, ObjectKey)> {
+pub(crate) fn split(key: &[u8]) -> Option<(&str, &str)> {
     let path = std::str::from_utf8(key).ok()?.strip_prefix(ROOT)?;
     let resource_end = path.find('/')? + 1;
     let resource_end = resource_end + path[resource_end..].find('/')?;
-    let (resource, object) = (&path[..resource_end], &path[resource_end + 1..]);
-    let object = match object.split_once('/') {
+    Some((&path[..resource_end], &path[resource_end + 1..]))
+}
+
+/// The object that an object's part of a key names.
+pub(crate) fn named(object: &str) -> ObjectKey {
+    match object.split_once('/') {
         Some((namespace, name)) => ObjectKey::namespaced(namespace, name),
         None => ObjectKey::cluster(object),
-    };
-    Some((resource, object))
+    }
 }
 
 /// The prefix of the keys of all claims on a pool.
@@ -86,6 +89,10 @@ pub(crate) fn decode(value: &Bytes, revision: Revision) -> Result<Object, Malfor
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn parse(key: &[u8]) -> Option<(&str, ObjectKey)> {
+        split(key).map(|(resource, object)| (resource, named(object)))
+    }
 
     #[test]
     fn keys_are_read_as_they_are_written() {

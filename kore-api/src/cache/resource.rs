@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::{Handoff, layout};
 use crate::object::{Object, ObjectKey};
+use crate::registry::ResourceInfo;
 
 /// The values of an object's selectable fields, in the order in which its resource names them; `None`: it names none.
 pub(crate) type Fields = Option<Arc<[Box<str>]>>;
@@ -88,7 +89,7 @@ const SNAPSHOT_EVERY: u64 = 256;
 
 /// The cache of one resource.
 pub(crate) struct ResourceCache {
-    selectable: Vec<&'static str>,
+    info: Arc<ResourceInfo>,
     window: Window,
     state: RwLock<State>,
     changed: watch::Sender<()>,
@@ -111,14 +112,20 @@ struct State {
     snapshots: VecDeque<(u64, Snapshot)>,
 }
 
+/// What one revision did to one object.
+enum Change {
+    Written(Entry),
+    Deleted(ObjectKey),
+}
+
 /// The changes that were asked for are no longer in the window, which begins behind this revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forgotten(pub(crate) Revision);
 
 impl ResourceCache {
-    pub(crate) fn new(selectable: &[&'static str], window: Window) -> Self {
+    pub(crate) fn new(info: Arc<ResourceInfo>, window: Window) -> Self {
         Self {
-            selectable: selectable.to_vec(),
+            info,
             window,
             state: RwLock::default(),
             changed: watch::Sender::new(()),
@@ -206,25 +213,26 @@ impl ResourceCache {
 
     /// The values of the selectable fields of an object.
     pub(crate) fn fields_of(&self, object: &Value) -> Fields {
-        if self.selectable.is_empty() {
+        if self.info.selectable_fields.is_empty() {
             return None;
         }
         let value = |path: &&str| -> Box<str> {
-            let found = path
-                .split('.')
-                .try_fold(object, |value, field| value.get(field));
-            match found {
+            if let Some(text) = self.info.strategy.selectable(object, path) {
+                return text.into();
+            }
+            let mut fields = path.split('.');
+            match fields.try_fold(object, |value, field| value.get(field)) {
                 None | Some(Value::Null) => Box::default(),
                 Some(Value::String(text)) => text.as_str().into(),
                 Some(other) => other.to_string().into(),
             }
         };
-        Some(self.selectable.iter().map(value).collect())
+        Some(self.info.selectable_fields.iter().map(value).collect())
     }
 
     /// The entry for an object that was written by somebody else.
     pub(crate) fn entry_of(&self, object: Object) -> Entry {
-        let fields = match self.selectable.is_empty() {
+        let fields = match self.info.selectable_fields.is_empty() {
             true => None,
             false => self.fields_of(&serde_json::from_slice(object.body()).unwrap_or_default()),
         };
@@ -245,27 +253,21 @@ impl ResourceCache {
         }
     }
 
-    /// Takes over what one revision has changed: all of it, or nothing of it is seen.
+    /// Takes over what one revision has changed, each with the object's part of its key: all of it, or nothing of it is seen.
     pub(super) fn apply<'a>(
         &self,
         revision: Revision,
-        changes: impl Iterator<Item = (ObjectKey, &'a KeyValue)>,
+        changes: impl Iterator<Item = (&'a str, &'a KeyValue)>,
     ) {
-        let changes: Vec<(ObjectKey, Option<Entry>)> = changes
-            .map(|(key, kv)| {
-                (
-                    key,
-                    if kv.is_deletion() {
-                        None
-                    } else {
-                        self.entry_from(kv)
-                    },
-                )
+        let changes: Vec<Change> = changes
+            .filter_map(|(object, kv)| match kv.is_deletion() {
+                true => Some(Change::Deleted(layout::named(object))),
+                false => self.entry_from(kv).map(Change::Written),
             })
             .collect();
         let mut state = self.write();
-        for (key, after) in changes {
-            state.change(revision, key, after);
+        for change in changes {
+            state.change(revision, change);
         }
         state.shrink(self.window);
     }
@@ -316,18 +318,19 @@ impl State {
                 .partition_point(|event| event.revision <= revision) as u64)
     }
 
-    fn change(&mut self, revision: Revision, key: ObjectKey, after: Option<Entry>) {
-        if after.is_none() && !self.objects.contains_key(&key) {
+    fn change(&mut self, revision: Revision, change: Change) {
+        if matches!(&change, Change::Deleted(key) if !self.objects.contains_key(key)) {
             return;
         }
         if self.next.is_multiple_of(SNAPSHOT_EVERY) {
             self.snapshots.push_back((self.next, self.objects.clone()));
         }
-        let before = match &after {
-            Some(entry) => self
-                .objects
-                .insert(entry.object.key().clone(), entry.clone()),
-            None => self.objects.remove(&key),
+        let (before, after) = match change {
+            Change::Written(entry) => {
+                let key = entry.object.key().clone();
+                (self.objects.insert(key, entry.clone()), Some(entry))
+            }
+            Change::Deleted(key) => (self.objects.remove(&key), None),
         };
         let event = CacheEvent {
             revision,

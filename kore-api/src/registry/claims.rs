@@ -110,6 +110,15 @@ impl Pool {
         self.count
     }
 
+    /// What one value is called.
+    pub fn noun(&self) -> &'static str {
+        match self.values {
+            Values::Addresses { .. } => "IP",
+            // The only numbers that objects claim.
+            Values::Numbers => "port",
+        }
+    }
+
     /// How many of the first values are only chosen when no other is left, so that people find their own choice free there.
     pub fn kept_for_people(&self) -> u32 {
         (self.count / 16).clamp(16, 256).min(self.count)

@@ -126,13 +126,6 @@ impl Core {
         )))
     }
 
-    /// Whether the server has chosen this value, and not the client, who sent `sent`.
-    pub(super) fn was_chosen(&self, strategy: &dyn Strategy, sent: &Value, lost: &Claimed) -> bool {
-        self.claimed(strategy.claims(sent))
-            .iter()
-            .all(|claim| claim != lost)
-    }
-
     /// Refuses values that are not in their pool.
     pub(super) fn check_claims(
         &self,
@@ -145,8 +138,9 @@ impl Core {
                 .pools
                 .get(claim.pool)
                 .filter(|pool| !pool.contains(&claim.value))?;
+            let noun = pool.noun();
             let problem = format!(
-                "provided value is not in the valid range. The range of valid values is {pool}"
+                "provided {noun} is not in the valid range. The range of valid {noun}s is {pool}"
             );
             Some(FieldError::invalid(
                 claim.field.clone(),
@@ -170,11 +164,9 @@ impl Core {
         lost: &Claimed,
     ) -> Status {
         let claim = &lost.claim;
-        let error = FieldError::invalid(
-            claim.field.clone(),
-            claim.value.clone(),
-            "provided value is already allocated",
-        );
+        let noun = self.pools.get(claim.pool).map_or("value", Pool::noun);
+        let problem = format!("provided {noun} is already allocated");
+        let error = FieldError::invalid(claim.field.clone(), claim.value.clone(), problem);
         Status::invalid(resource, &key.name, &[error])
     }
 }

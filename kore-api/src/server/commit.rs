@@ -43,8 +43,18 @@ impl Call<'_> {
             .old
             .map(|(_, old)| self.core.claimed(strategy.claims(old)))
             .unwrap_or_default();
+        let sent = strategy.claims(&put.new);
+        // Only what the server may have to choose again is kept.
+        let wishes = sent
+            .iter()
+            .any(|claim| claim.value.is_null())
+            .then(|| put.new.clone());
+        let sent = self.core.claimed(sent);
+        let mut next = Some(put.new);
         for choice in 0..CHOICES_MAX {
-            let mut new = put.new.clone();
+            let Some(mut new) = next.take().or_else(|| wishes.clone()) else {
+                break;
+            };
             if self.core.choose(&**strategy, &mut new, choice > 0).await? {
                 strategy.default(&mut new);
             }
@@ -92,7 +102,7 @@ impl Call<'_> {
                     let Some(lost) = lost_claim(&answer, &taken) else {
                         return Ok(Outcome::Overtaken);
                     };
-                    if !self.core.was_chosen(&**strategy, &put.new, &lost) {
+                    if sent.contains(&lost) {
                         return Err(self.core.claim_taken(self.resource(), put.key, &lost));
                     }
                 }
@@ -210,8 +220,8 @@ impl Call<'_> {
         if found.map_or(0, |kv| kv.mod_revision) == expected {
             return Ok(None);
         }
-        let object = found.map(|kv| match layout::parse(&kv.key) {
-            Some((_, key)) => self.read_kv(&key, kv),
+        let object = found.map(|kv| match layout::split(&kv.key) {
+            Some((_, object)) => self.read_kv(&layout::named(object), kv),
             None => Err(Status::internal("a key without an object")),
         });
         Ok(Some(object.transpose()?))

@@ -14,6 +14,7 @@ use crate::object::{ObjectKey, ResourceType};
 use crate::registry::{Pool, Registry, ResourceInfo};
 use crate::request::{Content, Options, Request, Response, Verb};
 use crate::schema::Schema;
+use crate::selector::is_dns_label;
 
 /// What all requests share.
 pub(crate) struct Core {
@@ -83,6 +84,8 @@ impl Call<'_> {
 impl Core {
     pub(super) async fn handle(&self, user: &User, request: Request) -> Result<Response, Status> {
         self.caches.check_running()?;
+        // A caller that never has to wait would not let others run.
+        tokio::task::consume_budget().await;
         let route = self.route(&request.resource)?;
         check_shape(route, &request)?;
         self.authorize_request(user, &request).await?;
@@ -246,6 +249,22 @@ fn check_shape(route: &Route, request: &Request) -> Result<(), Status> {
             ));
         }
         _ => {}
+    }
+    // No namespace has another name; one with a slash would reach into keys that are not its own.
+    if let Some(namespace) = request
+        .namespace
+        .as_deref()
+        .filter(|namespace| !is_dns_label(namespace))
+    {
+        let namespaces = ResourceType {
+            plural: "namespaces".into(),
+            group: "".into(),
+            ..(*info.resource).clone()
+        };
+        return Err(Status::not_found(&namespaces, namespace));
+    }
+    if let Some(name) = request.name.as_deref().filter(|name| name.contains('/')) {
+        return Err(Status::not_found(&info.resource, name));
     }
     let known = match request.subresource.as_deref() {
         None => true,

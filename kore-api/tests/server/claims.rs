@@ -86,11 +86,11 @@ async fn a_value_of_ones_own_choice_must_be_free_and_in_the_range() {
         for (address, problem) in [
             (
                 "127.96.0.10",
-                "spec.address: Invalid value: \"127.96.0.10\": provided value is already allocated",
+                "spec.address: Invalid value: \"127.96.0.10\": provided IP is already allocated",
             ),
             (
                 "10.0.0.1",
-                "is not in the valid range. The range of valid values is 127.96.0.0/16",
+                "is not in the valid range. The range of valid IPs is 127.96.0.0/16",
             ),
         ] {
             let status = refused(create("b", address).await);

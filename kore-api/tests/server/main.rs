@@ -1,8 +1,10 @@
 //! The server, asked in its own process under a paused clock.
 
+mod builtin;
 mod claims;
 mod deletion;
 mod harness;
+mod http;
 mod lists;
 mod restart;
 mod subresources;
