@@ -3,6 +3,7 @@
 mod builtin;
 mod claims;
 mod deletion;
+mod faults;
 mod harness;
 mod http;
 mod lists;
