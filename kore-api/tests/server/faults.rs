@@ -211,7 +211,7 @@ async fn after_a_gap_lists_are_right_and_watches_are_told() {
         (old, things.list(&Options::default()).await.unwrap())
     })
     .await;
-    assert_eq!(list.items, [old.clone()]);
+    assert_eq!(list.items, std::slice::from_ref(&old));
     let revision = inner.status().await.unwrap().revision;
     inner.compact(revision).await.unwrap();
     open(builder(&store), async |server| {
