@@ -3,6 +3,7 @@
 //! A rule takes a text and returns what is wrong with it: nothing, one thing or several. The wording is what clients of the
 //! API know.
 
+use crate::registry::NameRule;
 use crate::selector;
 
 const LABEL_BYTES: usize = 63;
@@ -11,37 +12,16 @@ const PORT_NAME_BYTES: usize = 15;
 
 /// A DNS label: container names, volume names.
 pub(crate) fn dns_label(text: &str) -> Vec<String> {
-    let mut problems = at_most(text, LABEL_BYTES);
-    if !edges(text, lower_alphanumeric, |c| {
-        lower_alphanumeric(c) || c == b'-'
-    }) {
-        problems.push(
-            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with \
-             an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-                .to_owned(),
-        );
-    }
-    problems
+    by(NameRule::Label, text)
 }
 
 /// A DNS subdomain: most names.
 pub(crate) fn dns_subdomain(text: &str) -> Vec<String> {
-    let mut problems = at_most(text, SUBDOMAIN_BYTES);
-    let label = |label: &str| {
-        edges(label, lower_alphanumeric, |c| {
-            lower_alphanumeric(c) || c == b'-'
-        })
-    };
-    if !text.split('.').all(label) {
-        problems.push(
-            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and \
-             end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-                .to_owned(),
-        );
-    }
-    problems
+    by(NameRule::Subdomain, text)
+}
+
+fn by(rule: NameRule, text: &str) -> Vec<String> {
+    rule.problem(text).map(str::to_owned).into_iter().collect()
 }
 
 /// A name with an optional DNS subdomain and `/` before it: label keys, resource names, finalizers, condition types.

@@ -3,12 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::error::{FieldError, Status};
+use crate::kinds::{field, meta, names};
 use crate::object::{Object, ObjectKey};
 use crate::registry::ResourceInfo;
-use crate::selector::{is_dns_subdomain, is_label_value};
 
-/// All annotations of an object together have at most so many bytes.
-const ANNOTATIONS_MAX_BYTES: usize = 256 * 1024;
 /// Finalizers that need no domain before them.
 const STANDARD_FINALIZERS: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
 
@@ -174,109 +172,14 @@ pub(super) fn validate(
             ));
         }
     }
-    labels(object, &mut errors);
-    annotations(object, &mut errors);
+    errors.extend(field::check(object, &Value::Null, |object, _| {
+        let metadata = object.get("metadata");
+        meta::labels(&metadata.get("labels"));
+        meta::annotations(&metadata.get("annotations"));
+    }));
     owners(object, &mut errors);
     check_finalizers(object, old, &mut errors);
     errors
-}
-
-fn labels(object: &Value, errors: &mut Vec<FieldError>) {
-    for (key, value) in object["metadata"]["labels"]
-        .as_object()
-        .into_iter()
-        .flatten()
-    {
-        if let Some(problem) = key_problem(key) {
-            errors.push(FieldError::invalid(
-                "metadata.labels",
-                key.as_str(),
-                problem,
-            ));
-        }
-        let value = value.as_str().unwrap_or_default();
-        if value.len() > 63 {
-            errors.push(FieldError::invalid(
-                "metadata.labels",
-                value,
-                "must be no more than 63 characters",
-            ));
-        }
-        if !is_label_value(&value[..floor_char(value, 63)]) {
-            let problem = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and \
-                           must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', \
-                           regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-            errors.push(FieldError::invalid("metadata.labels", value, problem));
-        }
-    }
-}
-
-fn floor_char(text: &str, bytes: usize) -> usize {
-    (0..=bytes.min(text.len()))
-        .rev()
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or_default()
-}
-
-/// What is wrong with a key of labels or annotations, or a finalizer with a domain.
-fn key_problem(key: &str) -> Option<&'static str> {
-    let (prefix, name) = match key.split_once('/') {
-        Some((prefix, name)) => (Some(prefix), name),
-        None => (None, key),
-    };
-    if name.contains('/') {
-        return Some(
-            "a qualified name must have at most one '/' between a DNS subdomain prefix and the name",
-        );
-    }
-    match prefix {
-        Some("") => return Some("prefix part must be non-empty"),
-        Some(prefix) if !is_dns_subdomain(prefix) => {
-            return Some(
-                "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and \
-                 must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-                 '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
-            );
-        }
-        _ => {}
-    }
-    if name.is_empty() {
-        Some("name part must be non-empty")
-    } else if name.len() > 63 {
-        Some("name part must be no more than 63 characters")
-    } else if !is_label_value(name) {
-        Some(
-            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
-             character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
-        )
-    } else {
-        None
-    }
-}
-
-fn annotations(object: &Value, errors: &mut Vec<FieldError>) {
-    let mut bytes = 0;
-    for (key, value) in object["metadata"]["annotations"]
-        .as_object()
-        .into_iter()
-        .flatten()
-    {
-        if let Some(problem) = key_problem(&key.to_lowercase()) {
-            errors.push(FieldError::invalid(
-                "metadata.annotations",
-                key.as_str(),
-                problem,
-            ));
-        }
-        bytes += key.len() + value.as_str().map_or(0, str::len);
-    }
-    if bytes > ANNOTATIONS_MAX_BYTES {
-        errors.push(FieldError::too_long(
-            "metadata.annotations",
-            ANNOTATIONS_MAX_BYTES,
-        ));
-    }
 }
 
 fn owners(object: &Value, errors: &mut Vec<FieldError>) {
@@ -317,13 +220,16 @@ fn owners(object: &Value, errors: &mut Vec<FieldError>) {
 fn check_finalizers(object: &Value, old: Option<&Object>, errors: &mut Vec<FieldError>) {
     let listed = finalizers(object);
     for finalizer in &listed {
-        if let Some(problem) = key_problem(finalizer) {
+        let problems = names::qualified_name(finalizer);
+        let is_name = problems.is_empty();
+        for problem in problems {
             errors.push(FieldError::invalid(
                 "metadata.finalizers",
                 *finalizer,
                 problem,
             ));
-        } else if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(finalizer) {
+        }
+        if is_name && !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(finalizer) {
             let problem = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(FieldError::invalid(
                 "metadata.finalizers",
