@@ -222,13 +222,15 @@ impl Cursor {
             };
             self.next = found.next;
             self.ahead.extend(found.batches);
-            if !self.ahead.is_empty() || !found.caught_up {
+            let Some(end) = found.caught_up.filter(|_| self.ahead.is_empty()) else {
                 continue;
-            }
+            };
+            // A watch that begins in the future has not seen the future.
+            let seen = self.next.min(end) - 1;
             let asked = self.asked.progress.swap(false, Ordering::Relaxed);
-            if asked || self.progress && self.next - 1 > self.told {
-                self.told = self.next - 1;
-                return Ok(Watched::Progress(self.told));
+            if asked || self.progress && seen > self.told {
+                self.told = seen;
+                return Ok(Watched::Progress(seen));
             }
             self.wait(until).await;
         }

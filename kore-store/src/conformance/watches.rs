@@ -114,6 +114,12 @@ pub(super) async fn filtered(probe: &Probe<'_>) -> Outcome {
 pub(super) async fn future(probe: &Probe<'_>) -> Outcome {
     let from = probe.revision().await? + 4;
     let mut watch = probe.watch(probe.request().from(from)).await?;
+    watch.request_progress();
+    let progress = probe.next(&mut watch).await?;
+    ensure(
+        matches!(progress, Some(Watched::Progress(told)) if told < from),
+        || format!("{from} is yet to come, and instead of progress until then: {progress:?}"),
+    )?;
     let expected = write(probe).await?;
     let told = probe.told(&mut watch, last(&expected)).await?;
     let later: Changes = expected

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A file system, as far as the store needs one.
@@ -38,7 +38,7 @@ pub(crate) trait File: Send {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// The operating system's.
+/// The operating system's. What it makes is for the process's user alone: a store holds secrets.
 pub(crate) struct OsFiles;
 
 impl Files for OsFiles {
@@ -46,7 +46,10 @@ impl Files for OsFiles {
         if dir.is_dir() {
             return Ok(());
         }
-        fs::create_dir_all(dir)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)?;
         match dir.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
             _ => Ok(()),
@@ -64,7 +67,12 @@ impl Files for OsFiles {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
         Ok(Box::new(OsFile(options.open(path)?)))
     }
 
@@ -82,11 +90,8 @@ impl Files for OsFiles {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
         let mut options = fs::OpenOptions::new();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path)?;
         let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
         match rustix::fs::flock(&file, exclusive) {
             Ok(()) => Ok(Some(Box::new(OsLock(file)))),

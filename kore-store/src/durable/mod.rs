@@ -114,6 +114,8 @@ pub type Run = BoxFuture<'static, Result<()>>;
 /// A store in a directory of its own, which survives crashes of the process and of the machine. Clones are handles of the
 /// same store.
 ///
+/// The directory and its files are readable by the process's user alone.
+///
 /// A write is answered, and shown to readers and watchers, when it is durable (`fdatasync`). Whatever comes in during one flush
 /// is the next one's group; nothing waits on purpose. All data is held in memory; [`Limits::quota_bytes`] guards it.
 ///
@@ -192,6 +194,8 @@ impl DurableStore {
         let opened = tokio::task::spawn_blocking(opening).await;
         let recovered = opened.map_err(|_| unavailable("the runtime is shutting down"))??;
 
+        let status = (recovered.index.revision, recovered.index.keys.len());
+        tracing::info!(dir = %dir.display(), revision = status.0, keys = status.1, "the store is open");
         let mut deadlines = Deadlines::default();
         let now = options.clock.now();
         for (id, attached) in &recovered.index.leases {

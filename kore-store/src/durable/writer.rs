@@ -170,6 +170,9 @@ impl Writer {
 
     pub(crate) async fn run(mut self) -> Result<()> {
         let outcome = self.work().await;
+        if let Err(error) = &outcome {
+            tracing::error!(%error, revision = self.index.revision, "the store stops");
+        }
         self.stop(&outcome);
         outcome
     }

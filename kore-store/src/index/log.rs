@@ -23,8 +23,8 @@ pub(crate) struct Found {
     pub(crate) batches: Vec<EventBatch>,
     /// The revision to go on from.
     pub(crate) next: Revision,
-    /// Whether that is the end of the log.
-    pub(crate) caught_up: bool,
+    /// The revision after the last, when there is nothing more to look at.
+    pub(crate) caught_up: Option<Revision>,
 }
 
 /// What a compaction left to sweep out.
@@ -90,7 +90,7 @@ impl Log {
         let mut found = Found {
             batches: Vec::new(),
             next: next.max(self.first.min(self.end())),
-            caught_up: false,
+            caught_up: None,
         };
         for batch in self.batches.iter().skip(start).take(SCAN) {
             found.batches.extend(batch.about(keys));
@@ -99,7 +99,7 @@ impl Log {
                 break;
             }
         }
-        found.caught_up = found.next >= self.end();
+        found.caught_up = (found.next >= self.end()).then(|| self.end());
         Ok(found)
     }
 

@@ -48,12 +48,17 @@ pub(super) struct Gate {
     opened: Condvar,
 }
 
-impl Gate {
-    pub(super) fn open(&self) {
-        *self.open.lock().unwrap() = true;
-        self.opened.notify_all();
-    }
+/// Opens the gate when it is dropped, at the latest.
+pub(super) struct Keeper(pub(super) Arc<Gate>);
 
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        *self.0.open.lock().unwrap() = true;
+        self.0.opened.notify_all();
+    }
+}
+
+impl Gate {
     fn pass(&self) {
         self.reached.notify_one();
         let open = self.open.lock().unwrap();
@@ -113,9 +118,9 @@ impl SimDisk {
         self.state().capacity = bytes;
     }
 
-    /// From now on flushes wait at this gate.
-    pub(super) fn gate(&self) -> Arc<Gate> {
-        self.state().gate.insert(Arc::default()).clone()
+    /// From now on flushes wait at a gate.
+    pub(super) fn gate(&self) -> Keeper {
+        Keeper(self.state().gate.insert(Arc::default()).clone())
     }
 
     /// The disk as another process finds it after this one died: what was not flushed is still there, and still not durable.

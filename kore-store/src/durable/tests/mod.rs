@@ -269,7 +269,7 @@ async fn nobody_sees_what_is_not_durable() {
             biased;
             _ = &mut write => panic!("answered before it was durable"),
             _ = &mut doomed => panic!("answered before what it saw was durable"),
-            () = gate.reached.notified() => {}
+            () = gate.0.reached.notified() => {}
         }
         let seen = store.get("key-0".into()).await.unwrap().unwrap();
         assert_eq!(
@@ -278,7 +278,7 @@ async fn nobody_sees_what_is_not_durable() {
         );
         assert!(futures::poll!(futures::StreamExt::next(&mut watch)).is_pending());
         assert!(futures::poll!(&mut doomed).is_pending());
-        gate.open();
+        drop(gate);
         assert_eq!(write.await.unwrap(), 3);
         assert!(doomed.await.unwrap().succeeded);
         assert_eq!(store.get("key-0".into()).await.unwrap().unwrap().version, 2);
@@ -377,6 +377,30 @@ async fn one_flush_a_group() {
     }
 }
 
+/// While one group is flushed and checkpoints are taken, the next ones gather.
+#[tokio::test(start_paused = true)]
+async fn checkpoints_hold_what_was_durable_when_they_began() {
+    let disk = SimDisk::default();
+    let before = killed(&disk, small(), async |store| {
+        let client = async |client: usize| {
+            for number in 0..20 {
+                let key = format!("{client}-{}", number % 3);
+                store.put(key.into(), vec![b'v'; 100].into()).await.unwrap();
+            }
+        };
+        futures::future::join_all((0..16).map(client)).await;
+        everything(&store).await
+    })
+    .await;
+    assert_eq!((before.0, before.1.len()), (321, 48));
+    assert!(
+        disk.names()
+            .iter()
+            .any(|name| name.starts_with("checkpoint-"))
+    );
+    assert_eq!(reopened(&disk.after(Power::Lost)).await, before);
+}
+
 #[tokio::test]
 async fn a_directory_has_one_store_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
@@ -394,6 +418,21 @@ async fn a_directory_has_one_store_at_a_time() {
     drop(first);
     let again = DurableStore::open(dir.path(), Options::default()).await;
     assert!(again.is_ok());
+}
+
+#[tokio::test]
+async fn the_files_are_the_users_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("data");
+    let opened = DurableStore::open(&dir, Options::default()).await.unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir), 0o700);
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    drop(opened);
 }
 
 #[tokio::test]
