@@ -53,7 +53,6 @@ mod node;
 mod node_set;
 mod nodes;
 mod pod;
-mod quantity;
 mod resources;
 mod selector;
 

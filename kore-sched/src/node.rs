@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Taint};
+use kore_api::schema::quantity;
 
 use crate::resources::Resources;
 
@@ -58,7 +59,7 @@ impl NodeInfo {
             unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
             allocatable: Resources::from_list(allocatable),
             pods_allowed: pods
-                .and_then(|pods| crate::quantity::units(&pods.0))
+                .and_then(|pods| quantity::value(&pods.0).ok())
                 .unwrap_or(0),
         }
     }

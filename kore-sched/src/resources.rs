@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-
-use crate::quantity;
+use kore_api::schema::quantity;
 
 /// The CPU a container counts with in scores when it states none, in thousandths of a core.
 pub(crate) const DEFAULT_CPU_MILLI: i64 = 100;
@@ -58,9 +57,9 @@ impl Resources {
         let mut resources = Resources::default();
         for (name, quantity) in list.into_iter().flatten() {
             let amount = if name == "cpu" {
-                quantity::milli(&quantity.0)
+                quantity::milli_value(&quantity.0)
             } else {
-                quantity::units(&quantity.0)
+                quantity::value(&quantity.0)
             };
             resources.set(name, amount.unwrap_or(0));
         }

@@ -2,7 +2,9 @@
 //! seed: the same calls give the same commands.
 //!
 //! - here: [`Engine`], what pods there are and what becomes of them
-//! - `attempt`: one scheduling cycle, from the queue to a place or a refusal
+//! - `interface`: what goes in and what comes out
+//! - `news`: what becomes of nodes and pods when there is news of them
+//! - `attempt`: one scheduling cycle, from the queue to a promise or a refusal; `outcome`: what became of promises
 //! - `cycle`, `memo`: one pod against all nodes, and answers remembered for classes of pods
 //! - `queue`, `heap`: where pods wait
 //! - `explain`, `message`: what users are told
@@ -11,178 +13,31 @@ mod attempt;
 mod cycle;
 mod explain;
 mod heap;
+mod interface;
 mod memo;
 mod message;
+mod news;
+mod outcome;
 mod queue;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
 use rustc_hash::FxHashMap;
 
 use crate::Time;
-use crate::framework::erased::State;
 use crate::framework::{
     ClusterEvent, Ctx, Hint, Interest, Profile, ProfileError, Queued, Rejection,
 };
-use crate::node::NodeInfo;
 use crate::nodes::Nodes;
 use crate::pod::{Classes, PodInfo, PodKey};
 
 pub use explain::{Explanation, NodeAnswer, NodeVerdict, PluginScore, Refused};
+pub use interface::{Assignment, BindFailure, Command, Event, Limits, Report};
 pub use queue::QueuePlace;
 
 use memo::Memo;
 use queue::{InFlight, Queue, Rejectors};
-
-/// The limits of an [`Engine`]. Start from the default and change what is to differ.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Limits {
-    /// The back-off after a pod's first attempt; it doubles with each. 1 s.
-    pub initial_back_off: Duration,
-    /// The longest back-off. 10 s.
-    pub max_back_off: Duration,
-    /// A pod that waited for an event for so long is tried anyway. 5 min.
-    pub unschedulable_flush: Duration,
-    /// Events kept for pods that are being bound. When there are more, those pods are tried again if their binding fails,
-    /// whatever happened. 16,384.
-    pub in_flight_events: usize,
-    /// Answers remembered for classes of pods, in nodes times classes: 8 bytes for each scoring plugin. The class asked
-    /// about longest ago is forgotten first. 2^20.
-    pub remembered_rows: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            initial_back_off: Duration::from_secs(1),
-            max_back_off: Duration::from_secs(10),
-            unschedulable_flush: Duration::from_secs(300),
-            in_flight_events: 1 << 14,
-            remembered_rows: 1 << 20,
-        }
-    }
-}
-
-/// Something the engine is told.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// A node as it is now.
-    Node(Arc<Node>),
-    /// The node of that name is gone.
-    NodeGone(String),
-    /// A pod as it is now.
-    Pod(Arc<Pod>),
-    /// The pod is gone.
-    PodGone(PodKey),
-    /// A [`Command::Bind`] was done.
-    Bound(Assignment),
-    /// A [`Command::Bind`] could not be done.
-    BindFailed(Assignment, BindFailure),
-    /// A pod that waits for a permission has that plugin's.
-    Allowed {
-        /// The pod.
-        pod: PodKey,
-        /// The plugin that had it wait.
-        plugin: String,
-    },
-    /// A pod that waits for a permission will not get it.
-    Denied {
-        /// The pod.
-        pod: PodKey,
-        /// The plugin that had it wait.
-        plugin: String,
-        /// Why.
-        reason: String,
-    },
-    /// Something happened to another resource that pods may wait for.
-    Other {
-        /// The resource, such as `persistentvolumeclaims`.
-        resource: Arc<str>,
-    },
-}
-
-/// Why a pod could not be bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BindFailure {
-    /// The pod is gone, or somebody else bound it: the pod's own event says so, or will.
-    Overtaken,
-    /// A plugin refused.
-    Refused {
-        /// The plugin.
-        plugin: &'static str,
-        /// Why.
-        rejection: Rejection,
-    },
-    /// It failed.
-    Failed {
-        /// Why.
-        message: String,
-    },
-}
-
-/// Something the engine wants done.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Command {
-    /// Bind a pod to a node, and answer with [`Event::Bound`] or [`Event::BindFailed`]. The engine counts the pod there
-    /// already.
-    Bind(Assignment),
-    /// Tell users that a pod could not be placed.
-    Report(Report),
-    /// Evict pods, so that a pod has room on a node.
-    Evict {
-        /// The pod that needs the room.
-        pod: Arc<PodInfo>,
-        /// The node.
-        node: Arc<str>,
-        /// The pods to evict.
-        victims: Vec<PodKey>,
-    },
-}
-
-/// A pod that could not be placed.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Report {
-    /// The pod.
-    pub pod: Arc<PodInfo>,
-    /// Upstream's word for it: `Unschedulable` or `SchedulerError`.
-    pub reason: &'static str,
-    /// What users are told.
-    pub message: String,
-}
-
-/// A pod with the node it is promised to, and what its plugins remember of it.
-pub struct Assignment {
-    pub(crate) pod: Arc<PodInfo>,
-    pub(crate) node: Arc<str>,
-    pub(crate) profile: usize,
-    pub(crate) states: Vec<State>,
-}
-
-impl Assignment {
-    /// The pod.
-    pub fn pod(&self) -> &Arc<PodInfo> {
-        &self.pod
-    }
-
-    /// The node's name.
-    pub fn node(&self) -> &Arc<str> {
-        &self.node
-    }
-}
-
-impl std::fmt::Debug for Assignment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} -> {}", self.pod.key(), self.node)
-    }
-}
 
 /// A pod the engine knows, and what is with it.
 struct Known {
@@ -344,196 +199,6 @@ impl Engine {
     /// The node a pod is on, or promised to.
     pub fn node_of(&self, pod: &PodKey) -> Option<&Arc<str>> {
         self.pods.get(pod)?.node()
-    }
-
-    fn set_node(&mut self, node: &Node, now: Time) {
-        let after = Arc::new(NodeInfo::read(node));
-        let known = self
-            .nodes
-            .find(&after.name)
-            .map(|index| self.nodes.info(index));
-        if known.is_some_and(|known| **known == *after) {
-            return;
-        }
-        let before = self.nodes.set_node(after.clone());
-        self.announce(
-            ClusterEvent::Node {
-                before,
-                after: Some(after),
-            },
-            now,
-        );
-    }
-
-    fn set_pod(&mut self, pod: Arc<Pod>, now: Time) {
-        let info = Arc::new(self.classes.read(pod));
-        let key = info.key().clone();
-        if self
-            .pods
-            .get(&key)
-            .is_some_and(|known| known.info.uid() != info.uid())
-        {
-            self.remove_pod(&key, now);
-        }
-        if info.has_ended() {
-            self.remove_pod(&key, now);
-        } else if self.pods.contains_key(&key) {
-            self.update_pod(info, now);
-        } else if let Some(node) = info.node_name().cloned() {
-            self.arrive(info, node, now);
-        } else {
-            self.let_in(info, now);
-        }
-    }
-
-    /// A pod is on a node that no cycle of ours put it on.
-    fn arrive(&mut self, info: Arc<PodInfo>, node: Arc<str>, now: Time) {
-        self.nodes.add_pod(&node, info.clone());
-        let known = Known {
-            info: info.clone(),
-            stage: Stage::Bound { node },
-        };
-        self.pods.insert(info.key().clone(), known);
-        self.announce(
-            ClusterEvent::AssignedPod {
-                before: None,
-                after: Some(info),
-            },
-            now,
-        );
-    }
-
-    /// A pod without a node is new to the queue.
-    fn let_in(&mut self, info: Arc<PodInfo>, now: Time) {
-        let key = info.key().clone();
-        let stage = match self.profile_of(&info) {
-            Some(profile) if !info.is_deleting() => {
-                let profile = self.profiles[profile].clone();
-                match self.pre_enqueue(&profile, &info, now) {
-                    Some((slot, _)) => self.queue.park(info.clone(), 0, now, gate(&profile, slot)),
-                    None => self
-                        .queue
-                        .admit(info.clone(), 0, now, &order(&self.profiles)),
-                }
-                Stage::Queued
-            }
-            _ => Stage::Idle,
-        };
-        self.pods.insert(key, Known { info, stage });
-    }
-
-    fn update_pod(&mut self, info: Arc<PodInfo>, now: Time) {
-        let key = info.key().clone();
-        let known = self.pods.get_mut(&key).expect("asked before");
-        let before = std::mem::replace(&mut known.info, info.clone());
-        match (&known.stage, info.node_name().cloned()) {
-            (Stage::Bound { node }, Some(now_on)) if *node == now_on => {
-                self.nodes.add_pod(&now_on, info.clone());
-                if before.class_id() != info.class_id() {
-                    let event = ClusterEvent::AssignedPod {
-                        before: Some(before),
-                        after: Some(info),
-                    };
-                    self.announce(event, now);
-                }
-            }
-            // We know that it is bound; this was written before that.
-            (Stage::Bound { .. }, None) => known.info = before,
-            (Stage::Held(_) | Stage::Binding { .. }, Some(now_on))
-                if known.node() == Some(&now_on) =>
-            {
-                self.nodes.add_pod(&now_on, info);
-                let stage = std::mem::replace(&mut known.stage, Stage::Bound { node: now_on });
-                self.settle(&key, stage);
-            }
-            (Stage::Held(_) | Stage::Binding { .. }, None) if !info.is_deleting() => {
-                let node = known.node().expect("promised to a node").clone();
-                self.nodes.add_pod(&node, info);
-            }
-            (Stage::Queued, None) if !info.is_deleting() => self.update_queued(before, info, now),
-            (_, now_on) => {
-                known.info = before;
-                self.remove_pod(&key, now);
-                match now_on {
-                    Some(node) => self.arrive(info, node, now),
-                    None => self.let_in(info, now),
-                }
-            }
-        }
-    }
-
-    fn update_queued(&mut self, before: Arc<PodInfo>, after: Arc<PodInfo>, now: Time) {
-        let key = after.key().clone();
-        self.queue.replace(&after, &order(&self.profiles));
-        // Writes of our own, such as the condition that says why it waits, change nothing that matters.
-        let (was, is) = (before.object(), after.object());
-        let same = before.class_id() == after.class_id()
-            && before.priority() == after.priority()
-            && was.map(|pod| (&pod.spec, &pod.metadata.annotations))
-                == is.map(|pod| (&pod.spec, &pod.metadata.annotations));
-        if same {
-            return;
-        }
-        let event = ClusterEvent::ThisPod {
-            before,
-            after: after.clone(),
-        };
-        if let Some(rejectors) = self.queue.rejectors(&key)
-            && self.wakes(&after, rejectors, &event)
-        {
-            let at_once = rejectors.pending;
-            self.wake(&after, at_once, now);
-        }
-    }
-
-    fn remove_pod(&mut self, key: &PodKey, now: Time) {
-        let Some(known) = self.pods.remove(key) else {
-            return;
-        };
-        if let Some(node) = known.node().cloned() {
-            self.nodes.remove_pod(&node, key);
-            self.settle(key, known.stage);
-            let event = ClusterEvent::AssignedPod {
-                before: Some(known.info),
-                after: None,
-            };
-            self.announce(event, now);
-        } else {
-            self.queue.remove(key);
-        }
-        if self.classes.sweep() {
-            self.memo.retain(&self.classes.ids());
-        }
-    }
-
-    /// Ends the flight of a pod that needs nothing of the queue any more. What a held pod reserved is given back unless it
-    /// is bound there; a pod that is being bound gives back when the answer comes.
-    fn settle(&mut self, key: &PodKey, stage: Stage) {
-        match stage {
-            Stage::Idle | Stage::Queued | Stage::Bound { .. } => {}
-            Stage::Binding { flight, .. } => {
-                self.queue.settle(&flight, |_| false);
-            }
-            Stage::Held(held) => {
-                let Held {
-                    mut assignment,
-                    flight,
-                    missing,
-                } = *held;
-                self.forget_permits(key, &missing);
-                self.queue.settle(&flight, |_| false);
-                if !matches!(self.pods.get(key), Some(Known { stage: Stage::Bound { node }, .. }) if *node == assignment.node)
-                {
-                    self.unreserve(&mut assignment);
-                }
-            }
-        }
-    }
-
-    fn forget_permits(&mut self, key: &PodKey, missing: &[(usize, Time)]) {
-        for (_, until) in missing {
-            self.permits.remove(&(*until, key.clone()));
-        }
     }
 
     /// Tells the pods that wait, and keeps the event for those in flight.

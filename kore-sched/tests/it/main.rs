@@ -1,12 +1,13 @@
 //! What must hold of the scheduler, by its public API.
 //!
-//! - `resources`, `affinity`: upstream's cases of the plugins, as rows
+//! - `fit`, `scores`, `affinity`: upstream's cases of the plugins, as rows
 //! - `queue`: what happens to pods over time
 //! - `points`: the extension points that no default plugin uses
 //! - `reference`: random clusters against a second, naive implementation
 
 mod affinity;
+mod fit;
 mod points;
 mod queue;
 mod reference;
-mod resources;
+mod scores;
