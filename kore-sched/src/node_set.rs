@@ -69,6 +69,13 @@ impl NodeSet {
         self.words.iter().all(|bits| *bits == 0)
     }
 
+    /// The node in the set, if it is the only one.
+    pub fn only(&self) -> Option<NodeIndex> {
+        let mut nodes = self.iter();
+        let first = nodes.next()?;
+        nodes.next().is_none().then_some(first)
+    }
+
     /// Takes everything out.
     pub fn clear(&mut self) {
         self.words.clear();

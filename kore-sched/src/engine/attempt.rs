@@ -1,11 +1,13 @@
 //! One scheduling cycle: from the queue to a promise, or to a refusal.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::cycle::{self, Cycle, RefusedAll};
+use super::cycle::{self, Answers, Cycle, RefusedAll};
 use super::queue::{InFlight, Rejectors};
+use super::ranking::Ranking;
 use super::{Assignment, Command, Engine, Held, Known, Report, Stage, message, order};
 use crate::Time;
 use crate::framework::erased::State;
@@ -113,55 +115,53 @@ impl Engine {
         asking: &Cell<&'static str>,
     ) -> Result<(NodeIndex, Vec<State>), Failure> {
         let cycle = Cycle::new(profile, &self.nodes, pod, now, asking);
+        let failed = |rejection: Rejection| Failure::error(rejection.message());
         let key = (at, pod.class_id());
-        let asked = match self.memorable[at] {
-            true => self.memo.take(key, &cycle),
-            false => cycle.filter().map(Box::new),
+        let remembers = self.memorable[at] && self.memo.is_known(key.1);
+        let known = if remembers {
+            self.memo.take(key, &cycle).transpose().map_err(failed)?
+        } else {
+            None
         };
-        let mut answers = match asked {
-            Ok(answers) => answers,
-            Err(RefusedAll {
-                slots,
-                rejection,
-                mut states,
-            }) => {
-                let mut failure = Failure::refused(profile, slots, &rejection);
-                let (recourse, evict) = post_filter(&cycle, &mut states, &[]);
-                failure.message = message::refused(self.nodes.len(), &failure.message, &recourse);
-                failure.evict = evict;
-                return Err(failure);
-            }
+        let mut answers = match known {
+            Some(answers) => answers,
+            None => match cycle.filter() {
+                Ok(answers) => Box::new(answers),
+                Err(refused) => return Err(refused_all(&cycle, refused)),
+            },
         };
-        if answers.feasible.is_empty() {
-            let refusals = cycle.refusals(&answers);
-            if !self.memorable[at] {
-                return Err(no_node(
-                    &cycle,
-                    &refusals,
-                    &answers.narrowed_by,
-                    &mut answers.states,
-                ));
-            }
-            let mut states = cycle.states_of_its_own(&answers.feasible);
-            let failure = no_node(&cycle, &refusals, &answers.narrowed_by, &mut states);
-            self.memo.put(key, answers, &self.nodes);
-            return Err(failure);
-        }
-        let only = answers.feasible.len() == 1 && !self.memorable[at];
-        if !only {
-            cycle.score(&mut answers);
-        }
-        let weighed = cycle
-            .weigh(&answers, |_, _, _| {})
-            .map_err(|rejection| Failure::error(rejection.message()))?;
+        // Answers limited to nodes by name are not remembered: which nodes those are may change.
+        let remembers = remembers && answers.candidates.is_none();
         let seed = &mut self.seed;
-        let node = cycle::best(&weighed, |count| pick(seed, count)).expect("a node fits");
-        if !self.memorable[at] || answers.candidates.is_some() {
+        let mut pick = |count| pick(seed, count);
+        if !remembers {
+            if answers.feasible.is_empty() {
+                return Err(no_node(&cycle, &mut answers, None));
+            }
+            let node = match answers.feasible.only() {
+                Some(node) => node,
+                None => {
+                    let weighed = cycle.weigh(&mut answers, |_, _, _, _| {}).map_err(failed)?;
+                    cycle::best(&weighed, pick).expect("a node fits")
+                }
+            };
             return Ok((node, answers.states));
         }
-        let states = cycle.states_of_its_own(&answers.feasible);
+        let mut states = cycle.states_of_its_own(&answers.feasible);
+        let found = if answers.feasible.is_empty() {
+            Err(no_node(&cycle, &mut answers, Some(&mut states)))
+        } else {
+            if answers.ranking.is_none() {
+                answers.ranking = Some(Ranking::ask(&cycle, &mut answers).map_err(failed)?);
+            }
+            let best = answers
+                .ranking
+                .as_ref()
+                .and_then(|ranking| ranking.best(&mut pick));
+            Ok((best.expect("a node fits"), states))
+        };
         self.memo.put(key, answers, &self.nodes);
-        Ok((node, states))
+        found
     }
 
     /// Counts the pod on the node, asks Reserve and Permit, and has it bound or held.
@@ -269,35 +269,47 @@ impl Engine {
     }
 }
 
-/// No node fits: who refused, what is said, and what may be done.
-fn no_node(
-    cycle: &Cycle<'_>,
-    refusals: &[Refusal],
-    narrowed_by: &[&'static str],
-    states: &mut [State],
-) -> Failure {
-    if let Some(refusal) = cycle::first_error(refusals) {
+/// A plugin refused the pod as a whole: what is said, and what may be done.
+fn refused_all(cycle: &Cycle<'_>, refused: RefusedAll) -> Failure {
+    let RefusedAll {
+        slots,
+        rejection,
+        mut states,
+    } = refused;
+    let mut failure = Failure::refused(cycle.profile, slots, &rejection);
+    if !failure.is_error {
+        let (recourse, evict) = post_filter(cycle, &mut states, &[]);
+        failure.message = message::refused(cycle.ctx.nodes().len(), &failure.message, &recourse);
+        failure.evict = evict;
+    }
+    failure
+}
+
+/// No node fits: who refused, what is said, and what may be done. `states` are the pod's own where the answers are not.
+fn no_node(cycle: &Cycle<'_>, answers: &mut Answers, states: Option<&mut Vec<State>>) -> Failure {
+    let refusals = cycle.refusals(answers);
+    if let Some(refusal) = cycle::first_error(&refusals) {
         let (plugin, message) = (refusal.plugin, refusal.rejection.message());
         return Failure::error(format!("running Filter plugin {plugin:?}: {message}"));
     }
-    let names: Vec<&str> = refusals
-        .iter()
-        .map(|refusal| refusal.plugin)
-        .chain(narrowed_by.iter().copied())
+    let refusing = refusals.iter().map(|refusal| refusal.plugin);
+    let names: BTreeSet<&str> = refusing
+        .chain(answers.narrowed_by.iter().copied())
         .collect();
     let entries = cycle.profile.entries().iter().enumerate();
     let slots = entries
-        .filter(|(_, entry)| names.contains(&entry.name))
+        .filter(|(_, entry)| names.contains(entry.name))
         .map(|(slot, _)| slot)
         .collect();
     let pending = refusals
         .iter()
         .any(|refusal| refusal.rejection.code == Code::Pending);
-    let (recourse, evict) = post_filter(cycle, states, refusals);
+    let states = states.unwrap_or(&mut answers.states);
+    let (recourse, evict) = post_filter(cycle, states, &refusals);
     Failure {
         rejectors: rejectors(cycle.profile, slots, pending),
         is_error: false,
-        message: message::no_node(cycle.ctx.nodes().len(), refusals, &recourse),
+        message: message::no_node(cycle.ctx.nodes().len(), &refusals, &recourse),
         evict,
     }
 }

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 
+use super::ranking::Ranking;
 use crate::Time;
 use crate::framework::erased::{Entry, State};
 use crate::framework::{Candidates, Code, Ctx, Depends, Profile, Refusal, Rejection, Scoring};
@@ -32,16 +33,10 @@ pub(super) struct Answers {
     pub(super) candidates: Option<NodeSet>,
     pub(super) narrowed_by: Vec<&'static str>,
     pub(super) feasible: NodeSet,
-    /// The plugins that score; `None` until there is something to score.
-    pub(super) scorers: Option<Vec<Scorer>>,
+    /// The scores, where they are remembered.
+    pub(super) ranking: Option<Ranking>,
     /// Where the log of changes stood.
     pub(super) cursor: u64,
-}
-
-/// One scoring plugin with its raw scores by row. Rows of nodes that do not fit hold anything.
-pub(super) struct Scorer {
-    pub(super) slot: usize,
-    pub(super) raw: Vec<i64>,
 }
 
 /// A plugin refused the pod as a whole, before any node was looked at.
@@ -52,7 +47,7 @@ pub(super) struct RefusedAll {
     pub(super) states: Vec<State>,
 }
 
-/// The scores of one node, for explanations.
+/// The nodes that fit, with their totals.
 pub(super) struct Weighed {
     pub(super) nodes: Vec<NodeIndex>,
     pub(super) totals: Vec<i64>,
@@ -159,7 +154,7 @@ impl<'a> Cycle<'a> {
             candidates,
             narrowed_by,
             feasible,
-            scorers: None,
+            ranking: None,
             cursor: self.ctx.nodes().cursor(),
         })
     }
@@ -211,44 +206,53 @@ impl<'a> Cycle<'a> {
     }
 
     /// Asks again about nodes that changed since the answers were given.
-    pub(super) fn refresh(&self, answers: &mut Answers, changed: &[NodeIndex]) {
+    pub(super) fn refresh(
+        &self,
+        answers: &mut Answers,
+        changed: &[NodeIndex],
+    ) -> Result<(), Rejection> {
         let all = self.ctx.nodes().all();
+        let mut ranking = answers.ranking.take();
         let mut previous = None;
         for node in changed.iter().copied() {
             if previous.replace(node) == Some(node) {
                 continue;
             }
+            let did_fit = answers.feasible.contains(node);
             let fits = all.contains(node) && self.refusal(answers, node).is_none();
-            if !fits {
+            if fits {
+                answers.feasible.insert(node);
+            } else {
                 answers.feasible.remove(node);
-                continue;
             }
-            answers.feasible.insert(node);
-            for scorer in answers.scorers.iter_mut().flatten() {
-                if scorer.raw.len() <= node.row() {
-                    scorer.raw.resize(self.ctx.nodes().rows(), 0);
-                }
-                if let Some((_, plugin)) = &self.entry(scorer.slot).score {
-                    let state = &*answers.states[scorer.slot];
-                    let at = node.row();
-                    plugin.score_all(&self.ctx, state, &[node], &mut scorer.raw[at..=at]);
-                }
+            match &mut ranking {
+                Some(ranking) if fits => ranking.refresh(self, &answers.states, node, did_fit)?,
+                Some(ranking) if did_fit => ranking.drop(node),
+                _ => {}
             }
         }
+        if let Some(ranking) = &mut ranking {
+            ranking.settle(self, &answers.states, &answers.feasible, changed)?;
+        }
+        answers.ranking = ranking;
         answers.cursor = self.ctx.nodes().cursor();
+        Ok(())
     }
 
-    /// Asks for raw scores of the nodes that fit, unless that was done.
-    pub(super) fn score(&self, answers: &mut Answers) {
-        if answers.scorers.is_some() {
-            return;
-        }
+    /// Asks PreScore and Score about the nodes that fit. `each` sees every plugin's raw and normalised scores; the totals are
+    /// those multiplied with the weights.
+    pub(super) fn weigh(
+        &self,
+        answers: &mut Answers,
+        mut each: impl FnMut(usize, &[NodeIndex], &[i64], &[i64]),
+    ) -> Result<Weighed, Rejection> {
         let nodes: Vec<NodeIndex> = answers.feasible.iter().collect();
-        let mut scorers = Vec::new();
-        let mut scores = vec![0; nodes.len()];
+        let mut totals = vec![0_i64; nodes.len()];
+        let mut raw = vec![0_i64; nodes.len()];
+        let mut normalized = Vec::with_capacity(nodes.len());
         for slot in self.slots() {
             let entry = self.entry(slot);
-            let Some((_, plugin)) = &entry.score else {
+            let Some((weight, plugin)) = &entry.score else {
                 continue;
             };
             let state = &mut *answers.states[slot];
@@ -258,42 +262,14 @@ impl<'a> Cycle<'a> {
             if skips {
                 continue;
             }
-            plugin.score_all(&self.ctx, state, &nodes, &mut scores);
-            let mut raw = vec![0; self.ctx.nodes().rows()];
-            for (node, score) in nodes.iter().zip(&scores) {
-                raw[node.row()] = *score;
+            plugin.score_all(&self.ctx, state, &nodes, &mut raw);
+            normalized.clone_from(&raw);
+            if !plugin.is_normalized() {
+                plugin.normalize(&self.ctx, state, &mut normalized);
             }
-            scorers.push(Scorer { slot, raw });
-        }
-        answers.scorers = Some(scorers);
-    }
-
-    /// Normalised, weighted and summed scores. `each` sees every plugin's normalised scores.
-    pub(super) fn weigh(
-        &self,
-        answers: &Answers,
-        mut each: impl FnMut(usize, &[NodeIndex], &[i64]),
-    ) -> Result<Weighed, Rejection> {
-        let nodes: Vec<NodeIndex> = answers.feasible.iter().collect();
-        let mut totals = vec![0_i64; nodes.len()];
-        let mut scores = vec![0_i64; nodes.len()];
-        for scorer in answers.scorers.iter().flatten() {
-            let entry = self.entry(scorer.slot);
-            let Some((weight, plugin)) = &entry.score else {
-                continue;
-            };
-            for (score, node) in scores.iter_mut().zip(&nodes) {
-                *score = scorer.raw[node.row()];
-            }
-            plugin.normalize(&self.ctx, &*answers.states[scorer.slot], &mut scores);
-            if let Some(bad) = scores.iter().find(|score| !(0..=100).contains(*score)) {
-                let name = entry.name;
-                return Err(Rejection::error(format!(
-                    "plugin {name:?} returned the score {bad}, which is not in 0 to 100"
-                )));
-            }
-            each(scorer.slot, &nodes, &scores);
-            for (total, score) in totals.iter_mut().zip(&scores) {
+            check_range(entry.name, &normalized)?;
+            each(slot, &nodes, &raw, &normalized);
+            for (total, score) in totals.iter_mut().zip(&normalized) {
                 *total += weight * score;
             }
         }
@@ -327,6 +303,16 @@ pub(super) fn is_memorable(profile: &Profile) -> bool {
         .entries()
         .iter()
         .all(|entry| !entry.decides() || entry.depends <= Depends::Node)
+}
+
+/// Normalised scores are 0 to 100.
+pub(super) fn check_range(plugin: &str, scores: &[i64]) -> Result<(), Rejection> {
+    match scores.iter().find(|score| !(0..=100).contains(*score)) {
+        None => Ok(()),
+        Some(bad) => Err(Rejection::error(format!(
+            "plugin {plugin:?} returned the score {bad}, which is not in 0 to 100"
+        ))),
+    }
 }
 
 /// Picks the best node; `pick(n)` chooses among `n` equals.

@@ -189,24 +189,16 @@ impl Engine {
                 verdict: NodeVerdict::Refused(refused(refusal.plugin, &refusal.rejection)),
             });
         }
-        cycle.score(&mut answers);
         let mut scores: Vec<Vec<PluginScore>> = vec![Vec::new(); answers.feasible.len()];
-        let weighed = cycle.weigh(&answers, |slot, nodes, normalized| {
+        let weighed = cycle.weigh(&mut answers, |slot, _, raw, normalized| {
             let entry = &profile.entries()[slot];
-            let scorer = answers
-                .scorers
-                .iter()
-                .flatten()
-                .find(|scorer| scorer.slot == slot);
-            let (Some((weight, _)), Some(scorer)) = (&entry.score, scorer) else {
-                return;
-            };
-            for (at, node) in nodes.iter().enumerate() {
-                scores[at].push(PluginScore {
+            let weight = entry.score.as_ref().map_or(0, |(weight, _)| *weight);
+            for (scores, (raw, normalized)) in scores.iter_mut().zip(raw.iter().zip(normalized)) {
+                scores.push(PluginScore {
                     plugin: entry.name,
-                    raw: scorer.raw[node.row()],
-                    normalized: normalized[at],
-                    weight: *weight,
+                    raw: *raw,
+                    normalized: *normalized,
+                    weight,
                 });
             }
         });

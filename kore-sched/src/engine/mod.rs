@@ -5,7 +5,7 @@
 //! - `interface`: what goes in and what comes out
 //! - `news`: what becomes of nodes and pods when there is news of them
 //! - `attempt`: one scheduling cycle, from the queue to a promise or a refusal; `outcome`: what became of promises
-//! - `cycle`, `memo`: one pod against all nodes, and answers remembered for classes of pods
+//! - `cycle`: one pod against all nodes; `memo`, `ranking`, `totals`: answers remembered for classes of pods
 //! - `queue`, `heap`: where pods wait
 //! - `explain`, `message`: what users are told
 
@@ -19,6 +19,8 @@ mod message;
 mod news;
 mod outcome;
 mod queue;
+mod ranking;
+mod totals;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -199,11 +199,21 @@ impl<P: PreScore> ErasedPreScore for Adapter<P> {
 }
 
 pub(crate) trait ErasedScore: Send + Sync {
+    fn score(&self, ctx: &Ctx<'_>, state: &Slot, node: NodeIndex) -> i64;
     fn score_all(&self, ctx: &Ctx<'_>, state: &Slot, nodes: &[NodeIndex], scores: &mut [i64]);
+    fn is_normalized(&self) -> bool;
     fn normalize(&self, ctx: &Ctx<'_>, state: &Slot, scores: &mut [i64]);
 }
 
 impl<P: Score> ErasedScore for Adapter<P> {
+    fn score(&self, ctx: &Ctx<'_>, state: &Slot, node: NodeIndex) -> i64 {
+        self.0.score(ctx, typed::<P>(state), ctx.node(node))
+    }
+
+    fn is_normalized(&self) -> bool {
+        self.0.is_normalized()
+    }
+
     fn score_all(&self, ctx: &Ctx<'_>, state: &Slot, nodes: &[NodeIndex], scores: &mut [i64]) {
         self.0.score_all(ctx, typed::<P>(state), nodes, scores);
     }

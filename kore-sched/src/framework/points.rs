@@ -242,6 +242,12 @@ pub trait Score: Plugin {
         }
     }
 
+    /// Whether raw scores are 0 to 100 already and mean the same whatever other nodes score: then
+    /// [`normalize`](Score::normalize) is not called, and a score is asked for again only when its node changes.
+    fn is_normalized(&self) -> bool {
+        false
+    }
+
     /// Brings the raw scores of all nodes that fit into 0 to 100. Anything outside fails the pod's cycle. The default
     /// leaves them as they are.
     fn normalize(&self, _ctx: &Ctx<'_>, _state: &Self::State, _scores: &mut [i64]) {}

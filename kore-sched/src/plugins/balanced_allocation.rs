@@ -39,6 +39,10 @@ impl Score for NodeResourcesBalancedAllocation {
         score[0]
     }
 
+    fn is_normalized(&self) -> bool {
+        true
+    }
+
     fn score_all(&self, ctx: &Ctx<'_>, _: &(), nodes: &[NodeIndex], scores: &mut [i64]) {
         let requests = &ctx.pod().class().requests;
         let [cpu, memory] = RESOURCES.map(|resource| {

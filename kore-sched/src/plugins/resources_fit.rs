@@ -195,6 +195,10 @@ impl Score for NodeResourcesFit {
         score[0]
     }
 
+    fn is_normalized(&self) -> bool {
+        true
+    }
+
     fn score_all(&self, ctx: &Ctx<'_>, _: &(), nodes: &[NodeIndex], scores: &mut [i64]) {
         let requests = &ctx.pod().class().scoring_requests;
         let resources: Vec<_> = self

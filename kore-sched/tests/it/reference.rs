@@ -120,7 +120,7 @@ fn pods() -> impl Strategy<Value = Vec<APod>> {
             }
         },
     );
-    proptest::collection::vec(one, 1..40)
+    proptest::collection::vec(one, 1..25)
 }
 
 // ---- as objects -----------------------------------------------------------------------------------------------------
@@ -539,9 +539,9 @@ proptest! {
     fn the_engine_agrees_with_the_reference(
         nodes in proptest::collection::vec(a_node(), 1..12),
         pods in pods(),
-        repeat in 1usize..4,
-        leaving in proptest::collection::btree_set(0usize..60, 0..10),
-        changing in proptest::collection::btree_map(0usize..60, (0usize..12, a_node()), 0..10),
+        repeat in 1usize..7,
+        leaving in proptest::collection::btree_set(0usize..120, 0..15),
+        changing in proptest::collection::btree_map(0usize..120, (0usize..12, a_node()), 0..10),
     ) {
         check(&nodes, &pods, repeat, &leaving, &changing)?;
     }
