@@ -7,6 +7,7 @@ mod faults;
 mod harness;
 mod http;
 mod lists;
+mod refusals;
 mod restart;
 mod subresources;
 mod watches;
