@@ -29,12 +29,6 @@ impl Filter {
     ) -> Result<Self, Status> {
         let labels = options.label_selector.as_deref().unwrap_or_default();
         let fields = options.field_selector.as_deref().unwrap_or_default();
-        let invalid = |problem: String| {
-            Status::bad_request(format!(
-                "Unable to find {:?} that match label selector {labels:?}, field selector {fields:?}: {problem}",
-                info.resource.to_string()
-            ))
-        };
         let filter = Self {
             namespace,
             labels: labels
@@ -54,7 +48,9 @@ impl Filter {
                 || info.selectable_fields.contains(&field)
         };
         if let Some(field) = filter.fields.fields().find(|field| !known(field)) {
-            return Err(invalid(format!("field label not supported: {field}")));
+            return Err(Status::bad_request(format!(
+                "field label not supported: {field}"
+            )));
         }
         Ok(filter)
     }

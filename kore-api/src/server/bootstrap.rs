@@ -46,7 +46,9 @@ pub(super) async fn make(core: &Core) -> Result<(), Status> {
     if let Some(pool) = core.pools.get(SERVICE_ADDRESSES) {
         service["spec"]["clusterIP"] = pool.value(0);
     }
-    create(core, &user, "services", Some("default"), service).await
+    create(core, &user, "services", Some("default"), service).await?;
+    // Who reads before the server's future has been polled finds the caches up to date.
+    core.catch_up().await.map(drop)
 }
 
 async fn create(

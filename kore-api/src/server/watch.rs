@@ -19,9 +19,13 @@ impl Call<'_> {
                 "sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
             ));
         }
-        if !options.send_initial_events && options.resource_version_match.is_some() {
+        if options
+            .resource_version_match
+            .as_deref()
+            .is_some_and(|rule| rule != "NotOlderThan")
+        {
             return Err(Status::bad_request(
-                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch",
+                "resourceVersionMatch: Forbidden: only NotOlderThan is allowed for watch",
             ));
         }
         let filter = self.filter(name)?;

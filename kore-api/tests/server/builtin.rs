@@ -226,3 +226,18 @@ async fn no_path_reaches_into_another_namespace() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_opened_server_can_be_read_before_it_is_driven() {
+    let (server, _run) = builder(&memory())
+        .registry(kinds::builtin())
+        .open()
+        .await
+        .unwrap();
+    let namespaces = admin(&server)
+        .api::<Namespace>()
+        .list(&Options::default())
+        .await
+        .unwrap();
+    assert_eq!(namespaces.items.len(), 4);
+}
