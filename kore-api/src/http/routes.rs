@@ -109,18 +109,14 @@ impl Routes {
 
 /// Nothing is served there.
 pub(super) fn no_such_resource() -> Status {
-    let message = "the server could not find the requested resource";
-    Status {
-        details: Some(crate::error::StatusDetails::default()),
-        ..Status::new(Reason::NotFound, message)
-    }
+    Status::new(
+        Reason::NotFound,
+        "the server could not find the requested resource",
+    )
 }
 
 /// Something is served there, but not with this method.
 pub(super) fn method_not_allowed() -> Status {
     let message = "the server does not allow this method on the requested resource";
-    Status {
-        details: Some(crate::error::StatusDetails::default()),
-        ..Status::new(Reason::MethodNotAllowed, message)
-    }
+    Status::new(Reason::MethodNotAllowed, message)
 }
