@@ -76,7 +76,13 @@ impl Reconciler for PodCollector {
 
     async fn reconcile(&self, pod: View<Pod>, ctx: &Context) -> Result<Action, Error> {
         let node = pods::node_name(&pod);
-        let fate = plan(&pod, self.missing_for(node));
+        // A pod gets its full time, too: whoever binds pods to nodes that are not there does not make this spin.
+        let age = pod.metadata.creation_timestamp.as_ref();
+        let age = age.map(|created| ctx.now().duration_since(created.0).unsigned_abs());
+        let missing_for = self
+            .missing_for(node)
+            .map(|missing| missing.min(age.unwrap_or(missing)));
+        let fate = plan(&pod, missing_for);
         match fate {
             Fate::Keep => return Ok(Action::Done),
             Fate::Wait(delay) => return Ok(Action::After(delay)),
