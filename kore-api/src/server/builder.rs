@@ -137,6 +137,8 @@ impl Builder {
     /// `kube-node-lease`, `kube-public` and `kube-system`, and the Service `kubernetes`, as far as their kinds are registered). It answers
     /// while the returned future runs.
     ///
+    /// It reads and writes: a store with a future of its own must be running by then.
+    ///
     /// # Errors
     /// When the store fails, or a setting is invalid.
     pub async fn open(self) -> Result<(Server, impl Future<Output = ()> + Send + use<>), Error> {

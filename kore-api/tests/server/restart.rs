@@ -1,5 +1,6 @@
 //! A server over a store that has been used.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -148,4 +149,69 @@ async fn one_seed_one_history() {
             .collect::<Vec<_>>()
     };
     assert_eq!(history().await, history().await);
+}
+
+#[tokio::test]
+async fn on_a_durable_store_all_of_it_is_there_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let reopen = async |work: &mut dyn FnMut(
+        kore_api::server::Server,
+    )
+        -> futures::future::LocalBoxFuture<'static, ()>| {
+        let (store, run) = kore_store::DurableStore::open(dir.path(), Default::default())
+            .await
+            .unwrap();
+        let serving = open(
+            builder(&(Arc::new(store) as Arc<dyn kore_store::Store>)),
+            async |server| work(server).await,
+        );
+        tokio::select! {
+            biased;
+            () = serving => {}
+            ended = run => panic!("the store ended: {ended:?}"),
+        }
+    };
+    let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let first = seen.clone();
+    reopen(&mut |server| {
+        let first = first.clone();
+        Box::pin(async move {
+            let things = api(&server, things());
+            for at in 0..10 {
+                let spec = json!({"address": null, "size": at});
+                things
+                    .create(thing(&format!("t{at}"), spec), &Options::default())
+                    .await
+                    .unwrap();
+            }
+            things.delete("t3", &Options::default()).await.unwrap();
+            *first.borrow_mut() = things.list(&Options::default()).await.unwrap().items;
+        })
+    })
+    .await;
+    reopen(&mut |server| {
+        let seen = seen.clone();
+        Box::pin(async move {
+            let things = api(&server, things());
+            let listed = things.list(&Options::default()).await.unwrap().items;
+            assert_eq!(listed, *seen.borrow());
+            let mut watch = things
+                .watch(&Options::default().from_revision(listed[8].revision()))
+                .await
+                .unwrap();
+            assert!(matches!(
+                watch.next().await,
+                Some(Ok(WatchEvent::Deleted(_)))
+            ));
+            let address = listed[0].to_value()["spec"]["address"].clone();
+            let taken = things
+                .create(
+                    thing("new", json!({"address": address})),
+                    &Options::default(),
+                )
+                .await;
+            assert_eq!(refused(taken).code, 422);
+        })
+    })
+    .await;
 }
