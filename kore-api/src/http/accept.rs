@@ -9,7 +9,7 @@ use crate::error::{Reason, Status};
 /// What an answer looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Accepted {
-    /// JSON or YAML.
+    /// JSON or YAML; protobuf for who accepts nothing else.
     pub(super) format: Format,
     /// The whole, or less of it.
     pub(super) shape: Shape,
@@ -100,8 +100,8 @@ fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
     ranges
 }
 
-/// The first format and shape among those accepted that the server has. A range that asks for a format the server does
-/// not write (protobuf, CBOR) is passed over: such clients also accept JSON.
+/// The first format and shape among those accepted that the server has. Protobuf is for who accepts nothing else: objects are
+/// kept as JSON, and sent as they are.
 ///
 /// # Errors
 /// 406 when there is none.
@@ -114,15 +114,28 @@ pub(super) fn negotiate(headers: &HeaderMap, streams: bool) -> Result<Accepted, 
         // A stream of YAML documents is nothing that clients read.
         (!streams || accepted.format == Format::Json).then_some(accepted)
     };
-    ranges(headers).iter().find_map(offered).ok_or_else(|| {
-        let streams = if streams {
-            "application/json"
-        } else {
-            "application/json, application/yaml"
-        };
-        let message = format!("only the following media types are accepted: {streams}");
-        Status::new(Reason::NotAcceptable, message)
-    })
+    let protobuf = |range: &Range<'_>| {
+        let asked = range.essence == "application/vnd.kubernetes.protobuf"
+            && range.shape() == Some(Shape::Whole);
+        (asked && !streams).then_some(Accepted {
+            format: Format::Protobuf,
+            shape: Shape::Whole,
+        })
+    };
+    let ranges = ranges(headers);
+    ranges
+        .iter()
+        .find_map(offered)
+        .or_else(|| ranges.iter().find_map(protobuf))
+        .ok_or_else(|| {
+            let streams = if streams {
+                "application/json"
+            } else {
+                "application/json, application/yaml"
+            };
+            let message = format!("only the following media types are accepted: {streams}");
+            Status::new(Reason::NotAcceptable, message)
+        })
 }
 
 /// Whether the client prefers aggregated discovery (`v2`, KEP-3352) to the plain form.
@@ -189,7 +202,10 @@ mod tests {
                 Some("application/json;as=Nonsense;g=meta.k8s.io;v=v1"),
                 None,
             ),
-            (Some("application/vnd.kubernetes.protobuf"), None),
+            (
+                Some("application/vnd.kubernetes.protobuf"),
+                Some((Format::Protobuf, Shape::Whole)),
+            ),
             (Some("text/html"), None),
             (Some(""), None),
             (Some("application/json;q=0"), None),
@@ -201,7 +217,9 @@ mod tests {
                 assert_eq!(status.code, 406);
             }
         }
-        assert!(negotiate(&headers(Some("application/yaml")), true).is_err());
+        for accept in ["application/yaml", "application/vnd.kubernetes.protobuf"] {
+            assert!(negotiate(&headers(Some(accept)), true).is_err());
+        }
     }
 
     #[test]

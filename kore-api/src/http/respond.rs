@@ -170,13 +170,28 @@ impl Reply {
     }
 
     fn value(&self, code: StatusCode, value: &Value) -> Result<Response<Body>, Status> {
-        let bytes = match self.accepted.format {
-            Format::Json if self.pretty => serde_json::to_vec_pretty(value)
-                .map_err(Status::internal)?
-                .into(),
-            format => codec::encode(format, value).map_err(Status::internal)?,
+        let format = self.accepted.format;
+        let pretty = self.pretty && format == Format::Json;
+        let encoded = if pretty {
+            None
+        } else {
+            codec::encode(format, value).ok()
         };
-        let mut response = with_type(self.accepted.format.content_type(), bytes);
+        // What has no protobuf is sent as JSON, and says so.
+        let (format, bytes) = match encoded {
+            Some(bytes) => (format, bytes),
+            None if pretty => (
+                Format::Json,
+                serde_json::to_vec_pretty(value)
+                    .map_err(Status::internal)?
+                    .into(),
+            ),
+            None => (
+                Format::Json,
+                codec::encode(Format::Json, value).map_err(Status::internal)?,
+            ),
+        };
+        let mut response = with_type(format.content_type(), bytes);
         *response.status_mut() = code;
         Ok(response)
     }

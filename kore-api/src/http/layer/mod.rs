@@ -7,8 +7,11 @@
 //! - [`InFlight`] (`in_flight.rs`): so many short requests at a time.
 //! - [`ReadBody`] (`read_body.rs`): reads the body under a limit.
 //!
+//! In front of all of them, for clients in the same process: [`ActAs`] (`act_as.rs`).
+//!
 //! What they find out travels in the request's extensions. All of them are ready whenever they are asked.
 
+mod act_as;
 mod authenticate;
 mod authorize;
 mod catch_panic;
@@ -16,6 +19,7 @@ mod describe;
 mod in_flight;
 mod read_body;
 
+pub use act_as::{ActAs, ActAsLayer};
 pub use authenticate::{Authenticate, AuthenticateLayer};
 pub use authorize::{AuthorizePaths, AuthorizePathsLayer};
 pub use catch_panic::{CatchPanic, CatchPanicLayer};

@@ -294,3 +294,40 @@ async fn health_and_version() {
         "v1.37.0+kore"
     );
 }
+
+#[tokio::test]
+async fn protobuf_is_for_who_accepts_nothing_else() {
+    let core = Fake::obliging();
+    let only = "application/vnd.kubernetes.protobuf";
+    let answered = get(&core, "/api/v1/namespaces/default/pods/a", only).await;
+    assert_eq!(answered.header("content-type"), only);
+    let limits = crate::codec::Limits::default();
+    let decoded =
+        crate::codec::decode(crate::codec::Format::Protobuf, &answered.body, &limits).unwrap();
+    assert_eq!(decoded.value["metadata"]["name"], "a");
+    let list = get(&core, "/api/v1/namespaces/default/pods", only).await;
+    assert!([only, "application/json"].contains(&list.header("content-type")));
+    assert_eq!(get(&core, "/api/v1/pods?watch=1", only).await.status, 406);
+}
+
+#[tokio::test]
+async fn a_service_goes_wherever_services_go() {
+    fn in_axum<S>(_: &S)
+    where
+        S: tower::Service<HttpRequest<Full<Bytes>>, Error = std::convert::Infallible, Future: Send>,
+        S: Clone + Send + Sync + 'static,
+    {
+    }
+    use tower::Layer;
+    let core = Fake::obliging();
+    let service = crate::http::layer::ActAsLayer::new(User::node("n")).layer(core.service());
+    in_axum(&service);
+    let request = HttpRequest::get("/api/v1/pods")
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+    assert_eq!(
+        core.asked.lock().unwrap().as_ref().unwrap().0,
+        User::node("n")
+    );
+}
