@@ -78,7 +78,7 @@ fn scaled(value: &IntOrString, total: i32, round: impl Fn(i64) -> i64) -> i32 {
 mod tests {
     use super::*;
     use crate::deployment::testing::{deployment, rolling};
-    use crate::objects::versions::Field;
+    use crate::objects::versions::Spec;
 
     #[test]
     fn rounding() {
@@ -103,7 +103,7 @@ mod tests {
                 unavailable: expected_unavailable,
             };
             assert_eq!(
-                limits(web.spec.value().expect("a spec")),
+                limits(web.spec().expect("a spec")),
                 expected,
                 "{replicas} {surge} {unavailable}"
             );

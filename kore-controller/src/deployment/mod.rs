@@ -24,7 +24,7 @@ mod tables;
 pub(crate) mod testing;
 
 use crate::objects::claim::{adopted, controller_reference, is_controlled_by, released};
-use crate::objects::versions::Field;
+use crate::objects::versions::Spec;
 use crate::{Action, Caches, Context, Controller, Error, Handle, Reconciler};
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::{
@@ -69,7 +69,7 @@ fn deployments_of(deployments: &Informer<Deployment>, set: &Object) -> Vec<Objec
         let deployment = deployment.view::<Deployment>().ok();
         let spec: Option<&DeploymentSpec> = deployment
             .as_deref()
-            .and_then(|deployment| deployment.spec.value());
+            .and_then(|deployment| deployment.spec());
         matches!(spec.map(|spec| LabelSelector::from_api(&spec.selector)), Some(Ok(selector)) if selector.matches_object(set))
     };
     deployments
@@ -124,7 +124,7 @@ impl Reconciler for Deployments {
             }
         }
         let mut pods: Vec<View<Pod>> = Vec::new();
-        let spec: Option<&DeploymentSpec> = deployment.spec.value();
+        let spec: Option<&DeploymentSpec> = deployment.spec();
         if spec.is_some_and(|spec| !limits::is_rolling(spec)) {
             let owned = |pod: &Object| {
                 let owner = pod.controller();
@@ -262,7 +262,7 @@ async fn create(
             status::reason::CREATE_ERROR,
             message.clone(),
         );
-        let spec: Option<&DeploymentSpec> = deployment.spec.value();
+        let spec: Option<&DeploymentSpec> = deployment.spec();
         if spec.is_some_and(|spec| status::deadline(spec).is_some()) {
             let reason = status::reason::CREATE_ERROR;
             status::set(
@@ -310,13 +310,13 @@ fn note_scaling(
 }
 
 fn size(set: &ReplicaSet) -> i32 {
-    let spec: Option<&ReplicaSetSpec> = set.spec.value();
+    let spec: Option<&ReplicaSetSpec> = set.spec();
     spec.and_then(|spec| spec.replicas).unwrap_or(1)
 }
 
 fn same_template(a: &ReplicaSet, b: &ReplicaSet) -> bool {
     let template = |set: &ReplicaSet| {
-        let spec: Option<&ReplicaSetSpec> = set.spec.value();
+        let spec: Option<&ReplicaSetSpec> = set.spec();
         spec.and_then(|spec| spec.template.clone())
             .unwrap_or_default()
     };

@@ -5,7 +5,7 @@
 
 use super::{limits, recreate, revision, rolling, scale, status};
 use crate::objects::claim::{Claim, claim};
-use crate::objects::versions::Field;
+use crate::objects::versions::Spec;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -61,7 +61,7 @@ where
         after: None,
         selects_all: false,
     };
-    let Some(spec) = deployment.spec.value() else {
+    let Some(spec) = deployment.spec() else {
         return plan;
     };
     // The server refuses selectors that cannot be read; if one got in all the same, it selects nothing.
@@ -154,8 +154,7 @@ impl<R: Deref<Target = ReplicaSet>> Set<R> {
 
     pub(crate) fn replicas(&self) -> i32 {
         self.get()
-            .spec
-            .value()
+            .spec()
             .and_then(|spec| spec.replicas)
             .unwrap_or(1)
             .max(0)
@@ -199,11 +198,7 @@ impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
         };
         sets.sort_by_cached_key(age);
         let is_current = |set: &Set<R>| {
-            let template = set
-                .get()
-                .spec
-                .value()
-                .and_then(|spec| spec.template.as_ref());
+            let template = set.get().spec().and_then(|spec| spec.template.as_ref());
             template.is_some_and(|template| revision::same_template(template, &spec.template))
         };
         let new = sets.iter().position(is_current);
@@ -241,7 +236,7 @@ impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
         let resized = set.replicas() != replicas;
         if resized || sized != annotations {
             let set = set.edit();
-            set.spec.value_mut().replicas = Some(replicas);
+            set.spec_mut().replicas = Some(replicas);
             set.metadata.annotations = Some(sized);
         }
         resized
@@ -291,11 +286,10 @@ impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
         let minimum = self.spec.min_ready_seconds;
         let of = self.sets[new]
             .get()
-            .spec
-            .value()
+            .spec()
             .and_then(|spec| spec.min_ready_seconds);
         if of.unwrap_or(0) != minimum.unwrap_or(0) {
-            self.sets[new].edit().spec.value_mut().min_ready_seconds = minimum;
+            self.sets[new].edit().spec_mut().min_ready_seconds = minimum;
         }
         if status::deadline(self.spec).is_some()
             && status::get(&self.status, status::PROGRESSING).is_none()

@@ -3,7 +3,7 @@
 
 use super::limits::{limits, replicas};
 use crate::objects::claim::controller_reference;
-use crate::objects::versions::Field;
+use crate::objects::versions::Spec;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -90,7 +90,7 @@ pub(crate) fn new_set(deployment: &Deployment, spec: &DeploymentSpec) -> Replica
         },
         ..ReplicaSet::default()
     };
-    let to = set.spec.value_mut();
+    let to = set.spec_mut();
     to.replicas = Some(0);
     to.min_ready_seconds = spec.min_ready_seconds;
     to.selector = selector;
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn templates() {
         let web = deployment("web", 1);
-        let template = &web.spec.value().expect("a spec").template;
+        let template = &web.spec().expect("a spec").template;
         let mut labelled = template.clone();
         labelled
             .metadata
@@ -231,11 +231,11 @@ mod tests {
         let other = with_image(web.clone(), "web:2");
         assert!(!same_template(
             template,
-            &other.spec.value().expect("a spec").template
+            &other.spec().expect("a spec").template
         ));
         assert_ne!(
             hash(template, None),
-            hash(&other.spec.value().expect("a spec").template, None)
+            hash(&other.spec().expect("a spec").template, None)
         );
         assert_ne!(
             hash(template, None),
@@ -248,10 +248,10 @@ mod tests {
     #[test]
     fn a_new_set_selects_its_own_pods_only() {
         let web = deployment("web", 3);
-        let spec = web.spec.value().expect("a spec");
+        let spec = web.spec().expect("a spec");
         let set = new_set(&web, spec);
         let hash = hash(&spec.template, None);
-        let to = set.spec.value().expect("a spec");
+        let to = set.spec().expect("a spec");
         assert_eq!(set.metadata.name, Some(format!("web-{hash}")));
         let expected = labels(&[("app", "web"), (HASH_LABEL, &hash)]);
         assert_eq!(to.selector.match_labels, expected);

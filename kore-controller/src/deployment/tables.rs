@@ -4,7 +4,7 @@ use super::plan::{Operation, Plan, Snapshot, plan};
 use super::testing::*;
 use super::{revision, status};
 use crate::objects::testing::{at, labels, pod, time};
-use crate::objects::versions::Field;
+use crate::objects::versions::{Field, Spec};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -29,14 +29,11 @@ fn step<'a>(
 }
 
 fn spec(deployment: &mut Deployment) -> &mut DeploymentSpec {
-    deployment.spec.value_mut()
+    deployment.spec_mut()
 }
 
 fn size(set: &ReplicaSet) -> i32 {
-    set.spec
-        .value()
-        .and_then(|spec| spec.replicas)
-        .expect("sized")
+    set.spec().and_then(|spec| spec.replicas).expect("sized")
 }
 
 /// The sizes of all sets after the step, in the order of `sets`, then of a created one.
@@ -318,7 +315,7 @@ fn a_set_that_somebody_else_sized_does_not_block_scaling_for_ever() {
     let mut web = was.clone();
     spec(&mut web).replicas = Some(5);
     let mut sets = [set_of(&was, "web:1", 3)];
-    sets[0].spec.value_mut().replicas = Some(5);
+    sets[0].spec_mut().replicas = Some(5);
     let plan = step(&web, &sets, &[], at(0));
     let Operation::Update(_, new) = &plan.operations[0] else {
         panic!("{:?}", plan.operations)
@@ -364,7 +361,7 @@ fn recreate_waits_for_the_last_old_pod() {
         ),
         [0]
     );
-    old.spec.value_mut().replicas = Some(0);
+    old.spec_mut().replicas = Some(0);
     let waits = |old: &ReplicaSet, pods: &[Pod]| {
         let sets = std::slice::from_ref(old);
         sizes(&step(&web, sets, pods, at(2)), sets)

@@ -2,7 +2,7 @@
 
 use super::revision;
 use crate::objects::testing::{labels, meta, time};
-use crate::objects::versions::Field;
+use crate::objects::versions::Spec;
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, ReplicaSet, RollingUpdateDeployment,
 };
@@ -16,7 +16,7 @@ pub(crate) fn deployment(name: &str, replicas: i32) -> Deployment {
         metadata: meta(name),
         ..Deployment::default()
     };
-    let spec: &mut DeploymentSpec = deployment.spec.value_mut();
+    let spec: &mut DeploymentSpec = deployment.spec_mut();
     spec.replicas = Some(replicas);
     spec.progress_deadline_seconds = Some(600);
     spec.revision_history_limit = Some(10);
@@ -34,7 +34,7 @@ pub(crate) fn with_image(mut deployment: Deployment, image: &str) -> Deployment 
         image: Some(image.into()),
         ..Container::default()
     };
-    let spec: &mut DeploymentSpec = deployment.spec.value_mut();
+    let spec: &mut DeploymentSpec = deployment.spec_mut();
     spec.template.spec = Some(PodSpec {
         containers: vec![container],
         ..PodSpec::default()
@@ -48,7 +48,7 @@ pub(crate) fn rolling(mut deployment: Deployment, surge: &str, unavailable: &str
         text.parse()
             .map_or_else(|_| IntOrString::String(text.into()), IntOrString::Int)
     };
-    let spec: &mut DeploymentSpec = deployment.spec.value_mut();
+    let spec: &mut DeploymentSpec = deployment.spec_mut();
     let rolling = RollingUpdateDeployment {
         max_surge: Some(value(surge)),
         max_unavailable: Some(value(unavailable)),
@@ -64,7 +64,7 @@ pub(crate) fn rolling(mut deployment: Deployment, surge: &str, unavailable: &str
 /// The image `old` comes before all others in creation.
 pub(crate) fn set_of(deployment: &Deployment, image: &str, replicas: i32) -> ReplicaSet {
     let of = with_image(deployment.clone(), image);
-    let spec: &DeploymentSpec = of.spec.value().expect("a spec");
+    let spec: &DeploymentSpec = of.spec().expect("a spec");
     let mut set = revision::new_set(&of, spec);
     let name = set.metadata.name.clone().expect("named");
     let annotations = revision::current(&set.metadata, &of.metadata, 0);
@@ -75,12 +75,12 @@ pub(crate) fn set_of(deployment: &Deployment, image: &str, replicas: i32) -> Rep
         annotations: Some(revision::sized(&annotations, spec)),
         ..set.metadata
     };
-    set.spec.value_mut().replicas = Some(replicas);
+    set.spec_mut().replicas = Some(replicas);
     available(set, replicas)
 }
 
 pub(crate) fn available(mut set: ReplicaSet, available: i32) -> ReplicaSet {
-    let replicas = set.spec.value_mut().replicas.unwrap_or(1);
+    let replicas = set.spec_mut().replicas.unwrap_or(1);
     let status = set.status.get_or_insert_default();
     status.replicas = replicas;
     status.ready_replicas = Some(available);

@@ -2,7 +2,7 @@
 
 use super::rank;
 use crate::objects::claim::{Claim, claim};
-use crate::objects::{pods, versions::Field};
+use crate::objects::{pods, versions::Spec};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::api::core::v1::Pod;
@@ -110,7 +110,7 @@ pub(crate) fn slow_start(count: usize) -> impl Iterator<Item = usize> {
 
 /// `spec`, which the API versions agree is there.
 pub(crate) fn spec(set: &ReplicaSet) -> Option<&ReplicaSetSpec> {
-    set.spec.value()
+    set.spec()
 }
 
 /// `spec.replicas`, one by default.

@@ -91,6 +91,7 @@ pub(crate) fn next_available<P: Deref<Target = Pod>>(
 mod tests {
     use super::*;
     use crate::objects::testing::*;
+    use crate::objects::versions::Spec;
     use crate::replicaset::plan::{Snapshot, plan};
     use crate::replicaset::testing::set;
 
@@ -98,11 +99,10 @@ mod tests {
     fn counts_and_waits() {
         let mut web = set("web", 5);
         web.metadata.generation = Some(7);
-        web.spec.value_mut().min_ready_seconds = Some(30);
+        web.spec_mut().min_ready_seconds = Some(30);
         let mut unlabelled = ready(pod("d", "web"), 0);
         unlabelled.metadata.labels = labels(&[("app", "web"), ("other", "label")]);
-        web.spec
-            .value_mut()
+        web.spec_mut()
             .template
             .get_or_insert_default()
             .metadata

@@ -1,7 +1,7 @@
 //! A ReplicaSet for the table tests.
 
 use crate::objects::testing::{labels, meta};
-use crate::objects::versions::Field;
+use crate::objects::versions::Spec;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -11,7 +11,7 @@ pub(crate) fn set(name: &str, replicas: i32) -> ReplicaSet {
         metadata: meta(name),
         ..ReplicaSet::default()
     };
-    let spec = set.spec.value_mut();
+    let spec = set.spec_mut();
     spec.replicas = Some(replicas);
     spec.selector = LabelSelector {
         match_labels: labels(&[("app", "web")]),
