@@ -34,6 +34,60 @@
 //! # }
 //! ```
 //!
+//! And this is a scheduler at work, beside an API server in the same process:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use k8s_openapi::api::core::v1::{Node, Pod};
+//! use kore_api::auth::User;
+//! use kore_api::client::Selection;
+//! use kore_api::server::Server;
+//! use kore_sched::testing::{node, pod};
+//! use kore_sched::{Config, Scheduler};
+//! use kore_store::MemoryStore;
+//!
+//! # #[cfg(feature = "latest")]
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), kore_api::error::Error> {
+//!     let (server, serve) = Server::builder(Arc::new(MemoryStore::default())).open().await?;
+//!     let (_scheduler, schedule) =
+//!         Scheduler::open(server.client(User::new("system:kube-scheduler")), Config::default());
+//!
+//!     let admin = server.client(User::admin());
+//!     let (pods, follow) = admin.informer::<Pod>(Selection::all());
+//!     let work = async {
+//!         let machine = node("machine").build();
+//!         let mut offering = admin.api::<Node>().create(&machine).await?;
+//!         // What a node offers, its agent says.
+//!         let mut registered = offering.to_owned();
+//!         registered.status = machine.status;
+//!         offering = admin.api::<Node>().replace_status(&offering, &registered).await?;
+//!
+//!         let web = pod("web").cpu("100m").edit(|pod| {
+//!             pod.spec.as_mut().unwrap().containers[0].image = Some("web:1".into());
+//!         });
+//!         admin.namespaced::<Pod>("default").create(&web.build()).await?;
+//!
+//!         let mut changes = pods.subscribe();
+//!         while let Some(change) = changes.next().await {
+//!             let Some(object) = change.after else { continue };
+//!             if let Some(node) = object.view::<Pod>()?.spec.as_ref().and_then(|spec| spec.node_name.clone()) {
+//!                 println!("{} runs on {node}", change.key);
+//!                 assert_eq!(node, offering.object().name());
+//!                 break;
+//!             }
+//!         }
+//!         Ok(())
+//!     };
+//!     tokio::select! {
+//!         biased;
+//!         done = work => done,
+//!         _ = async { tokio::join!(serve, schedule, follow) } => unreachable!("they run until they are dropped"),
+//!     }
+//! }
+//! # #[cfg(not(feature = "latest"))] fn main() {}
+//! ```
+//!
 //! # The parts
 //! - the framework: one trait an extension point ([`Filter`], [`Score`], …), registered in a [`Profile`]
 //! - [`plugins`]: the default plugins, with the semantics of kube-scheduler 1.37
