@@ -7,18 +7,36 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kore_api::object::ResourceType;
+use kore_api::registry::Registry;
 use std::fmt;
 use std::sync::Arc;
 
-/// Which resources a cluster has: what the namespace controller empties, and what the garbage collector follows. It is
-/// asked again from time to time, so that resources may come and go.
+/// Which resources a cluster has: what the namespace controller empties, and what the garbage collector follows. The
+/// namespace controller asks whenever it empties one, the garbage collector when it is opened.
+///
+/// ```
+/// use kore_api::kinds;
+/// use kore_controller::Resources;
+///
+/// let resources = Resources::of(&kinds::builtin());
+/// assert!(resources.list().iter().any(|resource| resource.plural == "pods"));
+/// ```
 #[derive(Clone)]
 pub struct Resources(Arc<dyn Fn() -> Vec<ResourceType> + Send + Sync>);
 
 impl Resources {
-    /// Asks `list`, for example the registry of a server in the same process.
+    /// Asks `list`, every time they are needed.
     pub fn new(list: impl Fn() -> Vec<ResourceType> + Send + Sync + 'static) -> Self {
         Resources(Arc::new(list))
+    }
+
+    /// The resources of a server in the same process.
+    pub fn of(registry: &Registry) -> Self {
+        let list: Vec<ResourceType> = registry
+            .iter()
+            .map(|info| (*info.resource).clone())
+            .collect();
+        Resources::new(move || list.clone())
     }
 
     /// The kinds that kore's own components use.

@@ -9,6 +9,8 @@
 //! all while most of the zone fails, and for none while no node at all is ready. [`tainteviction`](crate::tainteviction) evicts.
 
 pub(crate) mod plan;
+#[cfg(test)]
+mod tables;
 
 pub use plan::Config;
 

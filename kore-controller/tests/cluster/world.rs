@@ -15,7 +15,7 @@ use kore_api::request::Options;
 use kore_api::server::Server;
 use kore_api::simulation::Newer;
 use kore_api::{Clock, Entropy, Revision};
-use kore_controller::{Caches, Controllers, ControllersHandle};
+use kore_controller::{Caches, Controllers, ControllersHandle, Resources};
 use kore_store::{
     MemoryStore, Op, Range, Ranged, Result, Status, Store, Txn, TxnResponse, Watch, WatchRequest,
 };
@@ -85,6 +85,7 @@ impl World {
             let (controllers, controlling) = Controllers::new(&shared)
                 .select(self.controllers)
                 .expect("names")
+                .resources(Resources::of(server.registry()))
                 .identities(move |account| {
                     let user = User::service_account("kube-system", account);
                     layered(account, identities.client(user))
