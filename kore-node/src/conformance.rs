@@ -27,10 +27,14 @@
 //!             0
 //!         }
 //!         Some("UntilStopped") => {
+//!             task.log(conformance::LINE);
 //!             task.stopped().await;
 //!             0
 //!         }
-//!         _ => std::future::pending().await,
+//!         _ => {
+//!             task.log(conformance::LINE);
+//!             std::future::pending().await
+//!         }
 //!     })
 //!     .open()
 //!     .unwrap();
@@ -50,7 +54,7 @@ use crate::runtime::{
     SandboxState, SandboxStatus,
 };
 
-/// What [`Act::Print`] prints.
+/// What containers of the suite print.
 pub const LINE: &str = "conformance says hello";
 
 /// What a container of the suite does.
@@ -60,9 +64,9 @@ pub enum Act {
     Exit7,
     /// Prints [`LINE`] and a newline, and exits with code 0.
     Print,
-    /// Runs until it is asked to stop, and exits with code 0 then.
+    /// Prints [`LINE`] when it can be asked to stop, and exits with code 0 when it is.
     UntilStopped,
-    /// Runs for ever, whatever it is asked.
+    /// Prints [`LINE`] when nothing can stop it any more but a kill.
     Forever,
 }
 
@@ -164,7 +168,25 @@ impl Suite<'_> {
             .await
             .works("create works")?;
         self.runtime.start(&id).await.works("start works")?;
+        if matches!(act, Act::UntilStopped | Act::Forever) {
+            self.has_printed(&config.log_path).await?;
+        }
         Ok(id)
+    }
+
+    /// Waits until the container says that it is as far as its act demands.
+    async fn has_printed(&self, log: &Path) -> Checked {
+        let look = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(5));
+            while !std::fs::read_to_string(log).is_ok_and(|text| text.contains(LINE)) {
+                tick.tick().await;
+            }
+        };
+        let late = |_| Violation {
+            promise: "what a running container prints is in its log",
+            found: log.display().to_string(),
+        };
+        tokio::time::timeout(PATIENCE, look).await.map_err(late)
     }
 
     async fn listed(&self, id: &ContainerId) -> Result<ContainerStatus, Violation> {

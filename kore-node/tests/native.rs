@@ -104,12 +104,15 @@ impl Subject for Native {
     }
     fn container(&self, act: Act) -> ContainerConfig {
         let print = format!("echo {}", conformance::LINE);
-        shell(match act {
-            Act::Exit7 => "exit 7",
-            Act::Print => &print,
-            Act::UntilStopped => "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done",
-            Act::Forever => "trap '' TERM; while :; do sleep 1000; done",
-        })
+        let script = match act {
+            Act::Exit7 => "exit 7".to_owned(),
+            Act::Print => print,
+            Act::UntilStopped => {
+                format!("trap 'exit 0' TERM; {print}; while :; do sleep 1000 & wait; done")
+            }
+            Act::Forever => format!("trap '' TERM; {print}; while :; do sleep 1000; done"),
+        };
+        shell(&script)
     }
 }
 

@@ -67,15 +67,17 @@ impl Get {
         let stream = connect(&self.host, self.port).await.map_err(fail)?;
         let connected = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = connected.map_err(|error| fail(error.to_string()))?;
-        let exchange = sender.send_request(self.request);
-        let status = tokio::select! {
+        let mut exchange = std::pin::pin!(sender.send_request(self.request));
+        let answer = tokio::select! {
             biased;
-            answer = exchange => answer.map_err(|error| fail(error.to_string()))?.status(),
-            ended = connection => {
-                let text = ended.err().map(|error| error.to_string());
-                return Err(fail(text.unwrap_or_else(|| "EOF".into())));
-            }
+            answer = &mut exchange => answer,
+            // The end of the connection may be how the answer came.
+            ended = connection => match ended {
+                Ok(()) => exchange.await,
+                Err(error) => Err(error),
+            },
         };
+        let status = answer.map_err(|error| fail(error.to_string()))?.status();
         match status.as_u16() {
             200..400 => Ok(()),
             code => Err(format!("HTTP probe failed with statuscode: {code}")),
@@ -112,13 +114,14 @@ pub(super) async fn grpc_health(address: IpAddr, port: i32, service: &str) -> Re
         let body = body.map_err(|error| format!("grpc {address}:{port}: {error}"))?;
         Ok(body.to_bytes())
     };
+    let mut exchange = std::pin::pin!(exchange);
     let body = tokio::select! {
         biased;
-        body = exchange => body?,
-        ended = connection => {
-            let why = ended.err().map(text);
-            return Err(why.unwrap_or_else(|| "connection closed".into()));
-        }
+        body = &mut exchange => body?,
+        ended = connection => match ended {
+            Ok(()) => exchange.await?,
+            Err(error) => return Err(text(error)),
+        },
     };
     // Five bytes of frame, then the message: field 1, a varint, 1 is SERVING.
     match body.get(5..) {

@@ -219,7 +219,8 @@ impl Builder {
             shutdown: shutting_down,
             finished: watch::Sender::new(false),
         });
-        let run = run::run(shared.clone(), follow, record);
+        // Boxed: it is large, and applications hold it in futures of their own.
+        let run = Box::pin(run::run(shared.clone(), follow, record));
         Ok((Agent { shared, shutdown }, run))
     }
 }

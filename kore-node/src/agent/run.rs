@@ -42,8 +42,10 @@ pub(super) async fn run(
         router.run(pods.subscribe()).await;
     };
     let background = async {
-        futures::join!(follow, follow_pods, record, node::maintain(&shared));
+        let maintain = Box::pin(node::maintain(&shared));
+        futures::join!(follow, follow_pods, record, maintain);
     };
+    let (work, background) = (Box::pin(work), Box::pin(background));
     tokio::select! {
         biased;
         () = work => {}

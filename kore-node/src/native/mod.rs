@@ -155,6 +155,22 @@ impl Builder {
     /// [`Error::Invalid`] for a bad range, a directory another agent uses or a newer program wrote; [`Error::Transient`] naming
     /// the file for anything else.
     pub async fn open(self) -> Result<NativeRuntime> {
+        // A former agent may be in its last moments: its lock goes with its last call.
+        for _ in 0..OPEN_TRIES {
+            match self.clone().open_once().await {
+                Err(error) if error == self.in_use() => tokio::time::sleep(OPEN_EVERY).await,
+                result => return result,
+            }
+        }
+        Err(self.in_use())
+    }
+
+    fn in_use(&self) -> Error {
+        let dir = self.dir.display();
+        Error::Invalid(format!("{dir} is in use by another agent"))
+    }
+
+    async fn open_once(self) -> Result<NativeRuntime> {
         match tokio::task::spawn_blocking(move || self.open_blocking()).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -174,10 +190,7 @@ impl Builder {
             .canonicalize()
             .map_err(|error| Error::io("opening", &self.dir, error))?;
         let Some(lock) = disk::lock(&dir.join("lock")).map_err(io)? else {
-            return Err(Error::Invalid(format!(
-                "{} is in use by another agent",
-                dir.display()
-            )));
+            return Err(self.in_use());
         };
         let format = dir.join("format");
         match disk::read_opt::<u32>(&format).map_err(io)? {
@@ -239,6 +252,9 @@ impl Builder {
 }
 
 const NAME: &str = "native";
+/// How often, and after what wait, a directory in use is tried again: a second, all in all.
+const OPEN_TRIES: u32 = 50;
+const OPEN_EVERY: Duration = Duration::from_millis(20);
 /// How often a container that was asked to stop is looked at.
 const STOP_EVERY: Duration = Duration::from_millis(10);
 

@@ -126,7 +126,7 @@ impl TaskRuntime {
     pub fn builder(clock: Clock) -> Builder {
         Builder {
             clock,
-            addresses: "127.96.0.0/16".into(),
+            addresses: "127.65.0.0/16".into(),
             images: BTreeMap::new(),
             exec: None,
         }
@@ -134,7 +134,7 @@ impl TaskRuntime {
 }
 
 impl Builder {
-    /// The range pods get addresses from, inside 127.0.0.0/8. Default `127.96.0.0/16`.
+    /// The range pods get addresses from, inside 127.0.0.0/8. Default `127.65.0.0/16`.
     #[must_use]
     pub fn addresses(mut self, range: impl Into<String>) -> Self {
         self.addresses = range.into();

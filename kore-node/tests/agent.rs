@@ -1,0 +1,485 @@
+//! The agent with containers that are tasks, under a paused clock, against a real API server.
+
+mod support;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http_body_util::BodyExt;
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Event, Node, Pod},
+};
+use kore_api::{object::ObjectKey, request::Options, server::Server};
+use kore_node::{
+    agent::Agent,
+    runtime::{ExecOutput, Runtime},
+    task::TaskRuntime,
+};
+use serde_json::{Value, json};
+use support::*;
+use tower::ServiceExt;
+
+/// Runs `test` beside a server, a runtime with some images, and an agent.
+async fn cluster(test: impl AsyncFnOnce(&Server, &TaskRuntime, &Agent, &Path)) {
+    with_server(async |server| {
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, run) = tasks(server);
+        tokio::select! {
+            biased;
+            () = with_agent(server, runtime.clone(), dir.path(), async |agent| {
+                test(server, &runtime, agent, dir.path()).await;
+            }) => {}
+            () = run => panic!("the runtime ended"),
+        }
+    })
+    .await;
+}
+
+fn tasks(server: &Server) -> (TaskRuntime, impl Future<Output = ()>) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    TaskRuntime::builder(*server.clock())
+        .image("sleep:1", async |task| {
+            task.log(format!(
+                "{} says {}",
+                task.env("POD").unwrap_or("-"),
+                task.env("GREETING").unwrap_or("-")
+            ));
+            task.stopped().await;
+            0
+        })
+        .image("fail:1", async |task| {
+            task.log("failing");
+            3
+        })
+        .image("succeed:1", async |_| 0)
+        .image("deaf:1", async |_| std::future::pending().await)
+        .image("serve:1", async |task| {
+            let Ok(listener) = tokio::net::TcpListener::bind((task.address(), 8080)).await else {
+                return 1;
+            };
+            tokio::select! {
+                biased;
+                () = task.stopped() => 0,
+                () = serve(listener) => 1,
+            }
+        })
+        // Ready from the second probe on.
+        .exec(move |_, _| {
+            let code = i32::from(runs.fetch_add(1, Ordering::SeqCst) == 0);
+            std::future::ready(ExecOutput::new(code, "", "not yet"))
+        })
+        .open()
+        .unwrap()
+}
+
+async fn serve(listener: tokio::net::TcpListener) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut request = [0; 1024];
+        let length = stream.read(&mut request).await.unwrap_or(0);
+        let good = request[..length].starts_with(b"GET /healthz HTTP/1.1\r\n");
+        let status = if good { "204 No Content" } else { "500 No" };
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+}
+
+fn container(image: &str, more: Value) -> Value {
+    let mut container = json!({"name": "app", "image": image});
+    container
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    json!({"containers": [container]})
+}
+
+async fn get(agent: &Agent, path: &str) -> (u16, String) {
+    let request = http::Request::get(path).body(()).unwrap();
+    let response = agent.service().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_node_registers_and_renews_its_lease() {
+    cluster(async |server, _, _, _| {
+        let client = admin(server);
+        let key = ObjectKey::cluster(NODE);
+        let node = until::<Node, Node>(&client, key, "the node is ready", |node| {
+            let conditions = node?.status.as_ref()?.conditions.as_ref()?;
+            let ready = conditions.iter().find(|one| one.type_ == "Ready")?;
+            (ready.status == "True").then(|| node.unwrap().clone())
+        })
+        .await;
+        let labels = node.metadata.labels.unwrap();
+        assert_eq!(labels["kubernetes.io/hostname"], NODE);
+        assert_eq!(labels["kubernetes.io/os"], "linux");
+        let status = node.status.unwrap();
+        assert_eq!(status.allocatable.unwrap()["pods"].0, "110");
+        assert!(
+            status
+                .node_info
+                .unwrap()
+                .container_runtime_version
+                .starts_with("task://")
+        );
+        let lease = ObjectKey::namespaced("kube-node-lease", NODE);
+        let renewed =
+            |lease: Option<&Lease>| lease?.spec.as_ref()?.renew_time.as_ref().map(|time| time.0);
+        let first = until(&client, lease.clone(), "the lease is there", renewed).await;
+        let wait = |lease: Option<&Lease>| renewed(lease).filter(|time| *time > first);
+        let second = until(&client, lease, "the lease is renewed", wait).await;
+        assert_eq!(second.duration_since(first).as_secs(), 10);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_runs_is_logged_and_goes() {
+    cluster(async |server, runtime, agent, dir| {
+        let client = admin(server);
+        let pods = client.namespaced::<Pod>("default");
+        let env = json!({"env": [
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "GREETING", "value": "hi from $(POD)"},
+        ]});
+        pods.create(&pod("web", container("sleep:1", env)))
+            .await
+            .unwrap();
+        let pod = until_ready(&client, "web").await;
+        let status = pod.status.clone().unwrap();
+        assert_eq!(status.phase.as_deref(), Some("Running"));
+        assert!(status.pod_ip.unwrap().starts_with("127.65."));
+        for condition in [
+            "Initialized",
+            "Ready",
+            "ContainersReady",
+            "PodReadyToStartContainers",
+        ] {
+            assert!(is_true(&pod, condition), "{condition}");
+        }
+        let (code, log) = get(agent, "/containerLogs/default/web/app").await;
+        assert_eq!((code, log.as_str()), (200, "web says hi from web\n"));
+        let (code, text) = get(agent, "/containerLogs/default/web/none").await;
+        assert_eq!(
+            (code, text.as_str()),
+            (400, "container none is not valid for pod web\n")
+        );
+        assert_eq!(get(agent, "/containerLogs/default/none/app").await.0, 404);
+        assert_eq!(get(agent, "/healthz").await, (200, "ok".into()));
+        assert!(get(agent, "/pods").await.1.contains("\"name\":\"web\""));
+
+        pods.delete("web", &Options::default()).await.unwrap();
+        until_gone(&client, "web").await;
+        assert_eq!(runtime.list(None).await.unwrap(), Default::default());
+        for kept in ["pods", "logs"] {
+            assert_eq!(
+                std::fs::read_dir(dir.join(kept)).unwrap().count(),
+                0,
+                "{kept}"
+            );
+        }
+        let events = client
+            .namespaced::<Event>("default")
+            .list(&Options::default())
+            .await
+            .unwrap();
+        let reasons: Vec<String> = events
+            .items
+            .iter()
+            .filter_map(|event| event.reason.clone())
+            .collect();
+        for reason in ["Pulled", "Created", "Started", "Killing"] {
+            assert!(
+                reasons.iter().any(|one| one == reason),
+                "{reason} in {reasons:?}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_missing_is_named_and_noticed_when_it_comes() {
+    cluster(async |server, _, agent, _| {
+        let client = admin(server);
+        let pods = client.namespaced::<Pod>("default");
+        let from = json!({"env": [{"name": "GREETING", "valueFrom": {"configMapKeyRef": {"name": "config", "key": "greeting"}}}]});
+        pods.create(&pod("web", container("sleep:1", from))).await.unwrap();
+        let message = until_waiting(&client, "web", "CreateContainerConfigError").await;
+        assert_eq!(message, "configmap \"config\" not found");
+        let maps = client.namespaced::<ConfigMap>("default");
+        let map = |data: Value| object::<ConfigMap>(json!({"metadata": {"name": "config", "namespace": "default"}, "data": data}));
+        let created = maps.create(&map(json!({"other": "x"}))).await.unwrap();
+        until_container(&client, "web", "the message names the key", |_, status| {
+            let message = status.state.as_ref()?.waiting.as_ref()?.message.as_deref()?;
+            (message == "couldn't find key greeting in ConfigMap default/config").then_some(())
+        })
+        .await;
+        let mut with_key = created.to_owned();
+        with_key.data = map(json!({"greeting": "at last"})).data;
+        maps.replace(&created, &with_key).await.unwrap();
+        until_ready(&client, "web").await;
+        assert_eq!(get(agent, "/containerLogs/default/web/app").await.1, "- says at last\n");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_follow_what_they_are_made_from() {
+    cluster(async |server, runtime, _, _| {
+        let client = admin(server);
+        let maps = client.namespaced::<ConfigMap>("default");
+        let map: ConfigMap = object(json!({"metadata": {"name": "config", "namespace": "default"}, "data": {"greeting": "one"}}));
+        let created = maps.create(&map).await.unwrap();
+        let mut spec = container("sleep:1", json!({"volumeMounts": [{"name": "v", "mountPath": "/etc/app"}]}));
+        spec["volumes"] = json!([{"name": "v", "configMap": {"name": "config"}}]);
+        client.namespaced::<Pod>("default").create(&pod("web", spec)).await.unwrap();
+        let pod = until_ready(&client, "web").await;
+        let uid = pod.metadata.uid.unwrap();
+        let dir = server_dir(runtime, &uid).await;
+        let file = dir.join("pods").join(&uid).join("volumes/v/greeting");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "one");
+        let mut changed = created.to_owned();
+        changed.data = Some([("greeting".to_owned(), "two".to_owned())].into());
+        maps.replace(&created, &changed).await.unwrap();
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        let follows = async {
+            while std::fs::read_to_string(&file).unwrap() != "two" {
+                tick.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, follows).await.expect("the volume follows");
+    })
+    .await;
+}
+
+/// The agent's directory, found from where a container logs.
+async fn server_dir(runtime: &TaskRuntime, uid: &str) -> std::path::PathBuf {
+    let listing = runtime.list(Some(uid)).await.unwrap();
+    let log = listing.containers[0].log_path.clone();
+    log.ancestors().nth(4).unwrap().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_image_is_named() {
+    cluster(async |server, _, agent, _| {
+        let client = admin(server);
+        client.namespaced::<Pod>("default").create(&pod("web", container("nobody/knows:1", json!({})))).await.unwrap();
+        assert_eq!(until_waiting(&client, "web", "ErrImagePull").await, "image \"nobody/knows:1\" not found");
+        let message = until_waiting(&client, "web", "ImagePullBackOff").await;
+        assert!(message.starts_with("Back-off pulling image \"nobody/knows:1\": ErrImagePull"), "{message}");
+        let (code, text) = get(agent, "/containerLogs/default/web/app").await;
+        assert_eq!(code, 400);
+        assert_eq!(text, "container \"app\" in pod \"web\" is waiting to start: trying and failing to pull image\n");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_is_restarted_with_growing_waits_and_keeps_its_last_log() {
+    cluster(async |server, _, agent, _| {
+        let client = admin(server);
+        client
+            .namespaced::<Pod>("default")
+            .create(&pod("web", container("fail:1", json!({}))))
+            .await
+            .unwrap();
+        let begun = tokio::time::Instant::now();
+        let restarts = |number: i32| {
+            until_container(&client, "web", "it is restarted", move |_, status| {
+                let last = status.last_state.as_ref()?.terminated.as_ref()?;
+                (status.restart_count == number && last.exit_code == 3).then_some(())
+            })
+        };
+        until_waiting(&client, "web", "CrashLoopBackOff").await;
+        restarts(3).await;
+        // At once, after 10 s and after 20 s, and never more than a relist late.
+        let seconds = begun.elapsed().as_secs();
+        assert!((30..34).contains(&seconds), "{seconds}");
+        let (code, log) = get(agent, "/containerLogs/default/web/app?previous=true").await;
+        assert_eq!((code, log.as_str()), (200, "failing\n"));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_end_and_stay() {
+    cluster(async |server, runtime, _, _| {
+        let client = admin(server);
+        let pods = client.namespaced::<Pod>("default");
+        for (name, image, phase) in [
+            ("good", "succeed:1", "Succeeded"),
+            ("bad", "fail:1", "Failed"),
+        ] {
+            let mut spec = container(image, json!({}));
+            spec["restartPolicy"] = json!("Never");
+            pods.create(&pod(name, spec)).await.unwrap();
+            let key = ObjectKey::namespaced("default", name);
+            let found = until::<Pod, Pod>(&client, key, phase, |pod| {
+                let found = pod?.status.as_ref()?.phase.as_deref() == Some(phase);
+                found.then(|| pod.unwrap().clone())
+            })
+            .await;
+            assert!(!is_true(&found, "Ready"));
+        }
+        let listing = runtime.list(None).await.unwrap();
+        assert_eq!(
+            listing.containers.len(),
+            2,
+            "each ran once, and is kept for its log"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_of_all_sorts() {
+    cluster(async |server, _, _, _| {
+        let client = admin(server);
+        let pods = client.namespaced::<Pod>("default");
+        let ports = json!([{"name": "web", "containerPort": 8080}]);
+        let cases = [
+            ("http", "serve:1", json!({"httpGet": {"path": "/healthz", "port": "web"}})),
+            ("tcp", "serve:1", json!({"tcpSocket": {"port": 8080}})),
+            ("exec", "sleep:1", json!({"exec": {"command": ["check"]}})),
+        ];
+        for (name, image, action) in cases {
+            let mut probe = action;
+            probe["periodSeconds"] = json!(1);
+            let spec = container(image, json!({"ports": ports, "readinessProbe": probe}));
+            pods.create(&pod(name, spec)).await.unwrap();
+            until_ready(&client, name).await;
+        }
+        let probe = json!({"httpGet": {"path": "/wrong", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2});
+        let spec = container("serve:1", json!({"livenessProbe": probe}));
+        pods.create(&pod("sick", spec)).await.unwrap();
+        until_container(&client, "sick", "it is restarted", |_, status| (status.restart_count > 0).then_some(())).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deaf_container_is_killed_when_its_grace_is_over() {
+    cluster(async |server, _, _, _| {
+        let client = admin(server);
+        let pods = client.namespaced::<Pod>("default");
+        pods.create(&pod("web", container("deaf:1", json!({}))))
+            .await
+            .unwrap();
+        until_ready(&client, "web").await;
+        let begun = tokio::time::Instant::now();
+        pods.delete("web", &Options::default()).await.unwrap();
+        until_gone(&client, "web").await;
+        assert!(
+            (4..7).contains(&begun.elapsed().as_secs()),
+            "{:?}",
+            begun.elapsed()
+        );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_agent_adopts_what_runs_and_ends_what_was_deleted_meanwhile() {
+    with_server(async |server| {
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, run) = tasks(server);
+        let client = admin(server);
+        let pods = client.namespaced::<Pod>("default");
+        let work = async {
+            with_agent(server, runtime.clone(), dir.path(), async |_| {
+                for name in ["stays", "goes"] {
+                    pods.create(&pod(name, container("sleep:1", json!({}))))
+                        .await
+                        .unwrap();
+                    until_ready(&client, name).await;
+                }
+            })
+            .await;
+            let before = runtime.list(None).await.unwrap();
+            let now = Options::default().grace_period_seconds(0);
+            pods.delete("goes", &now).await.unwrap();
+            with_agent(server, runtime.clone(), dir.path(), async |_| {
+                let mut tick = tokio::time::interval(Duration::from_millis(100));
+                let ends = async {
+                    while runtime.list(None).await.unwrap().sandboxes.len() > 1 {
+                        tick.tick().await;
+                    }
+                };
+                tokio::time::timeout(PATIENCE, ends)
+                    .await
+                    .expect("the orphan is ended");
+                let after = runtime.list(None).await.unwrap();
+                let kept = before.containers.iter().find(|one| one.pod.name == "stays");
+                assert_eq!(after.containers.first(), kept, "untouched");
+                assert_eq!(
+                    until_ready(&client, "stays")
+                        .await
+                        .status
+                        .unwrap()
+                        .container_statuses
+                        .unwrap()[0]
+                        .restart_count,
+                    0
+                );
+            })
+            .await;
+        };
+        tokio::select! {
+            biased;
+            () = work => {}
+            () = run => panic!("the runtime ended"),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_stops_containers_and_keeps_pods() {
+    with_server(async |server| {
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, run) = tasks(server);
+        let client = admin(server);
+        let pods = client.namespaced::<Pod>("default");
+        let agent = kore_node::agent::Agent::builder(
+            server.client(kore_api::auth::User::node(NODE)),
+            runtime.clone(),
+            NODE,
+            dir.path(),
+        );
+        let (agent, agent_run) = agent.open().await.unwrap();
+        let work = async {
+            pods.create(&pod("web", container("sleep:1", json!({}))))
+                .await
+                .unwrap();
+            until_ready(&client, "web").await;
+            agent.shutdown(Duration::from_secs(2)).await;
+        };
+        let both = async { tokio::join!(work, agent_run) };
+        tokio::select! {
+            biased;
+            _ = tokio::time::timeout(PATIENCE, both) => {}
+            () = run => panic!("the runtime ended"),
+        }
+        let listing = runtime.list(None).await.unwrap();
+        assert!(listing.containers[0].state.exit().is_some());
+        assert!(
+            pods.get("web")
+                .await
+                .unwrap()
+                .metadata
+                .deletion_timestamp
+                .is_none()
+        );
+    })
+    .await;
+}

@@ -1,0 +1,71 @@
+//! The agent with real processes.
+
+mod support;
+
+use std::{fs, path::Path};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kore_api::request::Options;
+use kore_node::{
+    native::{NativeRuntime, Program},
+    shim::Shim,
+};
+use serde_json::json;
+use support::*;
+
+async fn native(dir: &Path) -> NativeRuntime {
+    let shim = Shim::path(env!("CARGO_BIN_EXE_kore-shim")).unwrap();
+    let builder = NativeRuntime::builder(dir.join("runtime"), shim).addresses("127.71.0.0/24");
+    let builder = builder.image("kore.dev/host", Program::host());
+    builder.open().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_pod_of_processes_survives_its_agent() {
+    with_server(async |server| {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let client = admin(server);
+        let map: ConfigMap = object(json!({"metadata": {"name": "config", "namespace": "default"}, "data": {"greeting": "hello"}}));
+        client.namespaced::<ConfigMap>("default").create(&map).await.unwrap();
+        let script = format!(
+            "echo $IP $(cat $KORE_ROOT/etc/kore-test/greeting) >> {}; echo done > $KORE_ROOT/dev/termination-log; exec sleep 1000",
+            out.display()
+        );
+        let spec = json!({
+            "containers": [{
+                "name": "app",
+                "image": "kore.dev/host",
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["sh", "-c", script],
+                "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+                "volumeMounts": [{"name": "v", "mountPath": "/etc/kore-test"}],
+                "readinessProbe": {"exec": {"command": ["test", "-s", out]}, "periodSeconds": 1},
+            }],
+            "volumes": [{"name": "v", "configMap": {"name": "config"}}],
+        });
+        let pods = client.namespaced::<Pod>("default");
+        let mut ip = String::new();
+        with_agent(server, native(dir.path()).await, dir.path(), async |_| {
+            pods.create(&pod("web", spec.clone())).await.unwrap();
+            ip = until_ready(&client, "web").await.status.unwrap().pod_ip.unwrap();
+        })
+        .await;
+        with_agent(server, native(dir.path()).await, dir.path(), async |_| {
+            let missing = json!({"containers": [{"name": "app", "image": "kore.dev/host", "imagePullPolicy": "IfNotPresent", "command": ["foo"]}]});
+            pods.create(&pod("bad", missing)).await.unwrap();
+            let last = until_container(&client, "bad", "it fails to start", |_, status| status.last_state.as_ref()?.terminated.clone()).await;
+            assert_eq!(last.reason.as_deref(), Some("StartError"));
+            assert_eq!(last.message.as_deref(), Some("exec: \"foo\": executable file not found in $PATH"));
+            let status = until_ready(&client, "web").await.status.unwrap();
+            assert_eq!(status.container_statuses.unwrap()[0].restart_count, 0);
+            for name in ["web", "bad"] {
+                pods.delete(name, &Options::default().grace_period_seconds(1)).await.unwrap();
+                until_gone(&client, name).await;
+            }
+        })
+        .await;
+        assert_eq!(fs::read_to_string(out).unwrap(), format!("{ip} hello\n"), "it ran once");
+    })
+    .await;
+}
