@@ -10,6 +10,7 @@ use kore_api::client::{Client, Selection};
 use kore_api::object::{Object, ResourceType};
 use kore_api::request::Options;
 use kore_api::server::Server;
+use kore_api::simulation::Newer;
 use kore_sched::testing::{NodeBuilder, PodBuilder, node, pod};
 use kore_sched::{
     Bind, BindAnswer, BindFailure, Binding, Config, Plugin, PodKey, PostBind, PreBind, Profile,
@@ -387,6 +388,8 @@ async fn what_the_scheduler_writes_keeps_what_it_does_not_know() {
             "spec": { "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": "2" } } }] },
         });
         let created = pods.create(body, &Options::default()).await.unwrap();
+        let newer = Newer::seeded(7, &admin);
+        let scheduler = newer.client("system:kube-scheduler", &scheduler);
         let (_handle, run) = Scheduler::open(scheduler, Config::default());
         beside(run, async {
             add_node(&admin, node("small").cpu("1")).await;
@@ -405,6 +408,9 @@ async fn what_the_scheduler_writes_keeps_what_it_does_not_know() {
             }
         })
         .await;
+        assert_eq!(newer.violations(), []);
+        let checked: Vec<String> = newer.checked().into_keys().map(|(_, resource)| resource).collect();
+        assert!(checked.contains(&"pods/status".to_owned()), "{checked:?}");
     })
     .await;
 }
