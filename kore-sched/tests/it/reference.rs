@@ -417,6 +417,7 @@ fn check(
     let mut engine = cluster.engine();
     let mut nodes = nodes.to_vec();
     let mut placed: BTreeMap<usize, Placed<'_>> = BTreeMap::new();
+    let mut gone = BTreeSet::new();
     // Each pod is one of a few of its template, so that remembered answers are used.
     for number in 0..pods.len() * repeat {
         if let Some((at, changed)) = changing.get(&number) {
@@ -526,7 +527,42 @@ fn check(
         }
         prop_assert_eq!(engine.node_of(&key).is_some(), !totals.is_empty());
         if leaving.contains(&number) && placed.remove(&number).is_some() {
+            gone.insert(number);
             engine.handle(Event::PodGone(key), Time::ZERO);
+        }
+    }
+    // At rest, with every back-off over and long before pods are tried anyway: none waits that fits somewhere.
+    let rest = Time::from_secs(60);
+    let mut more = true;
+    while more {
+        more = engine.step(rest);
+        let commands: Vec<Command> = engine.commands().collect();
+        for command in commands {
+            if let Command::Bind(assignment) = command {
+                let number: usize = assignment.pod().key().name[1..].parse().unwrap();
+                let node = assignment.node()[1..].parse().unwrap();
+                let pod = &pods[number / repeat];
+                placed.insert(number, Placed { node, pod });
+                engine.handle(Event::Bound(assignment), rest);
+            }
+        }
+    }
+    let there: Vec<Placed<'_>> = placed.values().map(|placed| Placed { ..*placed }).collect();
+    for number in 0..pods.len() * repeat {
+        if engine
+            .node_of(&PodKey::new("default", &format!("p{number}")))
+            .is_none()
+            && !gone.contains(&number)
+        {
+            for (at, node) in nodes.iter().enumerate() {
+                let refused = refusal(at, node, &pods[number / repeat], &there);
+                prop_assert!(
+                    refused.is_some(),
+                    "pod {} waits, and fits node {}",
+                    number,
+                    at
+                );
+            }
         }
     }
     Ok(())
