@@ -1,2 +1,160 @@
-//! standalone
-fn main() {}
+//! A whole cluster in one process: the page to copy from. Every part is a line or two; to have another one, replace them.
+//!
+//! `args.rs` is the command line, `settle.rs` what a data directory remembers, `apply.rs` and `progress.rs` what `--apply` does
+//! and shows, `hello.rs` the workload that comes with the binary.
+
+mod apply;
+mod args;
+mod hello;
+mod progress;
+mod settle;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use futures::future::{FutureExt, join_all};
+use kore_api::auth::{TokenAuthenticator, User};
+use kore_api::http::ApiService;
+use kore_api::kubeconfig::{Access, Credentials, Kubeconfig};
+use kore_api::server::Server;
+use kore_api::tls::Authority;
+use kore_controller::Controllers;
+use kore_node::agent::Agent;
+use kore_node::native::{NativeRuntime, Program};
+use kore_node::shim::Shim;
+use kore_proxy::{Proxy, UserSpace};
+use kore_sched::Scheduler;
+use kore_store::{Clock, DurableStore};
+use tokio::task::JoinSet;
+
+use args::{Args, Command};
+use settle::Settled;
+
+/// How long a container has to end when the cluster is stopped.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    // In a process that was started to watch over a container, this is all there is.
+    kore_node::shim::init();
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let outcome = runtime.map_err(Into::into).and_then(|runtime| {
+        runtime.block_on(async {
+            match args.command {
+                Some(Command::ServeHello) => Ok(hello::serve().await?),
+                None => cluster(&args).await,
+            }
+        })
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let dir = args.data_dir()?;
+    let settled = Settled::open(&dir, args.admin_token_file.as_deref()).await?;
+    let mut parts = JoinSet::new();
+
+    // The store, and the API server on it.
+    let (store, run) = DurableStore::open(dir.join("store"), Default::default()).await?;
+    parts.spawn(run);
+    let (server, run) = Server::builder(Arc::new(store.clone()))
+        .registry(kore_api::kinds::builtin())
+        .service_addresses(&settled.service_addresses())
+        .open()
+        .await?;
+    parts.spawn(run.map(Ok));
+
+    // The API over HTTPS, and how the administrator gets in.
+    let authority = Authority::open(&dir.join("pki"), Clock::system()).await?;
+    let listener = settle::listen(&args.listen()).await?;
+    let tls = authority.server([listener.address().ip().to_string()])?;
+    let listener = listener.tls(tls);
+    let access = Access::new(
+        listener.url(),
+        Credentials::Token(settled.admin_token.clone()),
+    );
+    let access = access.trust(authority.certificate_pem());
+    Kubeconfig::new("kore", &access)
+        .write(&dir.join("kubeconfig"))
+        .await?;
+    let tokens = TokenAuthenticator::new([(settled.admin_token.clone(), User::admin())]);
+    parts.spawn(
+        listener
+            .serve(ApiService::new(server.clone(), tokens))
+            .map(Ok),
+    );
+
+    // The scheduler, the controllers and the service proxy, each as itself.
+    let user = |name: &str| server.client(User::new(name));
+    let (_scheduler, run) = Scheduler::open(user("system:kube-scheduler"), Default::default());
+    parts.spawn(run.map(Ok));
+
+    let account = server.clone();
+    let account = move |name: &str| account.client(User::service_account("kube-system", name));
+    let controllers = Controllers::new(&user("system:kube-controller-manager"));
+    let (_controllers, run) = controllers
+        .select(&args.controllers)?
+        .identities(account)
+        .open();
+    parts.spawn(run.map(Ok));
+
+    let (backend, forward) = UserSpace::new();
+    let (_proxy, run) = Proxy::open(user("system:kube-proxy"), backend, Default::default());
+    parts.spawn(forward.map(Ok));
+    parts.spawn(run.map(Ok));
+
+    // The nodes, whose pods are processes of this machine.
+    let mut agents = Vec::new();
+    for number in 1..=args.nodes {
+        let (name, addresses) = (format!("node-{number}"), settled.pod_addresses(number)?);
+        let home = dir.join(&name);
+        let runtime = NativeRuntime::builder(home.join("runtime"), Shim::this_binary()?)
+            .addresses(&addresses)
+            .image(hello::IMAGE, Program::this_binary([hello::SUBCOMMAND]))
+            .image("kore.dev/host", Program::host())
+            .open()
+            .await?;
+        let client = server.client(User::node(&name));
+        let agent = Agent::builder(client, runtime, &name, home).pod_cidr(addresses);
+        let (agent, run) = agent.open().await?;
+        server.nodes().attach(&name, agent.service());
+        agents.push(agent);
+        parts.spawn(run.map(Ok));
+    }
+
+    // All of it runs until the user has had enough.
+    println!(
+        "serving {} (kubectl, Helm, any Kubernetes client):",
+        access.server
+    );
+    println!("  export KUBECONFIG={}", dir.join("kubeconfig").display());
+    let admin = server.client(User::admin());
+    let user = async {
+        let applied = apply::apply(&admin, server.registry(), &args.apply).await?;
+        apply::follow(&admin, &applied, args.timeout).await?;
+        if !args.once {
+            apply::what_next(&applied);
+            tokio::signal::ctrl_c().await?;
+        }
+        Ok(())
+    };
+    let outcome = tokio::select! {
+        Some(ended) = parts.join_next() => return Ok(ended??),
+        outcome = user => outcome,
+    };
+    println!("stopping: workloads first, then the store");
+    join_all(agents.iter().map(|agent| agent.shutdown(STOP_WITHIN))).await;
+    store.close().await?;
+    outcome
+}

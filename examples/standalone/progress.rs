@@ -1,0 +1,47 @@
+//! What a person sees while things become available: lines that update in place on a terminal, else plain lines, each once.
+
+use std::io::{IsTerminal, Write};
+
+/// A few lines of status.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    in_place: bool,
+    /// What is shown now.
+    shown: Vec<String>,
+}
+
+impl Progress {
+    /// Nothing shown yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            in_place: std::io::stdout().is_terminal(),
+            shown: Vec::new(),
+        }
+    }
+
+    /// Shows these lines in place of the last ones.
+    pub(crate) fn update(&mut self, lines: Vec<String>) {
+        if lines == self.shown {
+            return;
+        }
+        let mut out = std::io::stdout().lock();
+        let mut drawn = String::new();
+        if self.in_place {
+            if !self.shown.is_empty() {
+                drawn += &format!("\x1b[{}A\x1b[J", self.shown.len());
+            }
+            lines.iter().for_each(|line| drawn += &format!("{line}\n"));
+        } else {
+            let new = lines.iter().filter(|line| !self.shown.contains(line));
+            new.for_each(|line| drawn += &format!("{line}\n"));
+        }
+        // Nobody reads any longer: nothing to be done about it.
+        let _ = out.write_all(drawn.as_bytes()).and_then(|()| out.flush());
+        self.shown = lines;
+    }
+
+    /// Leaves what is shown and goes on below it.
+    pub(crate) fn finish(&mut self) {
+        self.shown.clear();
+    }
+}

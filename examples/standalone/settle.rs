@@ -1,0 +1,152 @@
+//! What a data directory remembers from its first start on: the administrator's token, and which loopback addresses are the
+//! cluster's.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use kore_api::Entropy;
+use kore_api::http::{BindError, Listener};
+
+/// Where a cluster holds its claim on its addresses: the last of them, at this port.
+const CLAIM_PORT: u16 = 20_127;
+/// How many ranges of addresses are tried for one that no other cluster on this machine has.
+const TRIES: usize = 64;
+
+/// What is settled.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    /// The administrator's token.
+    pub(crate) admin_token: String,
+    /// The second and third byte of the pods' addresses, of which the cluster has 64 times 256.
+    range: [u8; 2],
+    /// Held for as long as the cluster runs, so that no other one takes its addresses.
+    _claim: UdpSocket,
+}
+
+impl Settled {
+    /// Reads what is there, and settles what is not.
+    ///
+    /// # Errors
+    /// Names the file that cannot be read or written.
+    pub(crate) async fn open(dir: &Path, admin_token_file: Option<&Path>) -> Result<Self, String> {
+        std::fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        let entropy = Entropy::system();
+        let token_path = admin_token_file.map_or_else(|| dir.join("admin.token"), PathBuf::from);
+        let admin_token = match read(&token_path)? {
+            Some(token) if !token.is_empty() => token,
+            None if admin_token_file.is_none() => {
+                let token = (0..4)
+                    .map(|_| format!("{:016x}", entropy.next_u64()))
+                    .collect::<String>();
+                write(&token_path, &token)?;
+                token
+            }
+            _ => return Err(format!("{}: there is no token in it", token_path.display())),
+        };
+        let range_path = dir.join("addresses");
+        let (range, claim) = match read(&range_path)? {
+            Some(text) => {
+                let range =
+                    parse(&text).ok_or_else(|| format!("{}: not a range", range_path.display()))?;
+                let taken = |error| {
+                    format!(
+                        "{}: {text} is in use by another cluster: {error}",
+                        range_path.display()
+                    )
+                };
+                (range, claim(range).map_err(taken)?)
+            }
+            None => {
+                let found = (0..TRIES).find_map(|_| {
+                    let [first, second, ..] = entropy.next_u64().to_le_bytes();
+                    let range = [64 | (first & 0x1f), second & 0xc0];
+                    Some((range, claim(range).ok()?))
+                });
+                let (range, claim) = found.ok_or("no range of loopback addresses is free")?;
+                write(&range_path, &format!("127.{}.{}.0/18", range[0], range[1]))?;
+                (range, claim)
+            }
+        };
+        Ok(Self {
+            admin_token,
+            range,
+            _claim: claim,
+        })
+    }
+
+    /// The range that Services get addresses from.
+    pub(crate) fn service_addresses(&self) -> String {
+        format!("127.{}.{}.0/18", self.range[0] + 32, self.range[1])
+    }
+
+    /// The range that the pods of a node get addresses from.
+    ///
+    /// # Errors
+    /// There are more nodes than ranges.
+    pub(crate) fn pod_addresses(&self, node: u16) -> Result<String, String> {
+        let third = u8::try_from(node)
+            .ok()
+            .filter(|node| *node < 63)
+            .ok_or("at most 62 nodes in one process")?;
+        Ok(format!(
+            "127.{}.{}.0/24",
+            self.range[0],
+            self.range[1] + third
+        ))
+    }
+}
+
+/// Listens on the first of these addresses that nobody else listens on.
+///
+/// # Errors
+/// That of the last one.
+pub(crate) async fn listen(addresses: &[SocketAddr]) -> Result<Listener, BindError> {
+    let (last, others) = addresses.split_last().expect("there is at least one");
+    for address in others {
+        match Listener::bind(*address).await {
+            Err(error) if error.is_in_use() => {}
+            other => return other,
+        }
+    }
+    Listener::bind(*last).await
+}
+
+fn claim([second, third]: [u8; 2]) -> io::Result<UdpSocket> {
+    UdpSocket::bind((Ipv4Addr::new(127, second, third | 0x3f, 254), CLAIM_PORT))
+}
+
+fn parse(text: &str) -> Option<[u8; 2]> {
+    let address: Ipv4Addr = text.strip_suffix("/18")?.parse().ok()?;
+    let [127, second @ 64..96, third, 0] = address.octets() else {
+        return None;
+    };
+    (third & 0x3f == 0).then_some([second, third])
+}
+
+fn read(path: &Path) -> Result<Option<String>, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// Writes a file that only its owner may read, as a whole or not at all.
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let part = path.with_extension("part");
+    let written = (|| {
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&part)?;
+        writeln!(file, "{text}")?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    })();
+    written.map_err(|error: io::Error| format!("{}: {error}", path.display()))
+}
