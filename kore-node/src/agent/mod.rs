@@ -73,6 +73,7 @@ pub struct Builder {
     capacity: BTreeMap<String, String>,
     max_restart_backoff: Duration,
     port: Option<u16>,
+    files_in_place: bool,
 }
 
 /// What all parts of an agent know.
@@ -89,6 +90,7 @@ pub(crate) struct Shared {
     labels: BTreeMap<String, String>,
     pod_cidr: Option<String>,
     port: Option<u16>,
+    files_in_place: bool,
     /// Some: everything is to be stopped, each container within this time.
     shutdown: watch::Receiver<Option<Duration>>,
     /// Becomes true when everything is.
@@ -115,6 +117,7 @@ impl Agent {
             capacity: BTreeMap::new(),
             max_restart_backoff: Duration::from_secs(300),
             port: None,
+            files_in_place: false,
         }
     }
 
@@ -136,6 +139,19 @@ impl Agent {
         let mut finished = self.shared.finished.subscribe();
         // The sender is in `shared`, which this handle holds.
         let _ = finished.wait_for(|finished| *finished).await;
+    }
+}
+
+impl Shared {
+    /// Does work on files.
+    pub(crate) async fn on_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        match self.files_in_place {
+            true => Ok(work()),
+            false => tokio::task::spawn_blocking(work).await,
+        }
     }
 }
 
@@ -182,6 +198,14 @@ impl Builder {
         self
     }
 
+    /// Works on volumes in the agent's own future, which waits meanwhile, not on threads of their own. For simulations: which of
+    /// several threads is done first, no seed decides.
+    #[must_use]
+    pub fn files_in_place(mut self) -> Self {
+        self.files_in_place = true;
+        self
+    }
+
     /// The agent, and the future in which it works.
     ///
     /// # Errors
@@ -216,6 +240,7 @@ impl Builder {
             labels: self.labels,
             pod_cidr: self.pod_cidr,
             port: self.port,
+            files_in_place: self.files_in_place,
             shutdown: shutting_down,
             finished: watch::Sender::new(false),
         });

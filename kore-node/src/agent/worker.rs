@@ -415,7 +415,7 @@ async fn perform(
         Action::RemoveSandbox { id } => shared.runtime.remove_sandbox(&id).await,
         Action::CleanUp => {
             let places = shared.places.clone();
-            let removed = tokio::task::spawn_blocking(move || places.clean_up(&pod)).await;
+            let removed = shared.on_files(move || places.clean_up(&pod)).await;
             match removed {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err(Error::Transient(error.to_string())),
@@ -446,7 +446,7 @@ pub(super) async fn prepare_volumes(
         let (pod, dir) = (pod.clone(), shared.places.volumes(pod));
         let settings = shared.settings.clone();
         let capacity = shared.capacity.clone();
-        let prepared = tokio::task::spawn_blocking(move || {
+        let prepared = shared.on_files(move || {
             std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
             let context = Context {
                 pod: &pod,
