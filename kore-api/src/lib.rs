@@ -30,6 +30,7 @@ pub mod kubeconfig;
 pub mod object;
 pub mod openapi;
 pub mod patch;
+mod progress;
 pub mod registry;
 pub mod remote;
 pub mod request;

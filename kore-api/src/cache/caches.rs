@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{ResourceCache, Window, layout};
 use crate::error::{Reason, Status};
+use crate::progress::Progress;
 use crate::registry::ResourceInfo;
 
 /// How long a request waits for the caches to reach the revision it needs.
@@ -22,7 +23,7 @@ pub(crate) struct Caches {
     resources: RwLock<BTreeMap<Box<str>, Arc<ResourceCache>>>,
     window: Window,
     /// Everything up to here has been taken over; 0: nothing yet.
-    progress: watch::Sender<Revision>,
+    progress: Progress,
     /// Somebody waits for progress that the store has not told of.
     pub(super) wanted: Notify,
     stopped: watch::Sender<bool>,
@@ -43,7 +44,7 @@ impl Caches {
         Self {
             resources: RwLock::default(),
             window,
-            progress: watch::Sender::new(0),
+            progress: Progress::default(),
             wanted: Notify::new(),
             stopped: watch::Sender::new(false),
         }
@@ -80,15 +81,11 @@ impl Caches {
 
     /// Up to which revision everything has been taken over.
     pub(crate) fn progress(&self) -> Revision {
-        *self.progress.borrow()
+        self.progress.get()
     }
 
     pub(super) fn advance(&self, revision: Revision) {
-        self.progress.send_if_modified(|reached| {
-            let later = revision > *reached;
-            *reached = revision.max(*reached);
-            later
-        });
+        self.progress.advance(revision);
     }
 
     /// Forgets what changed up to `revision`, which the store no longer knows either.
@@ -104,17 +101,11 @@ impl Caches {
     /// # Errors
     /// Timed out after [`CATCH_UP_MAX`], or the server has stopped.
     pub(crate) async fn reach(&self, revision: Revision) -> Result<(), Status> {
-        let mut progress = self.progress.subscribe();
-        if *progress.borrow() >= revision {
+        if self.progress() >= revision {
             return Ok(());
         }
         let reached = async {
-            let arrived = async {
-                progress
-                    .wait_for(|reached| *reached >= revision)
-                    .await
-                    .is_ok()
-            };
+            let arrived = self.progress.reach(revision);
             tokio::pin!(arrived);
             while tokio::time::timeout(ASK_EVERY, &mut arrived).await.is_err() {
                 self.wanted.notify_one();

@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use imbl::OrdMap;
 use kore_store::{KeyValue, Revision};
 use serde_json::Value;
-use tokio::sync::watch;
 
 use super::{Handoff, layout};
 use crate::object::{Object, ObjectKey};
+use crate::progress::Progress;
 use crate::registry::ResourceInfo;
 
 /// The values of an object's selectable fields, in the order in which its resource names them; `None`: it names none.
@@ -92,7 +92,7 @@ pub(crate) struct ResourceCache {
     info: Arc<ResourceInfo>,
     window: Window,
     state: RwLock<State>,
-    changed: watch::Sender<()>,
+    changes: Progress,
     /// Where writers leave what they write.
     pub(crate) handoff: Handoff,
 }
@@ -128,7 +128,7 @@ impl ResourceCache {
             info,
             window,
             state: RwLock::default(),
-            changed: watch::Sender::new(()),
+            changes: Progress::default(),
             handoff: Handoff::default(),
         }
     }
@@ -201,14 +201,14 @@ impl ResourceCache {
         Ok(state.events.range(at.min(until)..until).cloned().collect())
     }
 
-    /// Tells when there is a new change.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+    /// Grows whenever there are new changes.
+    pub(crate) fn changes(&self) -> &Progress {
+        &self.changes
     }
 
     /// Wakes those who wait for a change.
     pub(super) fn notify(&self) {
-        self.changed.send_replace(());
+        self.changes.step();
     }
 
     /// The values of the selectable fields of an object.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kore_store::Revision;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::resource::{CacheEvent, Forgotten, entries};
@@ -39,7 +38,8 @@ pub(crate) struct Watcher {
     caches: Arc<Caches>,
     cache: Arc<ResourceCache>,
     filter: Filter,
-    changed: watch::Receiver<()>,
+    /// How many changes there had been at the last look.
+    seen: u64,
     /// The number of the next change to look at.
     number: u64,
     initial: Option<Initial>,
@@ -81,7 +81,7 @@ impl Watcher {
         bookmarks: bool,
         timeout: Option<Duration>,
     ) -> Result<Self, Status> {
-        let changed = cache.subscribe();
+        let seen = cache.changes().get();
         let progress = caches.progress();
         let (number, initial, told) = match start {
             Start::After(revision) => {
@@ -117,7 +117,7 @@ impl Watcher {
             caches,
             cache,
             filter,
-            changed,
+            seen,
             number,
             initial,
             ready: VecDeque::new(),
@@ -153,7 +153,7 @@ impl Watcher {
             }
             // Both marked before the look: what comes between the look and the wait ends the wait at once, and everything up to
             // this revision is in the window by now.
-            self.changed.mark_unchanged();
+            self.seen = self.cache.changes().get();
             let progress = self.caches.progress();
             match self.cache.events(self.number, READ_AHEAD) {
                 Err(forgotten) => return Some(Err(Status::from(forgotten).into())),
@@ -192,7 +192,7 @@ impl Watcher {
         };
         tokio::select! {
             biased;
-            _ = self.changed.changed() => {}
+            () = self.cache.changes().reach(self.seen + 1) => {}
             _ = self.caches.until_stopped() => {}
             () = alarm => {}
         }

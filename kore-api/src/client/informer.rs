@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kore_store::Revision;
-use tokio::sync::watch;
 
 use super::DynamicApi;
 use super::changes::{Changes, Queue};
 use crate::error::Error;
 use crate::object::{Kind, Object, ObjectKey, UndecodableView, View};
+use crate::progress::Progress;
 use crate::request::{Options, WatchEvent};
 
 /// How long to wait before trying again after a first failure; doubles up to [`BACKOFF_MAX`].
@@ -137,7 +137,7 @@ impl<K> Informer<K> {
 
     /// Up to which revision this copy has followed the server; 0 before the first list.
     pub fn revision(&self) -> Revision {
-        *self.cache.progress.borrow()
+        self.cache.progress.get()
     }
 
     /// Waits until the first list is here.
@@ -148,14 +148,7 @@ impl<K> Informer<K> {
     /// Waits until this copy has followed the server up to `revision`: who has written an object of this collection at that
     /// revision then reads what it wrote.
     pub async fn reached(&self, revision: Revision) {
-        let mut progress = self.cache.progress.subscribe();
-        if progress
-            .wait_for(|reached| *reached >= revision)
-            .await
-            .is_err()
-        {
-            unreachable!("the sender is in the cache, which self holds");
-        }
+        self.cache.progress.reach(revision).await;
     }
 
     /// A new subscription, which first yields all there is.
@@ -186,7 +179,7 @@ impl<K> fmt::Debug for Informer<K> {
             f,
             "Informer({} at {})",
             self.cache.read().objects.len(),
-            *self.cache.progress.borrow()
+            self.cache.progress.get()
         )
     }
 }
@@ -195,9 +188,10 @@ impl<K> fmt::Debug for Informer<K> {
 ///
 /// A plain lock around a plain map: writes come from one task, one watch event each, and hold it for a map insertion; readers
 /// clone one `Arc`.
+#[derive(Default)]
 pub(super) struct Cache {
     state: RwLock<State>,
-    progress: watch::Sender<Revision>,
+    progress: Progress,
 }
 
 #[derive(Default)]
@@ -205,15 +199,6 @@ struct State {
     objects: BTreeMap<ObjectKey, Object>,
     subscribers: Vec<Weak<Queue>>,
     closed: bool,
-}
-
-impl Default for Cache {
-    fn default() -> Self {
-        Self {
-            state: RwLock::default(),
-            progress: watch::Sender::new(0),
-        }
-    }
 }
 
 impl Cache {
@@ -288,11 +273,7 @@ impl Cache {
     }
 
     fn advance(&self, revision: Revision) {
-        self.progress.send_if_modified(|reached| {
-            let later = revision > *reached;
-            *reached = revision.max(*reached);
-            later
-        });
+        self.progress.advance(revision);
     }
 }
 
@@ -385,7 +366,7 @@ async fn list(api: &DynamicApi, options: &Options, cache: &Cache) -> Result<bool
 
 /// Watches from where the cache is until the watch ends; whether it brought anything.
 async fn resume(api: &DynamicApi, options: &mut Options, cache: &Cache) -> Result<bool, Error> {
-    options.resource_version = Some(cache.progress.borrow().to_string());
+    options.resource_version = Some(cache.progress.get().to_string());
     let mut events = api.watch(options).await?;
     let mut progressed = false;
     while let Some(event) = events.next().await {
@@ -452,7 +433,7 @@ mod tests {
             seen(&mut changes),
             [at("b", Some(2), Some(4)), at("a", Some(1), None)]
         );
-        assert_eq!(*cache.progress.borrow(), 7);
+        assert_eq!(cache.progress.get(), 7);
     }
 
     #[test]
