@@ -46,7 +46,12 @@ impl Difference {
             .count();
         let (one, other) = (left.get(same), right.get(same));
         let mut fields = Vec::new();
-        if let (Some(one), Some(other)) = (one, other) {
+        let is_same = |one: &Entry, other: &Entry| {
+            one.resource == other.resource && one.object.key() == other.object.key()
+        };
+        if let (Some(one), Some(other)) = (one, other)
+            && is_same(one, other)
+        {
             let values = (one.object.to_value(), other.object.to_value());
             differing("", &values.0, &values.1, &mut fields);
         }
