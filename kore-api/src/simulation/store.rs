@@ -143,3 +143,66 @@ impl WatchSource for BreakingWatch {
         self.inner.request_progress();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+    use kore_store::MemoryStore;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_failed_write_says_of_its_outcome_is_true() {
+        let inner = Arc::new(MemoryStore::default());
+        let faults = Faults::seeded(5)
+            .lost_requests(300)
+            .lost_answers(300)
+            .delay(Duration::from_millis(5));
+        let store = faults.store(inner.clone());
+        let mut unknown = 0;
+        for number in 0..200 {
+            let key = format!("/key/{number}");
+            let written = store.put(key.clone().into(), "value".into()).await;
+            let is_there = inner.get(key.into()).await.unwrap().is_some();
+            match written {
+                Ok(_) => assert!(is_there),
+                Err(Error::OutcomeUnknown { .. }) => unknown += 1,
+                Err(error) => assert!(!is_there, "{error}"),
+            }
+        }
+        let injected = faults.injected();
+        assert_eq!(unknown, injected.lost_answers);
+        assert!(injected.lost_requests > 0 && injected.lost_answers > 0);
+        faults.stop();
+        for number in 0..50 {
+            let key = format!("/later/{number}");
+            store.put(key.into(), "value".into()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_tells_everything_in_order_until_it_breaks() {
+        let inner = Arc::new(MemoryStore::default());
+        let faults = Faults::seeded(5).broken_watches(100);
+        let store = faults.store(inner.clone());
+        let mut watch = store
+            .watch(WatchRequest::prefix("/").from(1))
+            .await
+            .unwrap();
+        for number in 0..200 {
+            let key = format!("/key/{number}");
+            inner.put(key.into(), "value".into()).await.unwrap();
+        }
+        let mut expected = 2;
+        loop {
+            match watch.next().await.expect("it breaks before it ends") {
+                Ok(Watched::Batch(batch)) => assert_eq!(batch.revision, expected),
+                Ok(_) => continue,
+                Err(Error::Unavailable { .. }) => break,
+                Err(error) => panic!("{error}"),
+            }
+            expected += 1;
+        }
+        assert!(expected < 202 && watch.next().await.is_none());
+        assert_eq!(faults.injected().broken_watches, 1);
+    }
+}
