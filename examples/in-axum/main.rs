@@ -19,10 +19,7 @@ impl Authenticator for Sessions {
         let Some(header) = request.headers.get(AUTHORIZATION) else {
             return Ok(None);
         };
-        let session = header
-            .to_str()
-            .ok()
-            .and_then(|value| value.strip_prefix("Bearer "));
+        let session = header.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
         match session.and_then(|session| self.0.get(session)) {
             Some(name) => Ok(Some(User::new(name).in_group(kore_api::auth::MASTERS))),
             None => Err(InvalidCredentials("no such session".into())),
@@ -34,10 +31,7 @@ impl Authenticator for Sessions {
 async fn main() -> Result<(), Box<dyn Error>> {
     let sessions = Sessions(BTreeMap::from([("s3ss10n".into(), "ada".into())]));
     let store = Arc::new(MemoryStore::default());
-    let (server, run) = Server::builder(store)
-        .registry(kore_api::kinds::builtin())
-        .open()
-        .await?;
+    let (server, run) = Server::builder(store).registry(kore_api::kinds::builtin()).open().await?;
     let app = Router::new()
         .route("/", get(|| async { "the application's own page\n" }))
         .fallback_service(ApiService::new(server, sessions));

@@ -22,10 +22,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deployment_becomes_available() -> Result<(), Box<dyn std::error::Error>> {
         let store = Arc::new(MemoryStore::new(Clock::system()));
-        let (server, run) = Server::builder(store)
-            .registry(kore_api::kinds::builtin())
-            .open()
-            .await?;
+        let (server, run) = Server::builder(store).registry(kore_api::kinds::builtin()).open().await?;
         let admin = server.client(User::admin());
         let (_scheduler, schedule) = Scheduler::open(admin.clone(), Default::default());
         let (_controllers, control) = Controllers::new(&admin).open();
@@ -35,28 +32,18 @@ mod tests {
         });
         let (runtime, tasks) = image.open()?;
         let dir = tempfile::tempdir()?;
-        let (_agent, work) = Agent::builder(admin.clone(), runtime, "node-1", dir.path())
-            .open()
-            .await?;
+        let (_agent, work) = Agent::builder(admin.clone(), runtime, "node-1", dir.path()).open().await?;
         let (deployments, follow) = admin.informer::<Deployment>(Selection::all());
         let user = async {
             let containers = json!([{"name": "c", "image": "mine"}]);
-            let template =
-                json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": containers}});
+            let template = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": containers}});
             let spec = json!({"replicas": 3, "selector": {"matchLabels": {"app": "a"}}, "template": template});
             let wanted = serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": spec}))?;
-            admin
-                .namespaced::<Deployment>("default")
-                .create(&wanted)
-                .await?;
+            admin.namespaced::<Deployment>("default").create(&wanted).await?;
             let mut changes = deployments.subscribe();
             while let Some(change) = changes.next().await {
                 let Some(seen) = change.after else { continue };
-                let status = seen
-                    .view::<Deployment>()?
-                    .status
-                    .clone()
-                    .unwrap_or_default();
+                let status = seen.view::<Deployment>()?.status.clone().unwrap_or_default();
                 if status.available_replicas == Some(3) {
                     return Ok(());
                 }

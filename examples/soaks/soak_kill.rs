@@ -37,19 +37,11 @@ const KILL_WITHIN_MS: u64 = 1_500;
 type Possible = BTreeMap<String, BTreeSet<Option<u64>>>;
 
 fn main() {
-    let seconds = std::env::var("KORE_SOAK_SECONDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(20);
-    let seed = std::env::var("KORE_SOAK_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let seconds = std::env::var("KORE_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let seed = std::env::var("KORE_SOAK_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| Entropy::system().next_u64());
     println!("soak_kill: seed {seed}");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(soak(Duration::from_secs(seconds), &Entropy::seeded(seed)));
 }
 
@@ -60,8 +52,7 @@ async fn soak(duration: Duration, random: &Entropy) {
     let start = Instant::now();
     while kills < KILLS || start.elapsed() < duration {
         let kill_after = Duration::from_millis(random.next_u64() % KILL_WITHIN_MS);
-        let (acknowledged, lost) =
-            work_until_killed(&mut cluster, &mut possible, random, kill_after).await;
+        let (acknowledged, lost) = work_until_killed(&mut cluster, &mut possible, random, kill_after).await;
         kills += 1;
         writes += acknowledged;
         unknown += lost;
@@ -78,12 +69,8 @@ async fn soak(duration: Duration, random: &Entropy) {
 }
 
 async fn connected<T>(cluster: &Standalone, work: impl AsyncFnOnce(Client) -> T) -> T {
-    let access = Kubeconfig::read(&cluster.kubeconfig())
-        .await
-        .expect("a kubeconfig")
-        .access(None)
-        .await
-        .expect("usable");
+    let access =
+        Kubeconfig::read(&cluster.kubeconfig()).await.expect("a kubeconfig").access(None).await.expect("usable");
     let (remote, run) = Remote::open(&access, Clock::system()).expect("usable");
     let client = Client::new(remote, Clock::system(), Entropy::system());
     tokio::select! {
@@ -103,9 +90,7 @@ async fn work_until_killed(
 ) -> (u64, u64) {
     let pid = cluster.pid();
     let outcomes = connected(cluster, async |client| {
-        let mut under_way: FuturesUnordered<_> = (0..NAMES)
-            .map(|name| write(&client, name, random))
-            .collect();
+        let mut under_way: FuturesUnordered<_> = (0..NAMES).map(|name| write(&client, name, random)).collect();
         let mut outcomes = Vec::new();
         let kill = sleep(kill_after);
         tokio::pin!(kill);
@@ -133,15 +118,8 @@ async fn work_until_killed(
     .await;
     cluster.kill();
     let (mut acknowledged, mut lost) = (0, 0);
-    for Written {
-        name,
-        replicas,
-        outcome,
-    } in outcomes
-    {
-        let states = possible
-            .entry(name)
-            .or_insert_with(|| BTreeSet::from([None]));
+    for Written { name, replicas, outcome } in outcomes {
+        let states = possible.entry(name).or_insert_with(|| BTreeSet::from([None]));
         match outcome {
             Ok(()) => {
                 acknowledged += 1;
@@ -176,24 +154,11 @@ async fn write(client: &Client, number: u64, random: &Entropy) -> (u64, Written)
         }
         1 => {
             let patch = json!({"spec": {"replicas": replicas}});
-            (
-                Some(replicas),
-                api.patch(&name, PatchKind::Merge, patch).await.map(drop),
-            )
+            (Some(replicas), api.patch(&name, PatchKind::Merge, patch).await.map(drop))
         }
-        _ => (
-            Some(replicas),
-            api.create(&deployment(&name, replicas)).await.map(drop),
-        ),
+        _ => (Some(replicas), api.create(&deployment(&name, replicas)).await.map(drop)),
     };
-    (
-        number,
-        Written {
-            name,
-            replicas,
-            outcome,
-        },
-    )
+    (number, Written { name, replicas, outcome })
 }
 
 fn deployment(name: &str, replicas: u64) -> Deployment {
@@ -217,13 +182,8 @@ async fn check(cluster: &Standalone, possible: &mut Possible) {
         let mut wanted = 0;
         for (name, states) in &mut *possible {
             let found = api.get_opt(name).await.expect("answered");
-            let found = found.map(|found| {
-                u64::try_from(found.spec.replicas.unwrap_or(1)).expect("not negative")
-            });
-            assert!(
-                states.contains(&found),
-                "{name} has {found:?} replicas, and may have {states:?}"
-            );
+            let found = found.map(|found| u64::try_from(found.spec.replicas.unwrap_or(1)).expect("not negative"));
+            assert!(states.contains(&found), "{name} has {found:?} replicas, and may have {states:?}");
             *states = BTreeSet::from([found]);
             wanted += found.unwrap_or(0);
         }
@@ -233,54 +193,25 @@ async fn check(cluster: &Standalone, possible: &mut Possible) {
             }
         });
         if settled.await.is_err() {
-            let pods = client
-                .namespaced::<Pod>("default")
-                .list(&Options::default())
-                .await
-                .expect("answered");
-            let pods: Vec<_> = pods
-                .items
-                .iter()
-                .map(|pod| (pod.key().clone(), pod.status.clone()))
-                .collect();
-            panic!(
-                "not settled: {wanted} pods wanted, {:?} run; {pods:#?}",
-                cluster.workloads()
-            );
+            let pods = client.namespaced::<Pod>("default").list(&Options::default()).await.expect("answered");
+            let pods: Vec<_> = pods.items.iter().map(|pod| (pod.key().clone(), pod.status.clone())).collect();
+            panic!("not settled: {wanted} pods wanted, {:?} run; {pods:#?}", cluster.workloads());
         }
     })
     .await;
 }
 
 async fn is_settled(cluster: &Standalone, client: &Client, wanted: u64) -> bool {
-    let pods = client
-        .namespaced::<Pod>("default")
-        .list(&Options::default())
-        .await
-        .expect("answered");
-    let sets = client
-        .namespaced::<ReplicaSet>("default")
-        .list(&Options::default())
-        .await
-        .expect("answered");
-    let deployments = client
-        .namespaced::<Deployment>("default")
-        .list(&Options::default())
-        .await
-        .expect("answered");
+    let pods = client.namespaced::<Pod>("default").list(&Options::default()).await.expect("answered");
+    let sets = client.namespaced::<ReplicaSet>("default").list(&Options::default()).await.expect("answered");
+    let deployments = client.namespaced::<Deployment>("default").list(&Options::default()).await.expect("answered");
     let running = pods.items.iter().filter(|pod| {
-        let phase = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref());
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         phase == Some("Running") && !pod.object().is_deleting()
     });
     let names: BTreeSet<String> = running.map(|pod| pod.object().name().to_owned()).collect();
     let processes = cluster.workloads();
-    let with_process: BTreeSet<String> = processes
-        .iter()
-        .map(|process| process.pod.clone())
-        .collect();
+    let with_process: BTreeSet<String> = processes.iter().map(|process| process.pod.clone()).collect();
     pods.items.len() as u64 == wanted
         && names.len() as u64 == wanted
         && processes.len() as u64 == wanted

@@ -27,15 +27,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Names the file and the object that cannot be applied.
-pub(crate) async fn apply(
-    client: &Client,
-    registry: &Registry,
-    files: &[PathBuf],
-) -> Result<Vec<Object>, String> {
+pub(crate) async fn apply(client: &Client, registry: &Registry, files: &[PathBuf]) -> Result<Vec<Object>, String> {
     let mut applied = Vec::new();
     for file in files {
-        let text =
-            fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         for document in text.split("\n---").filter(|document| has_content(document)) {
             let object = apply_one(client, registry, document).await;
             applied.push(object.map_err(|problem| format!("{}: {problem}", file.display()))?);
@@ -45,37 +40,24 @@ pub(crate) async fn apply(
 }
 
 fn has_content(document: &str) -> bool {
-    document.lines().any(|line| {
-        !line.trim().is_empty() && !line.trim_start().starts_with('#') && line.trim() != "---"
-    })
+    document.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#') && line.trim() != "---")
 }
 
 async fn apply_one(client: &Client, registry: &Registry, document: &str) -> Result<Object, String> {
     let value = codec::decode(Format::Yaml, document.as_bytes(), &codec::Limits::default());
     let value = value.map_err(|error| error.to_string())?.value;
     let (api_version, kind) = (value["apiVersion"].as_str(), value["kind"].as_str());
-    let name = value["metadata"]["name"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let named = format!("{} {name:?}", kind.unwrap_or("an object without a kind"));
-    let is_wanted = |resource: &ResourceType| {
-        Some(&*resource.api_version()) == api_version && Some(&*resource.kind) == kind
-    };
-    let resource = registry
-        .iter()
-        .map(|info| &info.resource)
-        .find(|resource| is_wanted(resource));
-    let resource = resource
-        .ok_or_else(|| format!("{named}: no such kind in {}", api_version.unwrap_or("\"\"")))?;
+    let is_wanted =
+        |resource: &ResourceType| Some(&*resource.api_version()) == api_version && Some(&*resource.kind) == kind;
+    let resource = registry.iter().map(|info| &info.resource).find(|resource| is_wanted(resource));
+    let resource = resource.ok_or_else(|| format!("{named}: no such kind in {}", api_version.unwrap_or("\"\"")))?;
     let namespace = value["metadata"]["namespace"].as_str().unwrap_or("default");
-    let api = client
-        .dynamic(ResourceType::clone(resource))
-        .in_namespace(namespace);
+    let api = client.dynamic(ResourceType::clone(resource)).in_namespace(namespace);
     let outcome = match api.create(value.clone(), &Options::default()).await {
         Err(error) if error.is_already_exists() => {
-            api.patch(&name, None, PatchKind::Merge, value, &Options::default())
-                .await
+            api.patch(&name, None, PatchKind::Merge, value, &Options::default()).await
         }
         other => other,
     };
@@ -87,11 +69,7 @@ async fn apply_one(client: &Client, registry: &Registry, document: &str) -> Resu
 ///
 /// # Errors
 /// What is still missing after `timeout`.
-pub(crate) async fn follow(
-    client: &Client,
-    applied: &[Object],
-    timeout: Duration,
-) -> Result<(), String> {
+pub(crate) async fn follow(client: &Client, applied: &[Object], timeout: Duration) -> Result<(), String> {
     let (deployments, deployments_run) = client.informer::<Deployment>(Selection::all());
     let (pods, pods_run) = client.informer::<Pod>(Selection::all());
     let mut progress = Progress::new();
@@ -101,16 +79,8 @@ pub(crate) async fn follow(
         deployments.synced().await;
         pods.synced().await;
         loop {
-            missing = applied
-                .iter()
-                .filter_map(|object| shortfall(object, &deployments, &pods))
-                .collect();
-            progress.update(
-                applied
-                    .iter()
-                    .filter_map(|object| status(object, &deployments, &pods))
-                    .collect(),
-            );
+            missing = applied.iter().filter_map(|object| shortfall(object, &deployments, &pods)).collect();
+            progress.update(applied.iter().filter_map(|object| status(object, &deployments, &pods)).collect());
             if missing.is_empty() {
                 break;
             }
@@ -138,41 +108,21 @@ pub(crate) async fn follow(
 }
 
 fn deployment_of(object: &Object, deployments: &Informer<Deployment>) -> Option<View<Deployment>> {
-    (object.kind() == "Deployment")
-        .then(|| deployments.view(object.key()).ok().flatten())
-        .flatten()
+    (object.kind() == "Deployment").then(|| deployments.view(object.key()).ok().flatten()).flatten()
 }
 
 /// One line on a Deployment.
-fn status(
-    object: &Object,
-    deployments: &Informer<Deployment>,
-    pods: &Informer<Pod>,
-) -> Option<String> {
+fn status(object: &Object, deployments: &Informer<Deployment>, pods: &Informer<Pod>) -> Option<String> {
     let deployment = deployment_of(object, deployments)?;
     let (available, wanted) = replicas(&deployment);
-    let waiting: BTreeSet<String> = pods_of(object, pods)
-        .iter()
-        .filter_map(|pod| waiting_for(pod))
-        .collect();
+    let waiting: BTreeSet<String> = pods_of(object, pods).iter().filter_map(|pod| waiting_for(pod)).collect();
     let waiting = waiting.into_iter().collect::<Vec<_>>().join("; ");
-    let detail = if waiting.is_empty() {
-        String::new()
-    } else {
-        format!(" ({waiting})")
-    };
-    Some(format!(
-        "deployment {}: {available}/{wanted} available{detail}",
-        object.key()
-    ))
+    let detail = if waiting.is_empty() { String::new() } else { format!(" ({waiting})") };
+    Some(format!("deployment {}: {available}/{wanted} available{detail}", object.key()))
 }
 
 /// What keeps an applied object from being available.
-fn shortfall(
-    object: &Object,
-    deployments: &Informer<Deployment>,
-    pods: &Informer<Pod>,
-) -> Option<String> {
+fn shortfall(object: &Object, deployments: &Informer<Deployment>, pods: &Informer<Pod>) -> Option<String> {
     if object.kind() != "Deployment" {
         return None;
     }
@@ -180,24 +130,16 @@ fn shortfall(
         return Some(format!("deployment {} is not seen yet", object.key()));
     };
     let (available, wanted) = replicas(&deployment);
-    let seen = deployment
-        .status
-        .as_ref()
-        .and_then(|status| status.observed_generation)
-        >= deployment.metadata.generation;
-    (!seen || available < wanted)
-        .then(|| status(object, deployments, pods))
-        .flatten()
+    let seen =
+        deployment.status.as_ref().and_then(|status| status.observed_generation) >= deployment.metadata.generation;
+    (!seen || available < wanted).then(|| status(object, deployments, pods)).flatten()
 }
 
 fn replicas(deployment: &Deployment) -> (i32, i32) {
     let wanted = deployment.spec.replicas.unwrap_or(1);
     let available = deployment.status.as_ref().map(|status| {
         // Available and of the newest template: a rollout that has only begun is not done.
-        status
-            .available_replicas
-            .unwrap_or(0)
-            .min(status.updated_replicas.unwrap_or(0))
+        status.available_replicas.unwrap_or(0).min(status.updated_replicas.unwrap_or(0))
     });
     (available.unwrap_or(0), wanted)
 }
@@ -206,10 +148,7 @@ fn replicas(deployment: &Deployment) -> (i32, i32) {
 fn pods_of(deployment: &Object, pods: &Informer<Pod>) -> Vec<View<Pod>> {
     let prefix = format!("{}-", deployment.name());
     let pods = pods.list_namespace(deployment.namespace().unwrap_or_default());
-    let owned = pods.iter().filter(|pod| {
-        pod.controller()
-            .is_some_and(|owner| owner.name.starts_with(&prefix))
-    });
+    let owned = pods.iter().filter(|pod| pod.controller().is_some_and(|owner| owner.name.starts_with(&prefix)));
     owned.filter_map(|pod| pod.view().ok()).collect()
 }
 
@@ -217,43 +156,25 @@ fn pods_of(deployment: &Object, pods: &Informer<Pod>) -> Vec<View<Pod>> {
 fn waiting_for(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let containers = status.container_statuses.iter().flatten();
-    let waiting = containers
-        .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
-        .next();
+    let waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref()).next();
     if let Some(waiting) = waiting {
         let reason = waiting.reason.as_deref().unwrap_or_default();
-        return Some(
-            waiting
-                .message
-                .as_ref()
-                .map_or(reason.to_owned(), |message| format!("{reason}: {message}")),
-        );
+        return Some(waiting.message.as_ref().map_or(reason.to_owned(), |message| format!("{reason}: {message}")));
     }
-    let unscheduled = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|one| one.type_ == "PodScheduled" && one.status == "False");
+    let unscheduled =
+        status.conditions.iter().flatten().find(|one| one.type_ == "PodScheduled" && one.status == "False");
     unscheduled.and_then(|condition| condition.message.clone())
 }
 
 /// Asks a service until each of its pods has answered, and prints the answers.
 async fn answers(client: &Client, service: &Object, pods: &Informer<Pod>) -> Result<(), String> {
     let api = client.namespaced::<Service>(service.namespace().unwrap_or_default());
-    let service = api
-        .get(service.name())
-        .await
-        .map_err(|error| error.to_string())?;
+    let service = api.get(service.name()).await.map_err(|error| error.to_string())?;
     let Some(spec) = service.spec.as_ref() else {
         return Ok(());
     };
-    let port = spec
-        .ports
-        .iter()
-        .flatten()
-        .find(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
-    let (Some(address), Some(port), Some(selector)) = (&spec.cluster_ip, port, &spec.selector)
-    else {
+    let port = spec.ports.iter().flatten().find(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let (Some(address), Some(port), Some(selector)) = (&spec.cluster_ip, port, &spec.selector) else {
         return Ok(());
     };
     let Ok(address) = format!("{address}:{}", port.port).parse::<std::net::SocketAddr>() else {
@@ -262,16 +183,9 @@ async fn answers(client: &Client, service: &Object, pods: &Informer<Pod>) -> Res
     println!("service {} at http://{address} answers:", service.key());
     let mut answers = BTreeSet::new();
     loop {
-        let selected = |pod: &Object| {
-            selector
-                .iter()
-                .all(|(key, value)| pod.label(key) == Some(value))
-        };
+        let selected = |pod: &Object| selector.iter().all(|(key, value)| pod.label(key) == Some(value));
         let pods = pods.list_namespace(service.object().namespace().unwrap_or_default());
-        let wanted = pods
-            .iter()
-            .filter(|pod| selected(pod) && !pod.is_deleting())
-            .count();
+        let wanted = pods.iter().filter(|pod| selected(pod) && !pod.is_deleting()).count();
         if !answers.is_empty() && answers.len() >= wanted {
             return Ok(());
         }
@@ -293,9 +207,7 @@ async fn ask(address: std::net::SocketAddr) -> std::io::Result<String> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    let body = answer
-        .split_once("\r\n\r\n")
-        .map_or(answer.as_str(), |(_, body)| body);
+    let body = answer.split_once("\r\n\r\n").map_or(answer.as_str(), |(_, body)| body);
     Ok(body.lines().next().unwrap_or_default().to_owned())
 }
 
@@ -303,14 +215,8 @@ async fn ask(address: std::net::SocketAddr) -> std::io::Result<String> {
 pub(crate) fn what_next(applied: &[Object]) {
     println!("next, with that KUBECONFIG in another terminal:");
     println!("  kubectl get all -A");
-    for deployment in applied
-        .iter()
-        .filter(|object| object.kind() == "Deployment")
-    {
-        let (name, namespace) = (
-            deployment.name(),
-            deployment.namespace().unwrap_or_default(),
-        );
+    for deployment in applied.iter().filter(|object| object.kind() == "Deployment") {
+        let (name, namespace) = (deployment.name(), deployment.namespace().unwrap_or_default());
         println!("  kubectl scale deployment {name} -n {namespace} --replicas=5");
         println!("  kubectl logs -n {namespace} deployment/{name} -f");
     }

@@ -40,12 +40,7 @@ pub(crate) struct Args {
     pub(crate) admin_token_file: Option<PathBuf>,
 
     /// Which controllers run: names, * for all, -name for all but.
-    #[arg(
-        long,
-        value_name = "LIST",
-        default_value = "*",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "LIST", default_value = "*", allow_hyphen_values = true)]
     pub(crate) controllers: String,
 
     #[command(subcommand)]
@@ -63,19 +58,14 @@ pub(crate) enum Command {
 impl Args {
     /// Where the cluster lives.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, String> {
-        let home =
-            || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kore/standalone"));
-        self.data_dir
-            .clone()
-            .or_else(home)
-            .ok_or_else(|| "HOME is not set: say --data-dir DIR".into())
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kore/standalone"));
+        self.data_dir.clone().or_else(home).ok_or_else(|| "HOME is not set: say --data-dir DIR".into())
     }
 
     /// Where to listen, in the order in which to try.
     pub(crate) fn listen(&self) -> Vec<SocketAddr> {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        self.listen
-            .map_or_else(|| vec![local(6443), local(0)], |chosen| vec![chosen])
+        self.listen.map_or_else(|| vec![local(6443), local(0)], |chosen| vec![chosen])
     }
 }
 
@@ -83,9 +73,7 @@ impl Args {
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("{text:?} is not a time like 90s"))?;
+    let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a time like 90s"))?;
     let milliseconds = match unit {
         "ms" => Some(1),
         "" | "s" => Some(1_000),
@@ -94,7 +82,5 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => None,
     };
     let milliseconds = milliseconds.and_then(|unit| number.checked_mul(unit));
-    milliseconds
-        .map(Duration::from_millis)
-        .ok_or_else(|| format!("{text:?} is not a time like 90s"))
+    milliseconds.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is not a time like 90s"))
 }

@@ -23,34 +23,19 @@ const PORT: u16 = 8080;
 /// When the address cannot be bound.
 pub(crate) async fn serve() -> io::Result<()> {
     let address = variable("POD_IP", "127.0.0.1");
-    let port = env::var("PORT")
-        .ok()
-        .and_then(|port| port.parse().ok())
-        .unwrap_or(PORT);
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{address}:{port}: {error}"));
-    let listener = tokio::net::TcpListener::bind((address.as_str(), port))
-        .await
-        .map_err(named)?;
+    let port = env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(PORT);
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}:{port}: {error}"));
+    let listener = tokio::net::TcpListener::bind((address.as_str(), port)).await.map_err(named)?;
     println!("serving on {}", listener.local_addr()?);
-    let app = Router::new()
-        .route("/", get(answer))
-        .route("/healthz", get(|| async { "ok" }));
-    axum::serve(listener, app)
-        .with_graceful_shutdown(terminated())
-        .await?;
+    let app = Router::new().route("/", get(answer)).route("/healthz", get(|| async { "ok" }));
+    axum::serve(listener, app).with_graceful_shutdown(terminated()).await?;
     println!("told to end");
     Ok(())
 }
 
 async fn answer() -> String {
-    let (greeting, pod) = (
-        variable("GREETING", "Hello"),
-        variable("POD_NAME", "nobody"),
-    );
-    let motd = tokio::fs::read_to_string(mounted("/etc/hello").join("motd"))
-        .await
-        .unwrap_or_default();
+    let (greeting, pod) = (variable("GREETING", "Hello"), variable("POD_NAME", "nobody"));
+    let motd = tokio::fs::read_to_string(mounted("/etc/hello").join("motd")).await.unwrap_or_default();
     println!("answering");
     format!("{greeting} from {pod}: {}\n", motd.trim())
 }

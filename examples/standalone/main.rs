@@ -40,9 +40,7 @@ fn main() -> ExitCode {
     // In a process that was started to watch over a container, this is all there is.
     kore_node::shim::init();
     let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| {
         runtime.block_on(async {
             match args.command {
@@ -80,20 +78,11 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = settle::listen(&args.listen()).await?;
     let tls = authority.server([listener.address().ip().to_string()])?;
     let listener = listener.tls(tls);
-    let access = Access::new(
-        listener.url(),
-        Credentials::Token(settled.admin_token.clone()),
-    );
+    let access = Access::new(listener.url(), Credentials::Token(settled.admin_token.clone()));
     let access = access.trust(authority.certificate_pem());
-    Kubeconfig::new("kore", &access)
-        .write(&dir.join("kubeconfig"))
-        .await?;
+    Kubeconfig::new("kore", &access).write(&dir.join("kubeconfig")).await?;
     let tokens = TokenAuthenticator::new([(settled.admin_token.clone(), User::admin())]);
-    parts.spawn(
-        listener
-            .serve(ApiService::new(server.clone(), tokens))
-            .map(Ok),
-    );
+    parts.spawn(listener.serve(ApiService::new(server.clone(), tokens)).map(Ok));
 
     // The scheduler, the controllers and the service proxy, each as itself.
     let user = |name: &str| server.client(User::new(name));
@@ -103,10 +92,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let account = server.clone();
     let account = move |name: &str| account.client(User::service_account("kube-system", name));
     let controllers = Controllers::new(&user("system:kube-controller-manager"));
-    let (_controllers, run) = controllers
-        .select(&args.controllers)?
-        .identities(account)
-        .open();
+    let (_controllers, run) = controllers.select(&args.controllers)?.identities(account).open();
     parts.spawn(run.map(Ok));
 
     let (backend, forward) = UserSpace::new();
@@ -134,10 +120,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     }
 
     // All of it runs until the user has had enough.
-    println!(
-        "serving {} (kubectl, Helm, any Kubernetes client):",
-        access.server
-    );
+    println!("serving {} (kubectl, Helm, any Kubernetes client):", access.server);
     println!("  export KUBECONFIG={}", dir.join("kubeconfig").display());
     let admin = server.client(User::admin());
     let user = async {

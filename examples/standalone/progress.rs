@@ -13,10 +13,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Nothing shown yet.
     pub(crate) fn new() -> Self {
-        Self {
-            in_place: std::io::stdout().is_terminal(),
-            shown: Vec::new(),
-        }
+        Self { in_place: std::io::stdout().is_terminal(), shown: Vec::new() }
     }
 
     /// Shows these lines in place of the last ones.

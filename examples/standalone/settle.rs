@@ -36,9 +36,7 @@ impl Settled {
         let admin_token = match read(&token_path)? {
             Some(token) if !token.is_empty() => token,
             None if admin_token_file.is_none() => {
-                let token = (0..4)
-                    .map(|_| format!("{:016x}", entropy.next_u64()))
-                    .collect::<String>();
+                let token = (0..4).map(|_| format!("{:016x}", entropy.next_u64())).collect::<String>();
                 write(&token_path, &token)?;
                 token
             }
@@ -47,14 +45,8 @@ impl Settled {
         let range_path = dir.join("addresses");
         let (range, claim) = match read(&range_path)? {
             Some(text) => {
-                let range =
-                    parse(&text).ok_or_else(|| format!("{}: not a range", range_path.display()))?;
-                let taken = |error| {
-                    format!(
-                        "{}: {text} is in use by another cluster: {error}",
-                        range_path.display()
-                    )
-                };
+                let range = parse(&text).ok_or_else(|| format!("{}: not a range", range_path.display()))?;
+                let taken = |error| format!("{}: {text} is in use by another cluster: {error}", range_path.display());
                 (range, claim(range).map_err(taken)?)
             }
             None => {
@@ -68,11 +60,7 @@ impl Settled {
                 (range, claim)
             }
         };
-        Ok(Self {
-            admin_token,
-            range,
-            _claim: claim,
-        })
+        Ok(Self { admin_token, range, _claim: claim })
     }
 
     /// The range that Services get addresses from.
@@ -85,15 +73,8 @@ impl Settled {
     /// # Errors
     /// There are more nodes than ranges.
     pub(crate) fn pod_addresses(&self, node: u16) -> Result<String, String> {
-        let third = u8::try_from(node)
-            .ok()
-            .filter(|node| *node < 63)
-            .ok_or("at most 62 nodes in one process")?;
-        Ok(format!(
-            "127.{}.{}.0/24",
-            self.range[0],
-            self.range[1] + third
-        ))
+        let third = u8::try_from(node).ok().filter(|node| *node < 63).ok_or("at most 62 nodes in one process")?;
+        Ok(format!("127.{}.{}.0/24", self.range[0], self.range[1] + third))
     }
 }
 
@@ -138,12 +119,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     use std::os::unix::fs::OpenOptionsExt;
     let part = path.with_extension("part");
     let written = (|| {
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&part)?;
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
         writeln!(file, "{text}")?;
         file.sync_all()?;
         std::fs::rename(&part, path)

@@ -11,58 +11,32 @@ use std::process::{Command, Stdio};
 fn own_api() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     for _ in 0..2 {
-        let output = Command::new(env!("CARGO_BIN_EXE_own-api"))
-            .arg(dir.path())
-            .output()
-            .expect("it starts");
+        let output = Command::new(env!("CARGO_BIN_EXE_own-api")).arg(dir.path()).output().expect("it starts");
         let out = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success(),
-            "{out}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert!(
-            out.starts_with("hall-") && out.contains(" is on, at revision "),
-            "{out}"
-        );
+        assert!(output.status.success(), "{out}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(out.starts_with("hall-") && out.contains(" is on, at revision "), "{out}");
     }
 }
 
 #[test]
 fn in_axum() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_in-axum"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_in-axum")).stdout(Stdio::piped()).spawn().expect("it starts");
     let lines = support::lines_of(child.stdout.take().expect("piped"));
     let line = support::line_with(&lines, "http://");
     let address = line.trim_start_matches("http://").to_owned();
     let get = |path: &str, session: &str| {
         let mut stream = TcpStream::connect(&address).expect("it accepts");
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{session}\r\n"
-        )
-        .expect("sent");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{session}\r\n").expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("answered");
         answer
     };
     let page = get("/", "");
-    let api = get(
-        "/api/v1/namespaces/default",
-        "Authorization: Bearer s3ss10n\r\n",
-    );
-    let stranger = get(
-        "/api/v1/namespaces/default",
-        "Authorization: Bearer guessed\r\n",
-    );
+    let api = get("/api/v1/namespaces/default", "Authorization: Bearer s3ss10n\r\n");
+    let stranger = get("/api/v1/namespaces/default", "Authorization: Bearer guessed\r\n");
     child.kill().expect("ended");
     child.wait().expect("ended");
     assert!(page.contains("the application's own page"), "{page}");
-    assert!(
-        api.starts_with("HTTP/1.1 200") && api.contains("\"kind\":\"Namespace\""),
-        "{api}"
-    );
+    assert!(api.starts_with("HTTP/1.1 200") && api.contains("\"kind\":\"Namespace\""), "{api}");
     assert!(stranger.starts_with("HTTP/1.1 401"), "{stranger}");
 }

@@ -13,26 +13,13 @@ const HELLO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/standalone/hello.yaml"
 /// The words of a table's row that begins with `name`.
 #[track_caller]
 fn row<'a>(table: &'a str, name: &str) -> Vec<&'a str> {
-    let row = table.lines().find(|line| {
-        line.split_whitespace()
-            .next()
-            .is_some_and(|first| first.starts_with(name))
-    });
-    row.unwrap_or_else(|| panic!("no row {name} in\n{table}"))
-        .split_whitespace()
-        .collect()
+    let row = table.lines().find(|line| line.split_whitespace().next().is_some_and(|first| first.starts_with(name)));
+    row.unwrap_or_else(|| panic!("no row {name} in\n{table}")).split_whitespace().collect()
 }
 
 #[track_caller]
 fn heading(table: &str) -> Vec<&str> {
-    table
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split("  ")
-        .map(str::trim)
-        .filter(|word| !word.is_empty())
-        .collect()
+    table.lines().next().unwrap_or_default().split("  ").map(str::trim).filter(|word| !word.is_empty()).collect()
 }
 
 #[test]
@@ -43,83 +30,37 @@ fn everyday_use() {
 
     // apply
     let applied = k(&format!("apply -f {HELLO}")).ok();
-    for line in [
-        "namespace/hello created",
-        "configmap/greeting created",
-        "deployment.apps/web created",
-        "service/web created",
-    ] {
+    for line in
+        ["namespace/hello created", "configmap/greeting created", "deployment.apps/web created", "service/web created"]
+    {
         assert!(applied.lines().any(|other| other == line), "{applied}");
     }
-    assert!(
-        k("rollout status deployment/web -n hello --timeout=60s")
-            .ok()
-            .contains("successfully rolled out")
-    );
-    assert!(
-        k(&format!("apply -f {HELLO}"))
-            .ok()
-            .lines()
-            .all(|line| line.ends_with("unchanged"))
-    );
+    assert!(k("rollout status deployment/web -n hello --timeout=60s").ok().contains("successfully rolled out"));
+    assert!(k(&format!("apply -f {HELLO}")).ok().lines().all(|line| line.ends_with("unchanged")));
 
     // get
     let table = k("get deployments -n hello").ok();
-    assert_eq!(
-        heading(&table),
-        ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
-    );
+    assert_eq!(heading(&table), ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]);
     assert_eq!(row(&table, "web")[1..4], ["3/3", "3", "3"]);
     let wide = k("get deployments -n hello -o wide").ok();
     assert_eq!(heading(&wide)[5..], ["CONTAINERS", "IMAGES", "SELECTOR"]);
-    assert_eq!(
-        row(&wide, "web")[5..],
-        ["server", "kore.dev/hello", "app=web"]
-    );
+    assert_eq!(row(&wide, "web")[5..], ["server", "kore.dev/hello", "app=web"]);
     let pods = k("get pods -n hello -o wide").ok();
-    assert_eq!(
-        heading(&pods)[..7],
-        ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
-    );
-    assert_eq!(
-        pods.lines()
-            .filter(|line| line.starts_with("web-") && line.contains("Running"))
-            .count(),
-        3,
-        "{pods}"
-    );
+    assert_eq!(heading(&pods)[..7], ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]);
+    assert_eq!(pods.lines().filter(|line| line.starts_with("web-") && line.contains("Running")).count(), 3, "{pods}");
     let everything = k("get all -A").ok();
-    assert!(
-        everything.contains("service/web") && everything.contains("replicaset.apps/web-"),
-        "{everything}"
-    );
+    assert!(everything.contains("service/web") && everything.contains("replicaset.apps/web-"), "{everything}");
     let yaml = k("get configmap greeting -n hello -o yaml").ok();
-    assert!(
-        yaml.starts_with("apiVersion: v1\ndata:\n  greeting: Hello\n"),
-        "{yaml}"
-    );
-    assert_eq!(
-        k("get pods -n hello -l app=web --field-selector=status.phase=Running -o name")
-            .ok()
-            .lines()
-            .count(),
-        3
-    );
+    assert!(yaml.starts_with("apiVersion: v1\ndata:\n  greeting: Hello\n"), "{yaml}");
+    assert_eq!(k("get pods -n hello -l app=web --field-selector=status.phase=Running -o name").ok().lines().count(), 3);
     assert!(k("get nodes").ok().contains("Ready"));
-    assert!(
-        k("get pods -n hello nope")
-            .failed(1)
-            .contains("pods \"nope\" not found")
-    );
+    assert!(k("get pods -n hello nope").failed(1).contains("pods \"nope\" not found"));
 
     // describe
     let described = k("describe deployment web -n hello").ok();
-    for text in [
-        "Replicas:",
-        "3 desired | 3 updated | 3 total | 3 available | 0 unavailable",
-        "ScalingReplicaSet",
-        "Available",
-    ] {
+    for text in
+        ["Replicas:", "3 desired | 3 updated | 3 total | 3 available | 0 unavailable", "ScalingReplicaSet", "Available"]
+    {
         assert!(described.contains(text), "no {text} in\n{described}");
     }
     let pod = k("get pods -n hello -o jsonpath={.items[0].metadata.name}").ok();
@@ -135,39 +76,19 @@ fn everyday_use() {
 
     // create
     assert_eq!(k("create ns other").ok(), "namespace/other created\n");
-    assert_eq!(
-        k("create configmap c --from-literal=a=1 -n other").ok(),
-        "configmap/c created\n"
-    );
-    assert_eq!(
-        k("create secret generic s --from-literal=password=x -n other").ok(),
-        "secret/s created\n"
-    );
-    assert_eq!(
-        k("get secret s -n other -o jsonpath={.data.password}").ok(),
-        "eA=="
-    );
+    assert_eq!(k("create configmap c --from-literal=a=1 -n other").ok(), "configmap/c created\n");
+    assert_eq!(k("create secret generic s --from-literal=password=x -n other").ok(), "secret/s created\n");
+    assert_eq!(k("get secret s -n other -o jsonpath={.data.password}").ok(), "eA==");
     assert_eq!(
         k("create deployment d --image=kore.dev/hello --replicas=2 -n other").ok(),
         "deployment.apps/d created\n"
     );
-    assert!(
-        k("create ns other")
-            .failed(1)
-            .contains("namespaces \"other\" already exists")
-    );
+    assert!(k("create ns other").failed(1).contains("namespaces \"other\" already exists"));
 
     // logs
-    assert!(
-        k(&format!("logs -n hello {pod}"))
-            .ok()
-            .contains("serving on 127.")
-    );
-    let mut follow = cluster
-        .kubectl_command(&["logs", "-f", "-n", "hello", &pod])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("kubectl");
+    assert!(k(&format!("logs -n hello {pod}")).ok().contains("serving on 127."));
+    let mut follow =
+        cluster.kubectl_command(&["logs", "-f", "-n", "hello", &pod]).stdout(Stdio::piped()).spawn().expect("kubectl");
     let lines = lines_of(follow.stdout.take().expect("piped"));
     line_with(&lines, "serving on");
     let address = k("get service web -n hello -o jsonpath={.spec.clusterIP}").ok();
@@ -177,20 +98,13 @@ fn everyday_use() {
         assert!(asked < 30, "only {answers:?} answer");
         answers.insert(support_http(&address));
     }
-    assert!(
-        answers
-            .iter()
-            .all(|answer| answer.contains("Hello from web-") && answer.contains("three replicas"))
-    );
+    assert!(answers.iter().all(|answer| answer.contains("Hello from web-") && answer.contains("three replicas")));
     line_with(&lines, "answering");
     let _ = follow.kill();
     let _ = follow.wait();
 
     // scale, set image, rollout
-    assert_eq!(
-        k("scale deployment web -n hello --replicas=5").ok(),
-        "deployment.apps/web scaled\n"
-    );
+    assert_eq!(k("scale deployment web -n hello --replicas=5").ok(), "deployment.apps/web scaled\n");
     k("rollout status deployment/web -n hello --timeout=60s").ok();
     assert_eq!(row(&k("get deployments -n hello").ok(), "web")[1], "5/5");
     assert_eq!(
@@ -199,35 +113,22 @@ fn everyday_use() {
     );
     k("rollout status deployment/web -n hello --timeout=60s").ok();
     let history = k("rollout history deployment/web -n hello").ok();
-    assert!(
-        history.contains("REVISION") && history.lines().any(|line| line.starts_with("2 ")),
-        "{history}"
-    );
-    assert_eq!(
-        k("rollout undo deployment/web -n hello").ok(),
-        "deployment.apps/web rolled back\n"
-    );
+    assert!(history.contains("REVISION") && history.lines().any(|line| line.starts_with("2 ")), "{history}");
+    assert_eq!(k("rollout undo deployment/web -n hello").ok(), "deployment.apps/web rolled back\n");
     k("rollout status deployment/web -n hello --timeout=60s").ok();
-    let image =
-        k("get deployment web -n hello -o jsonpath={.spec.template.spec.containers[0].image}").ok();
+    let image = k("get deployment web -n hello -o jsonpath={.spec.template.spec.containers[0].image}").ok();
     assert_eq!(image, "kore.dev/hello");
     k("rollout restart deployment/web -n hello").ok();
     k("rollout status deployment/web -n hello --timeout=60s").ok();
 
     // label, annotate, patch, wait, get -w
-    assert_eq!(
-        k("label configmap greeting -n hello tier=front").ok(),
-        "configmap/greeting labeled\n"
-    );
-    assert!(
-        k("get configmaps -n hello -l tier=front --show-labels")
-            .ok()
-            .contains("tier=front")
-    );
+    assert_eq!(k("label configmap greeting -n hello tier=front").ok(), "configmap/greeting labeled\n");
+    assert!(k("get configmaps -n hello -l tier=front --show-labels").ok().contains("tier=front"));
     k("annotate configmap greeting -n hello note=hi").ok();
     k("patch deployment web -n hello -p {\"spec\":{\"replicas\":2}}").ok();
     k("patch deployment web -n hello --type=merge -p {\"metadata\":{\"annotations\":{\"x\":\"y\"}}}").ok();
-    k("patch deployment web -n hello --type=json -p [{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":3}]").ok();
+    k("patch deployment web -n hello --type=json -p [{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":3}]")
+        .ok();
     k("wait deployment/web -n hello --for=condition=Available --timeout=60s").ok();
     let mut watch = cluster
         .kubectl_command(&["get", "configmaps", "-n", "other", "-w"])
@@ -243,39 +144,18 @@ fn everyday_use() {
 
     // explain, api-resources
     let explained = k("explain deployment.spec.replicas").ok();
-    assert!(
-        explained.contains("FIELD: replicas <integer>"),
-        "{explained}"
-    );
+    assert!(explained.contains("FIELD: replicas <integer>"), "{explained}");
     let resources = k("api-resources").ok();
-    assert_eq!(
-        row(&resources, "deployments"),
-        ["deployments", "deploy", "apps/v1", "true", "Deployment"]
-    );
-    assert_eq!(
-        row(&resources, "namespaces"),
-        ["namespaces", "ns", "v1", "false", "Namespace"]
-    );
+    assert_eq!(row(&resources, "deployments"), ["deployments", "deploy", "apps/v1", "true", "Deployment"]);
+    assert_eq!(row(&resources, "namespaces"), ["namespaces", "ns", "v1", "false", "Namespace"]);
     assert!(k("api-versions").ok().contains("apps/v1"));
     assert!(k("version").ok().contains("Server Version"));
 
     // delete
-    assert!(
-        k("delete deployment web -n hello")
-            .ok()
-            .starts_with("deployment.apps \"web\" deleted")
-    );
+    assert!(k("delete deployment web -n hello").ok().starts_with("deployment.apps \"web\" deleted"));
     k("wait pods -n hello -l app=web --for=delete --timeout=60s").ok();
-    assert!(
-        k("delete namespace other --timeout=60s")
-            .ok()
-            .starts_with("namespace \"other\" deleted")
-    );
-    assert!(
-        k("get configmap c -n other")
-            .failed(1)
-            .contains("not found")
-    );
+    assert!(k("delete namespace other --timeout=60s").ok().starts_with("namespace \"other\" deleted"));
+    assert!(k("get configmap c -n other").failed(1).contains("not found"));
     assert_eq!(cluster.workloads(), [], "workloads of what was deleted");
 }
 
@@ -283,11 +163,7 @@ fn everyday_use() {
 fn support_http(address: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect((address, 80)).expect("the service accepts");
-    write!(
-        stream,
-        "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"
-    )
-    .expect("sent");
+    write!(stream, "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n").expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answered");
     answer.rsplit("\r\n").next().unwrap_or_default().to_owned()
@@ -303,77 +179,38 @@ fn bad_input() {
             matchLabels: {app: SELECTOR}\n  EXTRA\n  template:\n    metadata:\n      labels: {app: web}\n    spec:\n      containers:\n      \
             - {name: c, image: kore.dev/hello}\n"
             .to_owned();
-        let defaults = [
-            ("NAME", "web"),
-            ("REPLICAS", "1"),
-            ("SELECTOR", "web"),
-            ("EXTRA", "minReadySeconds: 0"),
-        ];
+        let defaults = [("NAME", "web"), ("REPLICAS", "1"), ("SELECTOR", "web"), ("EXTRA", "minReadySeconds: 0")];
         for (name, default) in defaults {
-            let value = changes
-                .iter()
-                .find(|(changed, _)| *changed == name)
-                .map_or(default, |(_, value)| value);
+            let value = changes.iter().find(|(changed, _)| *changed == name).map_or(default, |(_, value)| value);
             text = text.replace(name, value);
         }
         text
     };
     for (name, manifest, message) in [
-        (
-            "unknown field",
-            deployment(&[("EXTRA", "replicaz: 3")]),
-            "unknown field \"spec.replicaz\"",
-        ),
-        (
-            "wrong type",
-            deployment(&[("REPLICAS", "many")]),
-            "spec.replicas",
-        ),
-        (
-            "invalid name",
-            deployment(&[("NAME", "Web_1")]),
-            "metadata.name: Invalid value: \"Web_1\"",
-        ),
-        (
-            "selector",
-            deployment(&[("SELECTOR", "other")]),
-            "`selector` does not match template `labels`",
-        ),
+        ("unknown field", deployment(&[("EXTRA", "replicaz: 3")]), "unknown field \"spec.replicaz\""),
+        ("wrong type", deployment(&[("REPLICAS", "many")]), "spec.replicas"),
+        ("invalid name", deployment(&[("NAME", "Web_1")]), "metadata.name: Invalid value: \"Web_1\""),
+        ("selector", deployment(&[("SELECTOR", "other")]), "`selector` does not match template `labels`"),
         (
             "negative replicas",
             deployment(&[("REPLICAS", "-1")]),
             "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
         ),
-        (
-            "malformed",
-            "{\"apiVersion\": \"v1\", \"kind\"".to_owned(),
-            "error",
-        ),
+        ("malformed", "{\"apiVersion\": \"v1\", \"kind\"".to_owned(), "error"),
     ] {
         fs::write(&file, manifest).expect("written");
-        let error = cluster
-            .kubectl(&["apply", "-f", &file.to_string_lossy()])
-            .failed(1);
+        let error = cluster.kubectl(&["apply", "-f", &file.to_string_lossy()]).failed(1);
         assert!(error.contains(message), "{name}: {error}");
     }
 
     let big = cluster.data_dir().join("big");
     fs::write(&big, "x".repeat(10 << 20)).expect("written");
     let argument = format!("--from-file={}", big.display());
-    let error = cluster
-        .kubectl(&["create", "configmap", "big", &argument])
-        .failed(1);
-    assert!(
-        error.to_lowercase().contains("too large") || error.contains("Too long"),
-        "{error}"
-    );
+    let error = cluster.kubectl(&["create", "configmap", "big", &argument]).failed(1);
+    assert!(error.to_lowercase().contains("too large") || error.contains("Too long"), "{error}");
 
     let raw = cluster
-        .kubectl(&[
-            "get",
-            "--raw",
-            "/api/v1/pods?watch=true&resourceVersion=1&timeoutSeconds=1&labelSelector=a%20b",
-        ])
+        .kubectl(&["get", "--raw", "/api/v1/pods?watch=true&resourceVersion=1&timeoutSeconds=1&labelSelector=a%20b"])
         .failed(1);
     assert!(raw.contains("unable to parse requirement"), "{raw}");
 }

@@ -31,17 +31,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files: BTreeMap<&str, String> = BTreeMap::new();
     let mut package = String::new();
     for (name, definition) in &input.types {
-        let (home, short) = name
-            .rsplit_once('.')
-            .ok_or("a definition without a package")?;
+        let (home, short) = name.rsplit_once('.').ok_or("a definition without a package")?;
         if letter(name).is_some() {
             continue;
         }
         let file = file_of(home);
         let text = files.entry(file).or_insert_with(|| {
-            format!(
-                "# Facts of {file}, written by examples/generate_facts.rs. Not edited by hand.\n"
-            )
+            format!("# Facts of {file}, written by examples/generate_facts.rs. Not edited by hand.\n")
         });
         if package != home {
             package = home.to_owned();
@@ -53,11 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::write(folder.join(format!("{file}.txt")), text)?;
         println!("{file:>24}.txt {:>7} bytes", text.len());
     }
-    println!(
-        "{} types, {} bytes",
-        input.types.len(),
-        files.values().map(String::len).sum::<usize>()
-    );
+    println!("{} types, {} bytes", input.types.len(), files.values().map(String::len).sum::<usize>());
     Ok(())
 }
 
@@ -88,41 +80,21 @@ impl Input {
             None => {}
         }
         text.push('\n');
-        let required: Vec<&str> = definition["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
+        let required: Vec<&str> =
+            definition["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for (name, field) in definition["fields"].as_object().into_iter().flatten() {
             let context = format!("{home}.{short}.{name}");
             write!(text, " {name}")?;
             if required.contains(&name.as_str()) {
                 text.push('!');
             }
-            if let Some(marks) = self
-                .presence
-                .get(&(format!("{home}.{short}"), name.clone()))
-            {
+            if let Some(marks) = self.presence.get(&(format!("{home}.{short}"), name.clone())) {
                 text.push_str(marks);
             }
-            let json = field["t"]
-                .as_str()
-                .ok_or_else(|| format!("{context}: no type"))?;
-            write!(
-                text,
-                " {}",
-                abbreviate(home, json).ok_or_else(|| format!("{context}: type {json}"))?
-            )?;
+            let json = field["t"].as_str().ok_or_else(|| format!("{context}: no type"))?;
+            write!(text, " {}", abbreviate(home, json).ok_or_else(|| format!("{context}: type {json}"))?)?;
             match self.numbers(home, definition, name) {
-                Some(path) => write!(
-                    text,
-                    " {}",
-                    path.iter()
-                        .map(u64::to_string)
-                        .collect::<Vec<_>>()
-                        .join(".")
-                )?,
+                Some(path) => write!(text, " {}", path.iter().map(u64::to_string).collect::<Vec<_>>().join("."))?,
                 None => text.push_str(" -"),
             }
             if let Some(wire) = field["pt"].as_str()
@@ -134,22 +106,14 @@ impl Input {
                 Some("atomic") => text.push_str(" a"),
                 Some("set") => text.push_str(" s"),
                 Some("map") => {
-                    let keys: Vec<&str> = field["keys"]
-                        .as_array()
-                        .into_iter()
-                        .flatten()
-                        .filter_map(Value::as_str)
-                        .collect();
+                    let keys: Vec<&str> =
+                        field["keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
                     write!(text, " m:{}", keys.join(","))?;
                 }
                 Some(other) => return Err(format!("{context}: list type {other}").into()),
                 None => {}
             }
-            for strategy in field["patch"]
-                .as_str()
-                .into_iter()
-                .flat_map(|patch| patch.split(','))
-            {
+            for strategy in field["patch"].as_str().into_iter().flat_map(|patch| patch.split(',')) {
                 write!(text, " +{strategy}")?;
             }
             if let Some(key) = field["mergeKey"].as_str() {
@@ -194,23 +158,15 @@ impl Input {
             None => format!("{home}.{wire}"),
         };
         let only = full.replacen("io.k8s", "k8s.io", 1).replace('-', "_");
-        let found = self
-            .types
-            .get(&full)
-            .or_else(|| self.wire_only.get(&only))?;
+        let found = self.types.get(&full).or_else(|| self.wire_only.get(&only))?;
         Some((full.rsplit_once('.')?.0.to_owned(), found))
     }
 
     /// Whether a JSON list of strings is a message with one repeated field `items` in protobuf.
     fn is_wrapped(&self, home: &str, json: &str, wire: &str) -> bool {
-        let wire = wire
-            .strip_prefix("map<string, ")
-            .and_then(|rest| rest.strip_suffix('>'))
-            .unwrap_or(wire);
+        let wire = wire.strip_prefix("map<string, ").and_then(|rest| rest.strip_suffix('>')).unwrap_or(wire);
         json.contains("[string]")
-            && self
-                .message(home, wire)
-                .is_some_and(|(_, message)| message["fields"]["items"]["pb"] == 1)
+            && self.message(home, wire).is_some_and(|(_, message)| message["fields"]["items"]["pb"] == 1)
     }
 }
 
@@ -235,16 +191,10 @@ fn letter(definition: &str) -> Option<&'static str> {
 }
 
 fn abbreviate(home: &str, json: &str) -> Option<String> {
-    if let Some(inner) = json
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
+    if let Some(inner) = json.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return Some(format!("[{}", abbreviate(home, inner)?));
     }
-    if let Some(inner) = json
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'))
-    {
+    if let Some(inner) = json.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         return Some(format!("{{{}", abbreviate(home, inner)?));
     }
     if let Some(letter) = letter(json) {
@@ -280,37 +230,20 @@ fn file_of(package: &str) -> &str {
 /// The `group/version` of the kinds in a package; `-` where it has none.
 fn group_version(types: &Types, package: &str) -> String {
     let kind = types.iter().find(|(name, definition)| {
-        name.rsplit_once('.')
-            .is_some_and(|(home, _)| home == package)
-            && definition["gvk"].is_array()
+        name.rsplit_once('.').is_some_and(|(home, _)| home == package) && definition["gvk"].is_array()
     });
     let Some((_, definition)) = kind else {
         return "-".to_owned();
     };
-    let part = |index: usize| {
-        definition["gvk"][0][index]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    if part(0).is_empty() {
-        part(1)
-    } else {
-        format!("{}/{}", part(0), part(1))
-    }
+    let part = |index: usize| definition["gvk"][0][index].as_str().unwrap_or_default().to_owned();
+    if part(0).is_empty() { part(1) } else { format!("{}/{}", part(0), part(1)) }
 }
 
 fn read(path: &str) -> Result<Types, Box<dyn std::error::Error>> {
     let mut types = Types::new();
     for line in std::fs::read_to_string(path)?.lines() {
         let definition: Value = serde_json::from_str(line)?;
-        types.insert(
-            definition["name"]
-                .as_str()
-                .ok_or("a line without a name")?
-                .to_owned(),
-            definition,
-        );
+        types.insert(definition["name"].as_str().ok_or("a line without a name")?.to_owned(), definition);
     }
     Ok(types)
 }
@@ -322,10 +255,7 @@ fn presence(text: &str) -> BTreeMap<(String, String), String> {
         let definition = words.next().unwrap_or_default();
         for word in words {
             let name = word.trim_end_matches(['?', '+', '-']);
-            marks.insert(
-                (definition.to_owned(), name.to_owned()),
-                word[name.len()..].to_owned(),
-            );
+            marks.insert((definition.to_owned(), name.to_owned()), word[name.len()..].to_owned());
         }
     }
     marks

@@ -251,10 +251,7 @@ pub enum Content {
 
 impl From<Content> for Response {
     fn from(content: Content) -> Self {
-        Self {
-            warnings: Vec::new(),
-            content,
-        }
+        Self { warnings: Vec::new(), content }
     }
 }
 

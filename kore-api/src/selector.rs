@@ -56,17 +56,10 @@ pub struct InvalidSelector {
 
 impl LabelSelector {
     /// A selector that only matches objects with all these labels.
-    pub fn from_labels<K: Into<String>, V: Into<String>>(
-        labels: impl IntoIterator<Item = (K, V)>,
-    ) -> Self {
-        let equal = |(key, value): (K, V)| Requirement {
-            key: key.into(),
-            operator: Operator::In,
-            values: vec![value.into()],
-        };
-        Self {
-            requirements: labels.into_iter().map(equal).collect(),
-        }
+    pub fn from_labels<K: Into<String>, V: Into<String>>(labels: impl IntoIterator<Item = (K, V)>) -> Self {
+        let equal =
+            |(key, value): (K, V)| Requirement { key: key.into(), operator: Operator::In, values: vec![value.into()] };
+        Self { requirements: labels.into_iter().map(equal).collect() }
     }
 
     /// The selector that a `LabelSelector` of the API describes; an empty one matches everything.
@@ -75,8 +68,7 @@ impl LabelSelector {
     /// When an expression has an unknown operator, or values where it takes none or none where it needs some.
     pub fn from_api(selector: &meta::LabelSelector) -> Result<Self, InvalidSelector> {
         let labels = selector.match_labels.iter().flatten();
-        let mut requirements =
-            Self::from_labels(labels.map(|(key, value)| (key.clone(), value.clone()))).requirements;
+        let mut requirements = Self::from_labels(labels.map(|(key, value)| (key.clone(), value.clone()))).requirements;
         for expression in selector.match_expressions.iter().flatten() {
             let mut values = expression.values.clone().unwrap_or_default();
             values.sort();
@@ -88,17 +80,10 @@ impl LabelSelector {
                 (operator, empty) => {
                     let has = if empty { "no values" } else { "values" };
                     let problem = format!("operator {operator:?} with {has}");
-                    return Err(InvalidSelector {
-                        selector: expression.key.clone(),
-                        problem,
-                    });
+                    return Err(InvalidSelector { selector: expression.key.clone(), problem });
                 }
             };
-            requirements.push(Requirement {
-                key: expression.key.clone(),
-                operator,
-                values,
-            });
+            requirements.push(Requirement { key: expression.key.clone(), operator, values });
         }
         Ok(Self { requirements })
     }
@@ -110,9 +95,7 @@ impl LabelSelector {
 
     /// Whether labels that are looked up with `label` match.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.requirements
-            .iter()
-            .all(|requirement| requirement.matches(label(&requirement.key)))
+        self.requirements.iter().all(|requirement| requirement.matches(label(&requirement.key)))
     }
 
     /// Whether the object's labels match.
@@ -121,45 +104,23 @@ impl LabelSelector {
     }
 
     /// Whether these labels match.
-    pub fn matches_labels(
-        &self,
-        labels: Option<&std::collections::BTreeMap<String, String>>,
-    ) -> bool {
-        self.matches(|key| {
-            labels
-                .and_then(|labels| labels.get(key))
-                .map(String::as_str)
-        })
+    pub fn matches_labels(&self, labels: Option<&std::collections::BTreeMap<String, String>>) -> bool {
+        self.matches(|key| labels.and_then(|labels| labels.get(key)).map(String::as_str))
     }
 }
 
 impl Requirement {
     fn matches(&self, value: Option<&str>) -> bool {
-        let listed = |value: &str| {
-            self.values
-                .binary_search_by(|other| other.as_str().cmp(value))
-                .is_ok()
-        };
-        let compared = |value: &str| {
-            Some(
-                value
-                    .parse::<i64>()
-                    .ok()?
-                    .cmp(&self.values.first()?.parse().ok()?),
-            )
-        };
+        let listed = |value: &str| self.values.binary_search_by(|other| other.as_str().cmp(value)).is_ok();
+        let compared = |value: &str| Some(value.parse::<i64>().ok()?.cmp(&self.values.first()?.parse().ok()?));
         match (self.operator, value) {
             (Operator::In, Some(value)) => listed(value),
             (Operator::NotIn, Some(value)) => !listed(value),
             (Operator::Exists, value) => value.is_some(),
             (Operator::DoesNotExist, value) => value.is_none(),
             (Operator::NotIn, None) => true,
-            (Operator::GreaterThan, Some(value)) => {
-                compared(value).is_some_and(std::cmp::Ordering::is_gt)
-            }
-            (Operator::LessThan, Some(value)) => {
-                compared(value).is_some_and(std::cmp::Ordering::is_lt)
-            }
+            (Operator::GreaterThan, Some(value)) => compared(value).is_some_and(std::cmp::Ordering::is_gt),
+            (Operator::LessThan, Some(value)) => compared(value).is_some_and(std::cmp::Ordering::is_lt),
             (Operator::In | Operator::GreaterThan | Operator::LessThan, None) => false,
         }
     }
@@ -169,10 +130,7 @@ impl std::str::FromStr for LabelSelector {
     type Err = InvalidSelector;
 
     fn from_str(selector: &str) -> Result<Self, InvalidSelector> {
-        let invalid = |problem: String| InvalidSelector {
-            selector: selector.to_owned(),
-            problem,
-        };
+        let invalid = |problem: String| InvalidSelector { selector: selector.to_owned(), problem };
         let parts = split_outside_parentheses(selector);
         let requirements = parts
             .filter(|part| !part.trim().is_empty())
@@ -205,20 +163,12 @@ fn parse_requirement(text: &str) -> Result<Requirement, String> {
             return Err(format!("{value:?} is not a label value"));
         }
         values.sort();
-        Ok(Requirement {
-            key: key.to_owned(),
-            operator,
-            values,
-        })
+        Ok(Requirement { key: key.to_owned(), operator, values })
     };
     if let Some(key) = text.strip_prefix('!') {
         return made(key, Operator::DoesNotExist, Vec::new());
     }
-    for (sign, operator) in [
-        ("!=", Operator::NotIn),
-        ("==", Operator::In),
-        ("=", Operator::In),
-    ] {
+    for (sign, operator) in [("!=", Operator::NotIn), ("==", Operator::In), ("=", Operator::In)] {
         if let Some((key, value)) = text.split_once(sign) {
             return made(key, operator, vec![value.trim().to_owned()]);
         }
@@ -226,9 +176,7 @@ fn parse_requirement(text: &str) -> Result<Requirement, String> {
     for (sign, operator) in [('>', Operator::GreaterThan), ('<', Operator::LessThan)] {
         if let Some((key, value)) = text.split_once(sign) {
             let value = value.trim();
-            value
-                .parse::<i64>()
-                .map_err(|_| format!("{value:?} is not an integer"))?;
+            value.parse::<i64>().map_err(|_| format!("{value:?} is not an integer"))?;
             return made(key, operator, vec![value.to_owned()]);
         }
     }
@@ -238,24 +186,11 @@ fn parse_requirement(text: &str) -> Result<Requirement, String> {
     let rest = text[key.len()..].trim_start();
     let (operator, list) = match rest.strip_prefix("notin") {
         Some(list) => (Operator::NotIn, list),
-        None => (
-            Operator::In,
-            rest.strip_prefix("in")
-                .ok_or_else(|| format!("no operator in {text:?}"))?,
-        ),
+        None => (Operator::In, rest.strip_prefix("in").ok_or_else(|| format!("no operator in {text:?}"))?),
     };
-    let list = list
-        .trim()
-        .strip_prefix('(')
-        .and_then(|list| list.strip_suffix(')'));
+    let list = list.trim().strip_prefix('(').and_then(|list| list.strip_suffix(')'));
     let list = list.ok_or_else(|| format!("no parentheses around the values in {text:?}"))?;
-    made(
-        key,
-        operator,
-        list.split(',')
-            .map(|value| value.trim().to_owned())
-            .collect(),
-    )
+    made(key, operator, list.split(',').map(|value| value.trim().to_owned()).collect())
 }
 
 /// Whether `key` is a label key: an optional DNS prefix and a slash, then at most 63 letters, digits, `-`, `_` and `.`.
@@ -274,9 +209,7 @@ pub fn is_label_value(value: &str) -> bool {
     let bytes = value.as_bytes();
     let ends_alphanumeric = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
     bytes.len() <= 63
-        && bytes
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
         && ends_alphanumeric(bytes.first())
         && ends_alphanumeric(bytes.last())
 }
@@ -296,24 +229,14 @@ fn is_dns_label_of(label: &str, longest: usize) -> bool {
     let bytes = label.as_bytes();
     !bytes.is_empty()
         && bytes.len() <= longest
-        && bytes
-            .iter()
-            .all(|byte| alphanumeric(*byte) || *byte == b'-')
+        && bytes.iter().all(|byte| alphanumeric(*byte) || *byte == b'-')
         && alphanumeric(bytes[0])
         && alphanumeric(bytes[bytes.len() - 1])
 }
 
 impl fmt::Display for LabelSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (
-            at,
-            Requirement {
-                key,
-                operator,
-                values,
-            },
-        ) in self.requirements.iter().enumerate()
-        {
+        for (at, Requirement { key, operator, values }) in self.requirements.iter().enumerate() {
             if at > 0 {
                 f.write_str(",")?;
             }
@@ -353,17 +276,12 @@ impl FieldSelector {
 
     /// The value that `field` must have, if it must have one.
     pub fn exact(&self, field: &str) -> Option<&str> {
-        self.requirements
-            .iter()
-            .find(|(path, equal, _)| *equal && path == field)
-            .map(|(.., value)| value.as_str())
+        self.requirements.iter().find(|(path, equal, _)| *equal && path == field).map(|(.., value)| value.as_str())
     }
 
     /// Whether fields that are looked up with `field` match; a field that is not there is empty.
     pub fn matches<'a>(&self, field: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.requirements
-            .iter()
-            .all(|(path, equal, value)| (field(path).unwrap_or_default() == value) == *equal)
+        self.requirements.iter().all(|(path, equal, value)| (field(path).unwrap_or_default() == value) == *equal)
     }
 }
 
@@ -372,22 +290,14 @@ impl std::str::FromStr for FieldSelector {
 
     fn from_str(selector: &str) -> Result<Self, InvalidSelector> {
         let mut requirements = Vec::new();
-        for part in split_unescaped(selector)
-            .into_iter()
-            .filter(|part| !part.is_empty())
-        {
+        for part in split_unescaped(selector).into_iter().filter(|part| !part.is_empty()) {
             let (path, equal, value) = if let Some((path, value)) = part.split_once("!=") {
                 (path, false, value)
-            } else if let Some((path, value)) =
-                part.split_once("==").or_else(|| part.split_once('='))
-            {
+            } else if let Some((path, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
                 (path, true, value)
             } else {
                 let problem = format!("no operator in {part:?}");
-                return Err(InvalidSelector {
-                    selector: selector.to_owned(),
-                    problem,
-                });
+                return Err(InvalidSelector { selector: selector.to_owned(), problem });
             };
             requirements.push((path.trim().to_owned(), equal, unescape(value.trim())));
         }
@@ -422,12 +332,7 @@ mod tests {
     #[test]
     fn label_selectors() {
         let labels = [("app", "web"), ("tier", "edge"), ("n", "5"), ("a.b/c", "")];
-        let label = |key: &str| {
-            labels
-                .iter()
-                .find(|(other, _)| *other == key)
-                .map(|(_, value)| *value)
-        };
+        let label = |key: &str| labels.iter().find(|(other, _)| *other == key).map(|(_, value)| *value);
         for (selector, matches) in [
             ("", true),
             ("app=web", true),
@@ -453,16 +358,7 @@ mod tests {
             let printed: LabelSelector = parsed.to_string().parse().unwrap();
             assert_eq!(printed, parsed, "{selector}");
         }
-        for selector in [
-            "app in web",
-            "=web",
-            "app in (web",
-            "a b",
-            "n>x",
-            "-a=b",
-            "a=b c",
-            "A/B/c",
-        ] {
+        for selector in ["app in web", "=web", "app in (web", "a b", "n>x", "-a=b", "a=b c", "A/B/c"] {
             assert!(selector.parse::<LabelSelector>().is_err(), "{selector}");
         }
     }
@@ -482,11 +378,7 @@ mod tests {
             ("status.phase!=Running", true),
             (r"message=a\,b", true),
         ] {
-            assert_eq!(
-                selector.parse::<FieldSelector>().unwrap().matches(field),
-                matches,
-                "{selector}"
-            );
+            assert_eq!(selector.parse::<FieldSelector>().unwrap().matches(field), matches, "{selector}");
         }
         assert!("spec.nodeName".parse::<FieldSelector>().is_err());
     }

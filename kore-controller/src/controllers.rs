@@ -1,8 +1,8 @@
 //! All controllers, composed by name.
 
 use crate::{
-    Caches, Error, Handle, Resources, Statistics, deployment, endpointslice, garbagecollector,
-    namespace, nodelifecycle, podgc, replicaset, serviceaccount, tainteviction,
+    Caches, Error, Handle, Resources, Statistics, deployment, endpointslice, garbagecollector, namespace,
+    nodelifecycle, podgc, replicaset, serviceaccount, tainteviction,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -47,45 +47,19 @@ struct Entry {
 }
 
 const fn entry(name: &'static str, alias: &'static str, account: &'static str) -> Entry {
-    Entry {
-        name,
-        alias,
-        account,
-    }
+    Entry { name, alias, account }
 }
 
 const DEPLOYMENT: Entry = entry("deployment", "deployment", "deployment-controller");
 const REPLICASET: Entry = entry("replicaset", "replicaset", "replicaset-controller");
 const ENDPOINTSLICE: Entry = entry("endpointslice", "endpointslice", "endpointslice-controller");
 const NAMESPACE: Entry = entry("namespace", "namespace", "namespace-controller");
-const GARBAGE: Entry = entry(
-    "garbage-collector",
-    "garbagecollector",
-    "generic-garbage-collector",
-);
+const GARBAGE: Entry = entry("garbage-collector", "garbagecollector", "generic-garbage-collector");
 const NODES: Entry = entry("node-lifecycle", "nodelifecycle", "node-controller");
-const TAINTS: Entry = entry(
-    "taint-eviction",
-    "tainteviction",
-    "taint-eviction-controller",
-);
-const ACCOUNTS: Entry = entry(
-    "serviceaccount",
-    "serviceaccount",
-    "service-account-controller",
-);
+const TAINTS: Entry = entry("taint-eviction", "tainteviction", "taint-eviction-controller");
+const ACCOUNTS: Entry = entry("serviceaccount", "serviceaccount", "service-account-controller");
 const PODS: Entry = entry("pod-garbage-collector", "podgc", "pod-garbage-collector");
-const ALL: [Entry; 9] = [
-    DEPLOYMENT,
-    REPLICASET,
-    ENDPOINTSLICE,
-    NAMESPACE,
-    GARBAGE,
-    NODES,
-    TAINTS,
-    ACCOUNTS,
-    PODS,
-];
+const ALL: [Entry; 9] = [DEPLOYMENT, REPLICASET, ENDPOINTSLICE, NAMESPACE, GARBAGE, NODES, TAINTS, ACCOUNTS, PODS];
 
 impl Controllers {
     /// All controllers, reading and writing as `client`.
@@ -144,10 +118,7 @@ impl Controllers {
         let mut caches = Caches::new(&self.client);
         let mut opened = Opened::default();
         let caches_ref = &mut caches;
-        for entry in ALL
-            .iter()
-            .filter(|entry| self.selected.contains(entry.name))
-        {
+        for entry in ALL.iter().filter(|entry| self.selected.contains(entry.name)) {
             let client = (self.identities)(entry.account);
             let (client, caches) = (&client, &mut *caches_ref);
             let resources = self.resources.clone();
@@ -156,14 +127,9 @@ impl Controllers {
                 "replicaset" => opened.add(entry, replicaset::open(client, caches)),
                 "endpointslice" => opened.add(entry, endpointslice::open(client, caches)),
                 "namespace" => opened.add(entry, namespace::open(client, caches, resources)),
-                "garbage-collector" => {
-                    opened.add(entry, garbagecollector::open(client, caches, resources))
-                }
+                "garbage-collector" => opened.add(entry, garbagecollector::open(client, caches, resources)),
                 "node-lifecycle" => {
-                    opened.add(
-                        entry,
-                        nodelifecycle::open(client, caches, self.node_lifecycle.clone()),
-                    );
+                    opened.add(entry, nodelifecycle::open(client, caches, self.node_lifecycle.clone()));
                 }
                 "taint-eviction" => opened.add(entry, tainteviction::open(client, caches)),
                 "serviceaccount" => opened.add(entry, serviceaccount::open(client, caches)),
@@ -188,10 +154,7 @@ impl Controllers {
                 () = &mut following => controlling.await,
             }
         };
-        let handle = ControllersHandle {
-            stop,
-            handles: opened.handles,
-        };
+        let handle = ControllersHandle { stop, handles: opened.handles };
         (handle, run)
     }
 }
@@ -205,10 +168,7 @@ impl ControllersHandle {
 
     /// What each controller has done so far, by name.
     pub fn statistics(&self) -> BTreeMap<&'static str, Statistics> {
-        self.handles
-            .iter()
-            .map(|(name, handle)| (*name, handle.statistics()))
-            .collect()
+        self.handles.iter().map(|(name, handle)| (*name, handle.statistics())).collect()
     }
 }
 
@@ -219,11 +179,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn add(
-        &mut self,
-        entry: &Entry,
-        (handle, run): (Handle, impl Future<Output = ()> + Send + 'static),
-    ) {
+    fn add(&mut self, entry: &Entry, (handle, run): (Handle, impl Future<Output = ()> + Send + 'static)) {
         self.handles.insert(entry.name, handle);
         self.runs.push(run.boxed());
     }
@@ -231,11 +187,7 @@ impl Opened {
 
 fn select(list: &str) -> Result<BTreeSet<&'static str>, Error> {
     let (mut all, mut with, mut without) = (false, BTreeSet::new(), BTreeSet::new());
-    for item in list
-        .split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-    {
+    for item in list.split(',').map(str::trim).filter(|item| !item.is_empty()) {
         if item == "*" {
             all = true;
             continue;
@@ -245,15 +197,9 @@ fn select(list: &str) -> Result<BTreeSet<&'static str>, Error> {
             None => (item, &mut with),
         };
         let short = name.strip_suffix("-controller").unwrap_or(name);
-        let Some(entry) = ALL
-            .iter()
-            .find(|entry| entry.name == short || entry.alias == short)
-        else {
+        let Some(entry) = ALL.iter().find(|entry| entry.name == short || entry.alias == short) else {
             let known = Controllers::names().collect::<Vec<_>>().join(", ");
-            return Err(Error::UnknownController {
-                name: name.to_owned(),
-                known,
-            });
+            return Err(Error::UnknownController { name: name.to_owned(), known });
         };
         side.insert(entry.name);
     }
@@ -274,21 +220,12 @@ mod tests {
         let chosen = |list: &str| select(list).map(|names| names.into_iter().collect::<Vec<_>>());
         assert_eq!(chosen("*").expect("valid").len(), ALL.len());
         assert_eq!(chosen("").expect("valid"), [""; 0]);
-        assert_eq!(
-            chosen("deployment,replicaset-controller").expect("valid"),
-            ["deployment", "replicaset"]
-        );
-        assert_eq!(
-            chosen("podgc, garbagecollector").expect("valid"),
-            ["garbage-collector", "pod-garbage-collector"]
-        );
+        assert_eq!(chosen("deployment,replicaset-controller").expect("valid"), ["deployment", "replicaset"]);
+        assert_eq!(chosen("podgc, garbagecollector").expect("valid"), ["garbage-collector", "pod-garbage-collector"]);
         let most = chosen("*,-node-lifecycle,-taint-eviction-controller").expect("valid");
         assert_eq!(most.len(), ALL.len() - 2);
         assert!(!most.contains(&"node-lifecycle"));
         let error = chosen("*,-nodes").expect_err("unknown").to_string();
-        assert!(
-            error.contains("\"nodes\"") && error.contains("node-lifecycle"),
-            "{error}"
-        );
+        assert!(error.contains("\"nodes\"") && error.contains("node-lifecycle"), "{error}");
     }
 }

@@ -20,10 +20,7 @@ use tokio::time::Instant;
 const QUARANTINE: Duration = Duration::from_secs(40);
 
 /// The collector of pods: a handle, and the future that runs it.
-pub fn open(
-    client: &Client,
-    caches: &mut Caches,
-) -> (Handle, impl Future<Output = ()> + Send + use<>) {
+pub fn open(client: &Client, caches: &mut Caches) -> (Handle, impl Future<Output = ()> + Send + use<>) {
     let mut controller = Controller::<Pod>::new("pod-garbage-collector-controller", client, caches);
     let pods = controller.primary();
     let all = controller.reads::<Node>();
@@ -34,10 +31,7 @@ pub fn open(
             None => bound_to(&pods, node.name()),
         })
     };
-    controller.open(PodCollector {
-        nodes,
-        missing: Mutex::default(),
-    })
+    controller.open(PodCollector { nodes, missing: Mutex::default() })
 }
 
 struct PodCollector {
@@ -79,9 +73,7 @@ impl Reconciler for PodCollector {
         // A pod gets its full time, too: whoever binds pods to nodes that are not there does not make this spin.
         let age = pod.metadata.creation_timestamp.as_ref();
         let age = age.map(|created| ctx.now().duration_since(created.0).unsigned_abs());
-        let missing_for = self
-            .missing_for(node)
-            .map(|missing| missing.min(age.unwrap_or(missing)));
+        let missing_for = self.missing_for(node).map(|missing| missing.min(age.unwrap_or(missing)));
         let fate = plan(&pod, missing_for);
         match fate {
             Fate::Keep => return Ok(Action::Done),
@@ -99,8 +91,7 @@ impl Reconciler for PodCollector {
                 }
             }
         }
-        ctx.delete(&pod, &Options::default().grace_period_seconds(0))
-            .await?;
+        ctx.delete(&pod, &Options::default().grace_period_seconds(0)).await?;
         Ok(Action::Done)
     }
 }
@@ -140,31 +131,11 @@ mod tests {
         let seconds = Duration::from_secs;
         let rows = [
             ("bound", pod("a", "web"), None, Fate::Keep),
-            (
-                "its node has just gone",
-                pod("a", "web"),
-                Some(seconds(0)),
-                Fate::Wait(seconds(40)),
-            ),
-            (
-                "its node is gone",
-                pod("a", "web"),
-                Some(seconds(40)),
-                Fate::Orphaned,
-            ),
-            (
-                "on its way out, its node is gone",
-                deleting(pod("a", "web"), 1),
-                Some(seconds(99)),
-                Fate::Orphaned,
-            ),
+            ("its node has just gone", pod("a", "web"), Some(seconds(0)), Fate::Wait(seconds(40))),
+            ("its node is gone", pod("a", "web"), Some(seconds(40)), Fate::Orphaned),
+            ("on its way out, its node is gone", deleting(pod("a", "web"), 1), Some(seconds(99)), Fate::Orphaned),
             ("not bound yet", unbound(), None, Fate::Keep),
-            (
-                "deleted before it was bound",
-                deleting(unbound(), 1),
-                None,
-                Fate::NeverBound,
-            ),
+            ("deleted before it was bound", deleting(unbound(), 1), None, Fate::NeverBound),
         ];
         for (what, pod, missing_for, expected) in rows {
             assert_eq!(plan(&pod, missing_for), expected, "{what}");

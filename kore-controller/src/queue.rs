@@ -144,10 +144,7 @@ impl<K: Ord + Clone> Queue<K> {
             && *at <= now
         {
             let (at, key) = self.waiting.pop_first().expect("seen above");
-            self.entries
-                .get_mut(&key)
-                .expect("waiting keys have entries")
-                .waiting = None;
+            self.entries.get_mut(&key).expect("waiting keys have entries").waiting = None;
             self.make_ready(key, Priority::NORMAL, at);
         }
         if self.running >= self.config.concurrency {
@@ -173,19 +170,11 @@ impl<K: Ord + Clone> Queue<K> {
         self.running -= 1;
         entry.running = false;
         let again = entry.again.take();
-        entry.failures = if outcome == Outcome::Retry {
-            entry.failures.saturating_add(1)
-        } else {
-            0
-        };
+        entry.failures = if outcome == Outcome::Retry { entry.failures.saturating_add(1) } else { 0 };
         let delay = match (outcome, again) {
             (Outcome::Retry, again) => {
                 let back_off = self.config.back_off(entry.failures);
-                let limit = if again.is_some() {
-                    self.config.retry_on_change
-                } else {
-                    back_off
-                };
+                let limit = if again.is_some() { self.config.retry_on_change } else { back_off };
                 Some(back_off.min(limit))
             }
             (_, Some(_)) => None,
@@ -252,9 +241,7 @@ impl<K: Ord + Clone> Queue<K> {
 impl Config {
     fn back_off(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
-        self.retry_base
-            .saturating_mul(1 << doublings)
-            .min(self.retry_limit)
+        self.retry_base.saturating_mul(1 << doublings).min(self.retry_limit)
     }
 }
 
@@ -269,10 +256,7 @@ mod tests {
 
     #[test]
     fn failures_double_the_wait_up_to_the_limit_and_success_forgets_them() {
-        let mut queue = Queue::new(Config {
-            retry_limit: ms(35),
-            ..Config::default()
-        });
+        let mut queue = Queue::new(Config { retry_limit: ms(35), ..Config::default() });
         let mut now = Duration::ZERO;
         queue.add("a", Priority::NORMAL, now);
         for wait in [5, 10, 20, 35, 35] {
@@ -293,10 +277,7 @@ mod tests {
 
     #[test]
     fn a_change_brings_a_long_back_off_forward_but_not_to_now() {
-        let mut queue = Queue::new(Config {
-            retry_base: ms(60_000),
-            ..Config::default()
-        });
+        let mut queue = Queue::new(Config { retry_base: ms(60_000), ..Config::default() });
         queue.add("a", Priority::NORMAL, ms(0));
         queue.next(ms(0));
         queue.finish(&"a", Outcome::Retry, ms(0));
@@ -304,11 +285,7 @@ mod tests {
         assert_eq!(queue.next(ms(10)), None);
         assert_eq!(queue.wake_at(), Some(ms(1010)));
         queue.add("a", Priority::NORMAL, ms(20));
-        assert_eq!(
-            queue.wake_at(),
-            Some(ms(1010)),
-            "later changes do not push it back"
-        );
+        assert_eq!(queue.wake_at(), Some(ms(1010)), "later changes do not push it back");
         assert_eq!(queue.next(ms(1010)), Some("a"));
     }
 
@@ -326,10 +303,7 @@ mod tests {
 
     #[test]
     fn low_priority_ages_past_fresh_normal_work() {
-        let mut queue = Queue::new(Config {
-            concurrency: 1,
-            ..Config::default()
-        });
+        let mut queue = Queue::new(Config { concurrency: 1, ..Config::default() });
         queue.add(0, Priority::LOW, ms(0));
         let mut order = Vec::new();
         for n in 1..=20 {

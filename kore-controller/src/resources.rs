@@ -2,9 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kore_api::object::ResourceType;
 use kore_api::registry::Registry;
@@ -32,10 +30,7 @@ impl Resources {
 
     /// The resources of a server in the same process.
     pub fn of(registry: &Registry) -> Self {
-        let list: Vec<ResourceType> = registry
-            .iter()
-            .map(|info| (*info.resource).clone())
-            .collect();
+        let list: Vec<ResourceType> = registry.iter().map(|info| (*info.resource).clone()).collect();
         Resources::new(move || list.clone())
     }
 

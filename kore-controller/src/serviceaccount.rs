@@ -11,10 +11,7 @@ use kore_api::object::{ObjectKey, View};
 const DEFAULT: &str = "default";
 
 /// The controller of default ServiceAccounts: a handle, and the future that runs it.
-pub fn open(
-    client: &Client,
-    caches: &mut Caches,
-) -> (Handle, impl Future<Output = ()> + Send + use<>) {
+pub fn open(client: &Client, caches: &mut Caches) -> (Handle, impl Future<Output = ()> + Send + use<>) {
     let mut controller = Controller::<Namespace>::new("serviceaccount-controller", client, caches);
     let accounts = controller.relates::<ServiceAccount>(|account| {
         let namespace = account.namespace().filter(|_| account.name() == DEFAULT);
@@ -33,20 +30,13 @@ impl Reconciler for ServiceAccounts {
 
     async fn reconcile(&self, namespace: View<Namespace>, ctx: &Context) -> Result<Action, Error> {
         let name = namespace.object().name();
-        let exists = self
-            .accounts
-            .get(&ObjectKey::namespaced(name, DEFAULT))
-            .is_some();
+        let exists = self.accounts.get(&ObjectKey::namespaced(name, DEFAULT)).is_some();
         let Some(account) = plan(&namespace, exists) else {
             return Ok(Action::Done);
         };
         match ctx.create(&account).await {
             Ok(_) => Ok(Action::Done),
-            Err(error)
-                if error
-                    .api()
-                    .is_some_and(|e| e.is_already_exists() || e.is_namespace_terminating()) =>
-            {
+            Err(error) if error.api().is_some_and(|e| e.is_already_exists() || e.is_namespace_terminating()) => {
                 Ok(Action::Done)
             }
             Err(error) => Err(error),
@@ -56,23 +46,14 @@ impl Reconciler for ServiceAccounts {
 
 /// The account to create, if one is missing.
 fn plan(namespace: &Namespace, exists: bool) -> Option<ServiceAccount> {
-    let phase = namespace
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
+    let phase = namespace.status.as_ref().and_then(|status| status.phase.as_deref());
     let going = namespace.metadata.deletion_timestamp.is_some() || phase == Some("Terminating");
     if exists || going {
         return None;
     }
-    let metadata = ObjectMeta {
-        name: Some(DEFAULT.into()),
-        namespace: namespace.metadata.name.clone(),
-        ..ObjectMeta::default()
-    };
-    Some(ServiceAccount {
-        metadata,
-        ..ServiceAccount::default()
-    })
+    let metadata =
+        ObjectMeta { name: Some(DEFAULT.into()), namespace: namespace.metadata.name.clone(), ..ObjectMeta::default() };
+    Some(ServiceAccount { metadata, ..ServiceAccount::default() })
 }
 
 #[cfg(test)]
@@ -84,14 +65,8 @@ mod tests {
     #[test]
     fn one_in_every_namespace_that_lives() {
         let namespace = |phase: &str, deleting: bool| {
-            let mut namespace = Namespace {
-                metadata: meta("shop"),
-                ..Namespace::default()
-            };
-            namespace.status = Some(NamespaceStatus {
-                phase: Some(phase.into()),
-                ..NamespaceStatus::default()
-            });
+            let mut namespace = Namespace { metadata: meta("shop"), ..Namespace::default() };
+            namespace.status = Some(NamespaceStatus { phase: Some(phase.into()), ..NamespaceStatus::default() });
             namespace.metadata.deletion_timestamp = deleting.then(|| time(1));
             namespace
         };
@@ -104,9 +79,7 @@ mod tests {
         for (what, namespace, exists, created) in rows {
             let account = plan(&namespace, exists);
             assert_eq!(account.is_some(), created, "{what}");
-            assert!(
-                account.is_none_or(|account| account.metadata.namespace.as_deref() == Some("shop"))
-            );
+            assert!(account.is_none_or(|account| account.metadata.namespace.as_deref() == Some("shop")));
         }
     }
 }

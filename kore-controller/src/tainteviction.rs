@@ -18,48 +18,23 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The controller of taint evictions: a handle, and the future that runs it.
-pub fn open(
-    client: &Client,
-    caches: &mut Caches,
-) -> (Handle, impl Future<Output = ()> + Send + use<>) {
+pub fn open(client: &Client, caches: &mut Caches) -> (Handle, impl Future<Output = ()> + Send + use<>) {
     let mut controller = Controller::<Pod>::new("taint-eviction-controller", client, caches);
     let pods = controller.primary();
-    let nodes = controller.relates::<Node>(move |node| {
-        if evicting(node).is_empty() {
-            Vec::new()
-        } else {
-            bound_to(&pods, node.name())
-        }
-    });
-    controller.open(TaintEviction {
-        nodes,
-        undated: Mutex::default(),
-    })
+    let nodes = controller
+        .relates::<Node>(move |node| if evicting(node).is_empty() { Vec::new() } else { bound_to(&pods, node.name()) });
+    controller.open(TaintEviction { nodes, undated: Mutex::default() })
 }
 
 /// The pods bound to this node.
 pub(crate) fn bound_to(pods: &Informer<Pod>, node: &str) -> Vec<ObjectKey> {
-    let is_bound = |pod: &Object| {
-        pod.view::<Pod>()
-            .is_ok_and(|pod| pods::node_name(&pod) == node)
-    };
-    pods.list()
-        .iter()
-        .filter(|pod| is_bound(pod))
-        .map(|pod| pod.key().clone())
-        .collect()
+    let is_bound = |pod: &Object| pod.view::<Pod>().is_ok_and(|pod| pods::node_name(&pod) == node);
+    pods.list().iter().filter(|pod| is_bound(pod)).map(|pod| pod.key().clone()).collect()
 }
 
 fn evicting(node: &Object) -> Vec<Taint> {
-    let taints = node
-        .view::<Node>()
-        .ok()
-        .and_then(|node| node.spec.as_ref()?.taints.clone());
-    taints
-        .into_iter()
-        .flatten()
-        .filter(|taint| taint.effect == NO_EXECUTE)
-        .collect()
+    let taints = node.view::<Node>().ok().and_then(|node| node.spec.as_ref()?.taints.clone());
+    taints.into_iter().flatten().filter(|taint| taint.effect == NO_EXECUTE).collect()
 }
 
 struct TaintEviction {
@@ -81,18 +56,12 @@ impl Reconciler for TaintEviction {
             return Ok(Action::Done);
         };
         let taints = self.dated(node, evicting(&found), ctx.now());
-        let tolerations = pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.tolerations.clone())
-            .unwrap_or_default();
+        let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.clone()).unwrap_or_default();
         match plan(&tolerations, &taints) {
             None => Ok(Action::Done),
             Some(at) if at > ctx.now() => {
                 let delay = at.duration_since(ctx.now());
-                Ok(Action::After(
-                    Duration::try_from(delay).expect("later than now"),
-                ))
+                Ok(Action::After(Duration::try_from(delay).expect("later than now")))
             }
             Some(_) => evict(&pod, ctx).await.map(|()| Action::Done),
         }
@@ -106,14 +75,9 @@ impl TaintEviction {
         undated.retain(|(of, key), _| of != node || taints.iter().any(|taint| taint.key == *key));
         let mut since = |taint: &Taint| match &taint.time_added {
             Some(time) => time.0,
-            None => *undated
-                .entry((node.to_owned(), taint.key.clone()))
-                .or_insert(now),
+            None => *undated.entry((node.to_owned(), taint.key.clone())).or_insert(now),
         };
-        taints
-            .into_iter()
-            .map(|taint| (taint.clone(), since(&taint)))
-            .collect()
+        taints.into_iter().map(|taint| (taint.clone(), since(&taint))).collect()
     }
 }
 
@@ -121,15 +85,9 @@ async fn evict(pod: &View<Pod>, ctx: &Context) -> Result<(), Error> {
     let message = "the node has a taint that the pod does not tolerate";
     let target = disruption("DeletionByTaintManager", message, ctx.now());
     if pods::condition(pod, &target.type_).is_none_or(|condition| condition.status != "True") {
-        ctx.replace_status(pod, &with_condition(pod, target))
-            .await?;
+        ctx.replace_status(pod, &with_condition(pod, target)).await?;
     }
-    ctx.event(
-        pod.object(),
-        EventType::Normal,
-        "TaintManagerEviction",
-        "evicted: the node is tainted",
-    );
+    ctx.event(pod.object(), EventType::Normal, "TaintManagerEviction", "evicted: the node is tainted");
     ctx.delete(pod, &Options::default()).await
 }
 
@@ -148,11 +106,7 @@ pub(crate) fn disruption(reason: &str, message: &str, now: Timestamp) -> PodCond
 /// The pod with this condition in place of one of the same type.
 pub(crate) fn with_condition(pod: &Pod, condition: PodCondition) -> Pod {
     let mut pod = pod.clone();
-    let conditions = pod
-        .status
-        .get_or_insert_default()
-        .conditions
-        .get_or_insert_default();
+    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
     conditions.retain(|other| other.type_ != condition.type_);
     conditions.push(condition);
     pod
@@ -161,21 +115,12 @@ pub(crate) fn with_condition(pod: &Pod, condition: PodCondition) -> Pod {
 /// When a pod with these tolerations has to leave a node with these taints; `None`: it may stay.
 fn plan(tolerations: &[Toleration], taints: &[(Taint, Timestamp)]) -> Option<Timestamp> {
     let leaves = |(taint, since): &(Taint, Timestamp)| {
-        let mut tolerated = tolerations
-            .iter()
-            .filter(|toleration| tolerates(toleration, taint))
-            .peekable();
+        let mut tolerated = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
         if tolerated.peek().is_none() {
             return Some(Timestamp::MIN);
         }
-        let seconds = tolerated
-            .filter_map(|toleration| toleration.toleration_seconds)
-            .min()?;
-        Some(
-            since
-                .saturating_add(SignedDuration::from_secs(seconds.max(0)))
-                .unwrap_or(Timestamp::MAX),
-        )
+        let seconds = tolerated.filter_map(|toleration| toleration.toleration_seconds).min()?;
+        Some(since.saturating_add(SignedDuration::from_secs(seconds.max(0))).unwrap_or(Timestamp::MAX))
     };
     taints.iter().filter_map(leaves).min()
 }
@@ -201,22 +146,11 @@ mod tests {
 
     fn taint(key: &str, value: &str) -> Taint {
         let value = Some(value.to_string()).filter(|value| !value.is_empty());
-        Taint {
-            key: key.into(),
-            effect: NO_EXECUTE.into(),
-            value,
-            time_added: None,
-        }
+        Taint { key: key.into(), effect: NO_EXECUTE.into(), value, time_added: None }
     }
 
     /// key, operator, value, effect, seconds
-    fn toleration(
-        key: &str,
-        operator: &str,
-        value: &str,
-        effect: &str,
-        seconds: Option<i64>,
-    ) -> Toleration {
+    fn toleration(key: &str, operator: &str, value: &str, effect: &str, seconds: Option<i64>) -> Toleration {
         let text = |text: &str| Some(text.to_string()).filter(|text| !text.is_empty());
         Toleration {
             key: text(key),
@@ -234,76 +168,34 @@ mod tests {
         let rows = [
             ("no taint", vec![], vec![], None),
             ("no toleration", vec![], vec![taint("a", "")], now),
-            (
-                "tolerated for ever",
-                vec![t("a", "Exists", "", "", None)],
-                vec![taint("a", "x")],
-                None,
-            ),
+            ("tolerated for ever", vec![t("a", "Exists", "", "", None)], vec![taint("a", "x")], None),
             (
                 "tolerated for a time",
                 vec![t("a", "Exists", "", "NoExecute", Some(30))],
                 vec![taint("a", "")],
                 Some(at(130)),
             ),
-            (
-                "for no time",
-                vec![t("a", "Exists", "", "", Some(-5))],
-                vec![taint("a", "")],
-                Some(at(100)),
-            ),
+            ("for no time", vec![t("a", "Exists", "", "", Some(-5))], vec![taint("a", "")], Some(at(100))),
             (
                 "the shortest counts",
-                vec![
-                    t("a", "Exists", "", "", Some(30)),
-                    t("", "Exists", "", "", Some(20)),
-                ],
+                vec![t("a", "Exists", "", "", Some(30)), t("", "Exists", "", "", Some(20))],
                 vec![taint("a", "")],
                 Some(at(120)),
             ),
             (
                 "one with a time, one without",
-                vec![
-                    t("a", "Exists", "", "", Some(30)),
-                    t("a", "Exists", "", "", None),
-                ],
+                vec![t("a", "Exists", "", "", Some(30)), t("a", "Exists", "", "", None)],
                 vec![taint("a", "")],
                 Some(at(130)),
             ),
-            (
-                "another effect",
-                vec![t("a", "Exists", "", "NoSchedule", None)],
-                vec![taint("a", "")],
-                now,
-            ),
-            (
-                "another value",
-                vec![t("a", "Equal", "y", "", None)],
-                vec![taint("a", "x")],
-                now,
-            ),
-            (
-                "the same value, operator by default",
-                vec![t("a", "", "x", "", None)],
-                vec![taint("a", "x")],
-                None,
-            ),
-            (
-                "one of two",
-                vec![t("a", "Exists", "", "", None)],
-                vec![taint("a", ""), taint("b", "")],
-                now,
-            ),
-            (
-                "everything",
-                vec![t("", "Exists", "", "", None)],
-                vec![taint("a", ""), taint("b", "")],
-                None,
-            ),
+            ("another effect", vec![t("a", "Exists", "", "NoSchedule", None)], vec![taint("a", "")], now),
+            ("another value", vec![t("a", "Equal", "y", "", None)], vec![taint("a", "x")], now),
+            ("the same value, operator by default", vec![t("a", "", "x", "", None)], vec![taint("a", "x")], None),
+            ("one of two", vec![t("a", "Exists", "", "", None)], vec![taint("a", ""), taint("b", "")], now),
+            ("everything", vec![t("", "Exists", "", "", None)], vec![taint("a", ""), taint("b", "")], None),
         ];
         for (what, tolerations, taints, expected) in rows {
-            let taints: Vec<(Taint, Timestamp)> =
-                taints.into_iter().map(|taint| (taint, at(100))).collect();
+            let taints: Vec<(Taint, Timestamp)> = taints.into_iter().map(|taint| (taint, at(100))).collect();
             assert_eq!(plan(&tolerations, &taints), expected, "{what}");
         }
     }

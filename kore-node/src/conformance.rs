@@ -50,8 +50,8 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::runtime::{
-    ContainerConfig, ContainerId, ContainerStatus, Error, PodIdentity, Runtime, SandboxConfig,
-    SandboxState, SandboxStatus,
+    ContainerConfig, ContainerId, ContainerStatus, Error, PodIdentity, Runtime, SandboxConfig, SandboxState,
+    SandboxStatus,
 };
 
 /// What containers of the suite print.
@@ -99,11 +99,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// The first promise the runtime does not keep.
 pub async fn check(subject: &dyn Subject, scratch: &Path) -> Checked {
-    let suite = Suite {
-        subject,
-        scratch,
-        runtime: subject.runtime(),
-    };
+    let suite = Suite { subject, scratch, runtime: subject.runtime() };
     suite.sandboxes_are_idempotent_and_have_addresses().await?;
     suite.identity_is_kept().await?;
     suite.nothing_is_created_or_started_twice().await?;
@@ -122,10 +118,7 @@ struct Suite<'a> {
 fn must(promise: &'static str, holds: bool, found: impl std::fmt::Debug) -> Checked {
     match holds {
         true => Ok(()),
-        false => Err(Violation {
-            promise,
-            found: format!("{found:?}"),
-        }),
+        false => Err(Violation { promise, found: format!("{found:?}") }),
     }
 }
 
@@ -136,20 +129,14 @@ trait Works<T> {
 
 impl<T> Works<T> for Result<T, Error> {
     fn works(self, call: &'static str) -> Result<T, Violation> {
-        self.map_err(|error| Violation {
-            promise: call,
-            found: error.to_string(),
-        })
+        self.map_err(|error| Violation { promise: call, found: error.to_string() })
     }
 }
 
 impl Suite<'_> {
     async fn sandbox(&self, uid: &str) -> Result<SandboxStatus, Violation> {
         let config = SandboxConfig::new(PodIdentity::new("ns", format!("pod-{uid}"), uid), 0);
-        self.runtime
-            .run_sandbox(&config)
-            .await
-            .works("run_sandbox works")
+        self.runtime.run_sandbox(&config).await.works("run_sandbox works")
     }
 
     fn config(&self, uid: &str, act: Act) -> ContainerConfig {
@@ -162,11 +149,7 @@ impl Suite<'_> {
     async fn started(&self, uid: &str, act: Act) -> Result<ContainerId, Violation> {
         let sandbox = self.sandbox(uid).await?;
         let config = self.config(uid, act);
-        let id = self
-            .runtime
-            .create(&sandbox.id, &config)
-            .await
-            .works("create works")?;
+        let id = self.runtime.create(&sandbox.id, &config).await.works("create works")?;
         self.runtime.start(&id).await.works("start works")?;
         if matches!(act, Act::UntilStopped | Act::Forever) {
             self.has_printed(&config.log_path).await?;
@@ -191,14 +174,8 @@ impl Suite<'_> {
 
     async fn listed(&self, id: &ContainerId) -> Result<ContainerStatus, Violation> {
         let listing = self.runtime.list(None).await.works("list works")?;
-        let found = listing
-            .containers
-            .into_iter()
-            .find(|container| container.id == *id);
-        found.ok_or_else(|| Violation {
-            promise: "what was not removed is listed",
-            found: id.to_string(),
-        })
+        let found = listing.containers.into_iter().find(|container| container.id == *id);
+        found.ok_or_else(|| Violation { promise: "what was not removed is listed", found: id.to_string() })
     }
 
     async fn exited(&self, id: &ContainerId) -> Result<i32, Violation> {
@@ -211,10 +188,7 @@ impl Suite<'_> {
                 }
             }
         };
-        let late = |_| Violation {
-            promise: "a container that ends is listed as exited",
-            found: id.to_string(),
-        };
+        let late = |_| Violation { promise: "a container that ends is listed as exited", found: id.to_string() };
         tokio::time::timeout(PATIENCE, look).await.map_err(late)?
     }
 
@@ -229,11 +203,7 @@ impl Suite<'_> {
 
     async fn sandboxes_are_idempotent_and_have_addresses(&self) -> Checked {
         let (first, again) = (self.sandbox("a").await?, self.sandbox("a").await?);
-        must(
-            "run_sandbox is idempotent on uid and attempt",
-            first == again,
-            (&first, &again),
-        )?;
+        must("run_sandbox is idempotent on uid and attempt", first == again, (&first, &again))?;
         let other = self.sandbox("b").await?;
         let differ = !first.addresses.is_empty() && first.addresses != other.addresses;
         must("every pod has an address of its own", differ, &other)?;
@@ -241,11 +211,7 @@ impl Suite<'_> {
         config.labels = [("kept".to_owned(), "yes".to_owned())].into();
         let next = self.runtime.run_sandbox(&config).await;
         let next = next.works("run_sandbox works")?;
-        must(
-            "another attempt is another sandbox",
-            next.id != first.id,
-            &next,
-        )?;
+        must("another attempt is another sandbox", next.id != first.id, &next)?;
         must("labels are kept", next.labels == config.labels, &next)?;
         let removed = self.runtime.remove_sandbox(&next.id).await;
         removed.works("remove_sandbox works")?;
@@ -262,16 +228,8 @@ impl Suite<'_> {
             && listed.labels == config.labels
             && listed.log_path == config.log_path;
         must("identity and labels are listed as created", kept, &listed)?;
-        must(
-            "a started container is listed as running",
-            listed.state.is_running(),
-            &listed,
-        )?;
-        let others = self
-            .runtime
-            .list(Some("nobody"))
-            .await
-            .works("list works")?;
+        must("a started container is listed as running", listed.state.is_running(), &listed)?;
+        let others = self.runtime.list(Some("nobody")).await.works("list works")?;
         let none = others.containers.is_empty() && others.sandboxes.is_empty();
         must("a list of one pod holds no other's", none, others)?;
         self.forget("identity").await
@@ -282,25 +240,13 @@ impl Suite<'_> {
         let sandbox = self.sandbox("twice").await?;
         let config = self.config("twice", Act::UntilStopped);
         let created = self.runtime.create(&sandbox.id, &config).await;
-        must(
-            "creating twice is AlreadyExists",
-            matches!(&created, Err(error) if error.is_already_exists()),
-            created,
-        )?;
+        must("creating twice is AlreadyExists", matches!(&created, Err(error) if error.is_already_exists()), created)?;
         let started = self.runtime.start(&id).await;
-        must(
-            "starting twice is AlreadyExists",
-            matches!(&started, Err(error) if error.is_already_exists()),
-            started,
-        )?;
+        must("starting twice is AlreadyExists", matches!(&started, Err(error) if error.is_already_exists()), started)?;
         let stopped = self.runtime.stop(&id, PATIENCE).await;
         stopped.works("stop works")?;
         let started = self.runtime.start(&id).await;
-        must(
-            "what has exited is not started again",
-            started.is_err(),
-            started,
-        )?;
+        must("what has exited is not started again", started.is_err(), started)?;
         self.forget("twice").await
     }
 
@@ -314,16 +260,9 @@ impl Suite<'_> {
         let log = std::fs::read_to_string(self.scratch.join("print.log")).unwrap_or_default();
         let parts: Vec<&str> = log.trim_end().splitn(4, ' ').collect();
         let good = matches!(parts[..], [time, "stdout", "F", LINE] if time.ends_with('Z'));
-        must(
-            "the log is there before the exit, in CRI format",
-            good,
-            &log,
-        )?;
+        must("the log is there before the exit, in CRI format", good, &log)?;
         self.runtime.remove(&id).await.works("remove works")?;
-        self.runtime
-            .remove(&id)
-            .await
-            .works("removing what is gone works")?;
+        self.runtime.remove(&id).await.works("removing what is gone works")?;
         let kept = self.scratch.join("print.log").exists();
         must("a removed container's log stays", kept, &log)?;
         self.forget("exit").await?;
@@ -336,15 +275,8 @@ impl Suite<'_> {
         stopped.works("stop works")?;
         let state = self.listed(&id).await?.state;
         let asked = state.exit().is_some_and(|exit| exit.exit_code == 0);
-        must(
-            "a container that ends when asked is not killed",
-            asked,
-            state,
-        )?;
-        self.runtime
-            .stop(&id, PATIENCE)
-            .await
-            .works("stopping what has exited works")?;
+        must("a container that ends when asked is not killed", asked, state)?;
+        self.runtime.stop(&id, PATIENCE).await.works("stopping what has exited works")?;
 
         let id = self.started("deaf", Act::Forever).await?;
         let long = self.runtime.stop(&id, Duration::from_secs(3600));
@@ -353,10 +285,8 @@ impl Suite<'_> {
             self.runtime.stop(&id, Duration::from_millis(50)).await
         };
         let both = async { tokio::join!(long, short) };
-        let late = |_| Violation {
-            promise: "a second stop with a shorter grace shortens the first",
-            found: id.to_string(),
-        };
+        let late =
+            |_| Violation { promise: "a second stop with a shorter grace shortens the first", found: id.to_string() };
         let (long, short) = tokio::time::timeout(PATIENCE, both).await.map_err(late)?;
         long.works("stop works")?;
         short.works("stop works")?;
@@ -375,23 +305,14 @@ impl Suite<'_> {
             stopped.works("stop_sandbox works, also twice")?;
         }
         let state = self.listed(&id).await?.state;
-        must(
-            "stopping a sandbox ends its containers",
-            state.exit().is_some(),
-            state,
-        )?;
+        must("stopping a sandbox ends its containers", state.exit().is_some(), state)?;
         let listing = self.runtime.list(Some("whole")).await.works("list works")?;
-        let dead =
-            listing.sandboxes.len() == 1 && listing.sandboxes[0].state == SandboxState::NotReady;
+        let dead = listing.sandboxes.len() == 1 && listing.sandboxes[0].state == SandboxState::NotReady;
         must("a stopped sandbox is listed as not ready", dead, listing)?;
         let mut config = self.config("whole", Act::Forever);
         config.attempt = 1;
         let created = self.runtime.create(&sandbox.id, &config).await;
-        must(
-            "nothing is created in a stopped sandbox",
-            created.is_err(),
-            created,
-        )?;
+        must("nothing is created in a stopped sandbox", created.is_err(), created)?;
         self.forget("whole").await
     }
 
@@ -399,11 +320,7 @@ impl Suite<'_> {
         let sandbox = crate::runtime::SandboxId::new("nobody");
         let config = self.config("nobody", Act::Exit7);
         let created = self.runtime.create(&sandbox, &config).await;
-        must(
-            "an unknown sandbox is NotFound",
-            matches!(&created, Err(error) if error.is_not_found()),
-            created,
-        )?;
+        must("an unknown sandbox is NotFound", matches!(&created, Err(error) if error.is_not_found()), created)?;
         let container = ContainerId::new("nobody");
         let started = self.runtime.start(&container).await;
         must(

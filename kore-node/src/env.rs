@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use k8s_openapi::api::core::v1::{
-    Container, EnvVar, ObjectFieldSelector, Pod, ResourceFieldSelector, Service,
-};
+use k8s_openapi::api::core::v1::{Container, EnvVar, ObjectFieldSelector, Pod, ResourceFieldSelector, Service};
 
 use crate::quantity;
 
@@ -28,10 +26,7 @@ pub(crate) struct Context<'a> {
 }
 
 /// The environment, names unique, or the message of a `CreateContainerConfigError`.
-pub(crate) fn environment(
-    context: &Context<'_>,
-    container: &Container,
-) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn environment(context: &Context<'_>, container: &Container) -> Result<Vec<(String, String)>, String> {
     let mut all = Ordered::default();
     let services = service_variables(context);
     for source in container.env_from.iter().flatten() {
@@ -55,9 +50,9 @@ pub(crate) fn environment(
         }
     }
     for variable in container.env.iter().flatten() {
-        if let Some(value) = value(context, container, variable, |name| {
-            all.get(name).or_else(|| services.get(name).cloned())
-        })? {
+        if let Some(value) =
+            value(context, container, variable, |name| all.get(name).or_else(|| services.get(name).cloned()))?
+        {
             all.set(variable.name.clone(), value);
         }
     }
@@ -79,10 +74,7 @@ pub(crate) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Stri
         if let Some(after) = rest.strip_prefix("$$") {
             out.push('$');
             rest = after;
-        } else if let Some((name, after)) = rest
-            .strip_prefix("$(")
-            .and_then(|inside| inside.split_once(')'))
-        {
+        } else if let Some((name, after)) = rest.strip_prefix("$(").and_then(|inside| inside.split_once(')')) {
             match value(name) {
                 Some(value) => out.push_str(&value),
                 None => {
@@ -165,30 +157,20 @@ fn value(
         (Some(map), _) => (Kind::ConfigMap, &map.name, &map.key, map.optional),
         (None, Some(secret)) => (Kind::Secret, &secret.name, &secret.key, secret.optional),
         (None, None) => {
-            return Err(format!(
-                "variable {} has a source of a kind that is not supported",
-                variable.name
-            ));
+            return Err(format!("variable {} has a source of a kind that is not supported", variable.name));
         }
     };
     let optional = optional == Some(true);
     match context.find(kind, name).map(|data| data.get(key)) {
         Some(Some(value)) => Ok(Some(text(value))),
         _ if optional => Ok(None),
-        Some(None) => Err(format!(
-            "couldn't find key {key} in {} {}/{name}",
-            kind.name(),
-            context.namespace()
-        )),
+        Some(None) => Err(format!("couldn't find key {key} in {} {}/{name}", kind.name(), context.namespace())),
         None => Err(kind.not_found(name)),
     }
 }
 
 /// The value of a field of the pod.
-pub(crate) fn field(
-    context: &Context<'_>,
-    selector: &ObjectFieldSelector,
-) -> Result<String, String> {
+pub(crate) fn field(context: &Context<'_>, selector: &ObjectFieldSelector) -> Result<String, String> {
     let metadata = &context.pod.metadata;
     let spec = context.pod.spec.as_ref();
     let join = |ips: &[IpAddr]| {
@@ -230,9 +212,7 @@ pub(crate) fn field(
 /// Labels or annotations as the downward API writes them: `key="value"` a line.
 fn lines(map: Option<&BTreeMap<String, String>>) -> String {
     let lines = map.into_iter().flatten();
-    let lines: Vec<String> = lines
-        .map(|(key, value)| format!("{key}={value:?}"))
-        .collect();
+    let lines: Vec<String> = lines.map(|(key, value)| format!("{key}={value:?}")).collect();
     lines.join("\n")
 }
 
@@ -243,8 +223,9 @@ pub(crate) fn resource(
     selector: &ResourceFieldSelector,
 ) -> Result<String, String> {
     let container = match selector.container_name.as_deref() {
-        Some(name) if !name.is_empty() => crate::machine::spec::container(context.pod, name)
-            .ok_or_else(|| format!("container {name} not found"))?,
+        Some(name) if !name.is_empty() => {
+            crate::machine::spec::container(context.pod, name).ok_or_else(|| format!("container {name} not found"))?
+        }
         _ => container,
     };
     let resources = container.resources.as_ref();
@@ -256,10 +237,7 @@ pub(crate) fn resource(
         "limits" => resources.and_then(|resources| resources.limits.as_ref()),
         "requests" => resources.and_then(|resources| resources.requests.as_ref()),
         _ => {
-            return Err(format!(
-                "unsupported container resource: {}",
-                selector.resource
-            ));
+            return Err(format!("unsupported container resource: {}", selector.resource));
         }
     };
     let set = set.and_then(|set| set.get(name)).map(|value| &value.0);
@@ -317,10 +295,7 @@ fn service_variables(context: &Context<'_>) -> BTreeMap<String, String> {
         set("SERVICE_PORT".into(), first.port.to_string());
         for port in ports {
             if let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) {
-                set(
-                    format!("SERVICE_PORT_{}", upper(name)),
-                    port.port.to_string(),
-                );
+                set(format!("SERVICE_PORT_{}", upper(name)), port.port.to_string());
             }
             let protocol = port.protocol.as_deref().unwrap_or("TCP");
             let lower = protocol.to_lowercase();
@@ -351,32 +326,20 @@ mod tests {
         .unwrap();
         let services: Vec<Service> = serde_json::from_value(services).unwrap();
         let data = |pairs: &[(&str, &str)]| -> BTreeMap<String, Vec<u8>> {
-            pairs
-                .iter()
-                .map(|(key, value)| (key.to_string(), value.as_bytes().to_vec()))
-                .collect()
+            pairs.iter().map(|(key, value)| (key.to_string(), value.as_bytes().to_vec())).collect()
         };
         let context = Context {
             pod: &pod,
             pod_ips: &["127.64.0.1".parse().unwrap()],
             host_ips: &["10.0.0.1".parse().unwrap()],
-            allocatable: &[
-                ("memory".to_owned(), "2Gi".to_owned()),
-                ("cpu".to_owned(), "4".to_owned()),
-            ]
-            .into(),
+            allocatable: &[("memory".to_owned(), "2Gi".to_owned()), ("cpu".to_owned(), "4".to_owned())].into(),
             services: &services,
             data: &Data {
-                config_maps: [(
-                    "config".to_owned(),
-                    data(&[("greeting", "hello"), ("bad=key", "x")]),
-                )]
-                .into(),
+                config_maps: [("config".to_owned(), data(&[("greeting", "hello"), ("bad=key", "x")]))].into(),
                 secrets: [("secret".to_owned(), data(&[("token", "t0p")]))].into(),
             },
         };
-        environment(&context, &pod.spec.as_ref().unwrap().containers[0])
-            .map(|all| all.into_iter().collect())
+        environment(&context, &pod.spec.as_ref().unwrap().containers[0]).map(|all| all.into_iter().collect())
     }
 
     fn env(env: Value) -> Value {
@@ -387,9 +350,8 @@ mod tests {
     fn values_come_from_everywhere() {
         let from = |source: Value| run(env(json!([{"name": "V", "valueFrom": source}])), json!([]));
         let field = |path: &str| from(json!({"fieldRef": {"fieldPath": path}}));
-        let resource = |name: &str, divisor: &str| {
-            from(json!({"resourceFieldRef": {"resource": name, "divisor": divisor}}))
-        };
+        let resource =
+            |name: &str, divisor: &str| from(json!({"resourceFieldRef": {"resource": name, "divisor": divisor}}));
         let cases = [
             (field("metadata.name"), "web"),
             (field("metadata.namespace"), "ns"),
@@ -407,14 +369,8 @@ mod tests {
             (resource("limits.memory", "1Mi"), "2048"),
             (resource("requests.memory", "1"), "1048576"),
             (resource("requests.cpu", "1"), "0"),
-            (
-                from(json!({"configMapKeyRef": {"name": "config", "key": "greeting"}})),
-                "hello",
-            ),
-            (
-                from(json!({"secretKeyRef": {"name": "secret", "key": "token"}})),
-                "t0p",
-            ),
+            (from(json!({"configMapKeyRef": {"name": "config", "key": "greeting"}})), "hello"),
+            (from(json!({"secretKeyRef": {"name": "secret", "key": "token"}})), "t0p"),
         ];
         for (result, expected) in cases {
             assert_eq!(result.unwrap()["V"], expected);
@@ -434,26 +390,11 @@ mod tests {
                 from(json!({"secretKeyRef": {"name": "secret", "key": "foo"}})),
                 "couldn't find key foo in Secret ns/secret",
             ),
-            (
-                from(json!({"configMapKeyRef": {"name": "none", "key": "foo"}})),
-                "configmap \"none\" not found",
-            ),
-            (
-                from(json!({"secretKeyRef": {"name": "none", "key": "foo"}})),
-                "secret \"none\" not found",
-            ),
-            (
-                from(json!({"fieldRef": {"fieldPath": "spec.x"}})),
-                "unsupported fieldPath: spec.x",
-            ),
-            (
-                all(json!({"configMapRef": {"name": "none"}})),
-                "configmap \"none\" not found",
-            ),
-            (
-                all(json!({"secretRef": {"name": "none"}})),
-                "secret \"none\" not found",
-            ),
+            (from(json!({"configMapKeyRef": {"name": "none", "key": "foo"}})), "configmap \"none\" not found"),
+            (from(json!({"secretKeyRef": {"name": "none", "key": "foo"}})), "secret \"none\" not found"),
+            (from(json!({"fieldRef": {"fieldPath": "spec.x"}})), "unsupported fieldPath: spec.x"),
+            (all(json!({"configMapRef": {"name": "none"}})), "configmap \"none\" not found"),
+            (all(json!({"secretRef": {"name": "none"}})), "secret \"none\" not found"),
         ];
         for (result, message) in cases {
             assert_eq!(result.unwrap_err(), message);
@@ -498,8 +439,8 @@ mod tests {
         for (name, value) in cases {
             assert_eq!(all[name], value, "{name}");
         }
-        assert!(all.keys().all(|name| !name.starts_with("OTHER")
-            && !name.starts_with("HEADLESS")
-            && !name.contains('=')));
+        assert!(
+            all.keys().all(|name| !name.starts_with("OTHER") && !name.starts_with("HEADLESS") && !name.contains('='))
+        );
     }
 }

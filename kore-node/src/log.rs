@@ -41,13 +41,8 @@ pub(crate) struct LogWriter {
 impl LogWriter {
     /// Opens or continues the log at `path`.
     pub(crate) fn open(path: &Path, max_bytes: u64, max_files: u32) -> io::Result<LogWriter> {
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(named)?;
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let file = OpenOptions::new().append(true).create(true).open(path).map_err(named)?;
         let metadata = file.metadata().map_err(named)?;
         Ok(LogWriter {
             path: path.to_owned(),
@@ -104,10 +99,7 @@ impl LogWriter {
         if records.is_empty() {
             return;
         }
-        if self
-            .max_bytes
-            .is_some_and(|max| self.size > 0 && self.size + records.len() as u64 > max)
-        {
+        if self.max_bytes.is_some_and(|max| self.size > 0 && self.size + records.len() as u64 > max) {
             let _ = self.rotate();
         }
         if self.file.write_all(records).is_ok() {
@@ -126,10 +118,7 @@ impl LogWriter {
         } else {
             fs::remove_file(&self.path)?;
         }
-        self.file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&self.path)?;
+        self.file = OpenOptions::new().append(true).create(true).open(&self.path)?;
         self.size = 0;
         Ok(())
     }
@@ -141,11 +130,7 @@ fn record(into: &mut Vec<u8>, stream: Stream, tag: char, message: &[u8], now: Ti
         Stream::Stderr => "stderr",
     };
     let second = now.strftime("%Y-%m-%dT%H:%M:%S");
-    let _ = write!(
-        into,
-        "{second}.{:09}Z {stream} {tag} ",
-        now.subsec_nanosecond()
-    );
+    let _ = write!(into, "{second}.{:09}Z {stream} {tag} ", now.subsec_nanosecond());
     into.extend_from_slice(message);
     into.push(b'\n');
 }
@@ -166,11 +151,7 @@ impl<'a> Record<'a> {
         let time = std::str::from_utf8(parts.next()?).ok()?;
         let _stream = parts.next()?;
         let tag = parts.next()?;
-        Some(Record {
-            time,
-            message: parts.next()?,
-            partial: tag == b"P",
-        })
+        Some(Record { time, message: parts.next()?, partial: tag == b"P" })
     }
 }
 
@@ -181,16 +162,12 @@ pub(crate) fn last_lines(path: &Path, max_bytes: usize, max_lines: usize) -> Opt
     let window = (max_bytes as u64 + max_lines as u64 * 64).max(64 * 1024);
     let mut file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(window)))
-        .ok()?;
+    file.seek(SeekFrom::Start(length.saturating_sub(window))).ok()?;
     let mut bytes = vec![];
     file.take(window).read_to_end(&mut bytes).ok()?;
     let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
     let records = lines.into_iter().rev().filter_map(Record::parse);
-    let mut messages: Vec<&[u8]> = records
-        .take(max_lines)
-        .map(|record| record.message)
-        .collect();
+    let mut messages: Vec<&[u8]> = records.take(max_lines).map(|record| record.message).collect();
     messages.reverse();
     let text = messages.join(&b'\n');
     let start = text.len().saturating_sub(max_bytes);
@@ -216,9 +193,7 @@ mod tests {
         log.write(Stream::Stdout, b"o\nthree", now());
         log.finish(now());
         let at = "2026-01-02T03:04:05.000000006Z";
-        let expected = format!(
-            "{at} stdout F one\n{at} stderr F oops\n{at} stdout F two\n{at} stdout P three\n"
-        );
+        let expected = format!("{at} stdout F one\n{at} stderr F oops\n{at} stdout F two\n{at} stdout P three\n");
         assert_eq!(fs::read_to_string(path).unwrap(), expected);
     }
 
@@ -229,27 +204,11 @@ mod tests {
         let mut log = LogWriter::open(&path, MAX_BYTES, MAX_FILES).unwrap();
         let mut line = vec![b'x'; 3 * MAX_MESSAGE_BYTES + 7];
         line.push(b'\n');
-        line.chunks(1000)
-            .for_each(|part| log.write(Stream::Stdout, part, now()));
+        line.chunks(1000).for_each(|part| log.write(Stream::Stdout, part, now()));
         let text = fs::read(path).unwrap();
-        let records: Vec<Record<'_>> = text
-            .split(|&byte| byte == b'\n')
-            .filter_map(Record::parse)
-            .collect();
-        assert_eq!(
-            records
-                .iter()
-                .map(|record| record.partial)
-                .collect::<Vec<_>>(),
-            [true, true, true, false]
-        );
-        assert_eq!(
-            records
-                .iter()
-                .map(|record| record.message.len())
-                .sum::<usize>(),
-            line.len() - 1
-        );
+        let records: Vec<Record<'_>> = text.split(|&byte| byte == b'\n').filter_map(Record::parse).collect();
+        assert_eq!(records.iter().map(|record| record.partial).collect::<Vec<_>>(), [true, true, true, false]);
+        assert_eq!(records.iter().map(|record| record.message.len()).sum::<usize>(), line.len() - 1);
     }
 
     #[test]
@@ -262,11 +221,7 @@ mod tests {
         }
         let files: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().collect();
         assert_eq!(files.len(), 3);
-        assert!(
-            files
-                .iter()
-                .all(|file| file.metadata().unwrap().len() <= 200)
-        );
+        assert!(files.iter().all(|file| file.metadata().unwrap().len() <= 200));
         assert!(fs::read_to_string(&path).unwrap().ends_with("line 29\n"));
     }
 

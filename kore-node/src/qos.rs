@@ -17,16 +17,11 @@ pub(crate) fn class(pod: &Pod) -> &'static str {
     let Some(spec) = &pod.spec else {
         return "BestEffort";
     };
-    let containers = || {
-        spec.init_containers
-            .iter()
-            .flatten()
-            .chain(&spec.containers)
-    };
+    let containers = || spec.init_containers.iter().flatten().chain(&spec.containers);
     if !containers().any(|container| {
-        ["cpu", "memory"].iter().any(|resource| {
-            is_set(requests(container), resource) || is_set(limits(container), resource)
-        })
+        ["cpu", "memory"]
+            .iter()
+            .any(|resource| is_set(requests(container), resource) || is_set(limits(container), resource))
     }) {
         return "BestEffort";
     }
@@ -37,11 +32,7 @@ pub(crate) fn class(pod: &Pod) -> &'static str {
             limit.is_some() && value(requests(container), resource).is_none_or(|r| Some(r) == limit)
         })
     });
-    if guaranteed {
-        "Guaranteed"
-    } else {
-        "Burstable"
-    }
+    if guaranteed { "Guaranteed" } else { "Burstable" }
 }
 
 fn requests(container: &Container) -> Option<&Resources> {

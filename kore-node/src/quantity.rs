@@ -3,9 +3,7 @@
 /// The value in billionths; None if it is not a quantity. What is smaller rounds up.
 pub(crate) fn nanos(text: &str) -> Option<i128> {
     const NANO: i128 = 1_000_000_000;
-    let digits = text
-        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')))
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     let (negative, number) = match number.strip_prefix('-') {
         Some(number) => (true, number),

@@ -46,11 +46,7 @@ fn tasks(server: &Server) -> (TaskRuntime, impl Future<Output = ()>) {
     let runs = Arc::new(AtomicUsize::new(0));
     TaskRuntime::builder(*server.clock())
         .image("sleep:1", async |task| {
-            task.log(format!(
-                "{} says {}",
-                task.env("POD").unwrap_or("-"),
-                task.env("GREETING").unwrap_or("-")
-            ));
+            task.log(format!("{} says {}", task.env("POD").unwrap_or("-"), task.env("GREETING").unwrap_or("-")));
             task.stopped().await;
             0
         })
@@ -93,10 +89,7 @@ async fn serve(listener: tokio::net::TcpListener) {
 
 fn container(image: &str, more: Value) -> Value {
     let mut container = json!({"name": "app", "image": image});
-    container
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({"containers": [container]})
 }
 
@@ -124,16 +117,9 @@ async fn the_node_registers_and_renews_its_lease() {
         assert_eq!(labels["kubernetes.io/os"], "linux");
         let status = node.status.unwrap();
         assert_eq!(status.allocatable.unwrap()["pods"].0, "110");
-        assert!(
-            status
-                .node_info
-                .unwrap()
-                .container_runtime_version
-                .starts_with("task://")
-        );
+        assert!(status.node_info.unwrap().container_runtime_version.starts_with("task://"));
         let lease = ObjectKey::namespaced("kube-node-lease", NODE);
-        let renewed =
-            |lease: Option<&Lease>| lease?.spec.as_ref()?.renew_time.as_ref().map(|time| time.0);
+        let renewed = |lease: Option<&Lease>| lease?.spec.as_ref()?.renew_time.as_ref().map(|time| time.0);
         let first = until(&client, lease.clone(), "the lease is there", renewed).await;
         let wait = |lease: Option<&Lease>| renewed(lease).filter(|time| *time > first);
         let second = until(&client, lease, "the lease is renewed", wait).await;
@@ -151,28 +137,18 @@ async fn a_pod_runs_is_logged_and_goes() {
             {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "GREETING", "value": "hi from $(POD)"},
         ]});
-        pods.create(&pod("web", container("sleep:1", env)))
-            .await
-            .unwrap();
+        pods.create(&pod("web", container("sleep:1", env))).await.unwrap();
         let pod = until_ready(&client, "web").await;
         let status = pod.status.clone().unwrap();
         assert_eq!(status.phase.as_deref(), Some("Running"));
         assert!(status.pod_ip.unwrap().starts_with("127.65."));
-        for condition in [
-            "Initialized",
-            "Ready",
-            "ContainersReady",
-            "PodReadyToStartContainers",
-        ] {
+        for condition in ["Initialized", "Ready", "ContainersReady", "PodReadyToStartContainers"] {
             assert!(is_true(&pod, condition), "{condition}");
         }
         let (code, log) = get(agent, "/containerLogs/default/web/app").await;
         assert_eq!((code, log.as_str()), (200, "web says hi from web\n"));
         let (code, text) = get(agent, "/containerLogs/default/web/none").await;
-        assert_eq!(
-            (code, text.as_str()),
-            (400, "container none is not valid for pod web\n")
-        );
+        assert_eq!((code, text.as_str()), (400, "container none is not valid for pod web\n"));
         assert_eq!(get(agent, "/containerLogs/default/none/app").await.0, 404);
         assert_eq!(get(agent, "/healthz").await, (200, "ok".into()));
         assert!(get(agent, "/pods").await.1.contains("\"name\":\"web\""));
@@ -181,27 +157,12 @@ async fn a_pod_runs_is_logged_and_goes() {
         until_gone(&client, "web").await;
         assert_eq!(runtime.list(None).await.unwrap(), Default::default());
         for kept in ["pods", "logs"] {
-            assert_eq!(
-                std::fs::read_dir(dir.join(kept)).unwrap().count(),
-                0,
-                "{kept}"
-            );
+            assert_eq!(std::fs::read_dir(dir.join(kept)).unwrap().count(), 0, "{kept}");
         }
-        let events = client
-            .namespaced::<Event>("default")
-            .list(&Options::default())
-            .await
-            .unwrap();
-        let reasons: Vec<String> = events
-            .items
-            .iter()
-            .filter_map(|event| event.reason.clone())
-            .collect();
+        let events = client.namespaced::<Event>("default").list(&Options::default()).await.unwrap();
+        let reasons: Vec<String> = events.items.iter().filter_map(|event| event.reason.clone()).collect();
         for reason in ["Pulled", "Created", "Started", "Killing"] {
-            assert!(
-                reasons.iter().any(|one| one == reason),
-                "{reason} in {reasons:?}"
-            );
+            assert!(reasons.iter().any(|one| one == reason), "{reason} in {reasons:?}");
         }
     })
     .await;
@@ -238,7 +199,8 @@ async fn volumes_follow_what_they_are_made_from() {
     cluster(async |server, runtime, _, _| {
         let client = admin(server);
         let maps = client.namespaced::<ConfigMap>("default");
-        let map: ConfigMap = object(json!({"metadata": {"name": "config", "namespace": "default"}, "data": {"greeting": "one"}}));
+        let map: ConfigMap =
+            object(json!({"metadata": {"name": "config", "namespace": "default"}, "data": {"greeting": "one"}}));
         let created = maps.create(&map).await.unwrap();
         let mut spec = container("sleep:1", json!({"volumeMounts": [{"name": "v", "mountPath": "/etc/app"}]}));
         spec["volumes"] = json!([{"name": "v", "configMap": {"name": "config"}}]);
@@ -288,11 +250,7 @@ async fn an_unknown_image_is_named() {
 async fn what_fails_is_restarted_with_growing_waits_and_keeps_its_last_log() {
     cluster(async |server, _, agent, _| {
         let client = admin(server);
-        client
-            .namespaced::<Pod>("default")
-            .create(&pod("web", container("fail:1", json!({}))))
-            .await
-            .unwrap();
+        client.namespaced::<Pod>("default").create(&pod("web", container("fail:1", json!({})))).await.unwrap();
         let begun = tokio::time::Instant::now();
         let restarts = |number: i32| {
             until_container(&client, "web", "it is restarted", move |_, status| {
@@ -316,10 +274,7 @@ async fn jobs_end_and_stay() {
     cluster(async |server, runtime, _, _| {
         let client = admin(server);
         let pods = client.namespaced::<Pod>("default");
-        for (name, image, phase) in [
-            ("good", "succeed:1", "Succeeded"),
-            ("bad", "fail:1", "Failed"),
-        ] {
+        for (name, image, phase) in [("good", "succeed:1", "Succeeded"), ("bad", "fail:1", "Failed")] {
             let mut spec = container(image, json!({}));
             spec["restartPolicy"] = json!("Never");
             pods.create(&pod(name, spec)).await.unwrap();
@@ -332,11 +287,7 @@ async fn jobs_end_and_stay() {
             assert!(!is_true(&found, "Ready"));
         }
         let listing = runtime.list(None).await.unwrap();
-        assert_eq!(
-            listing.containers.len(),
-            2,
-            "each ran once, and is kept for its log"
-        );
+        assert_eq!(listing.containers.len(), 2, "each ran once, and is kept for its log");
     })
     .await;
 }
@@ -372,18 +323,12 @@ async fn a_deaf_container_is_killed_when_its_grace_is_over() {
     cluster(async |server, _, _, _| {
         let client = admin(server);
         let pods = client.namespaced::<Pod>("default");
-        pods.create(&pod("web", container("deaf:1", json!({}))))
-            .await
-            .unwrap();
+        pods.create(&pod("web", container("deaf:1", json!({})))).await.unwrap();
         until_ready(&client, "web").await;
         let begun = tokio::time::Instant::now();
         pods.delete("web", &Options::default()).await.unwrap();
         until_gone(&client, "web").await;
-        assert!(
-            (4..7).contains(&begun.elapsed().as_secs()),
-            "{:?}",
-            begun.elapsed()
-        );
+        assert!((4..7).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     })
     .await;
 }
@@ -398,9 +343,7 @@ async fn a_new_agent_adopts_what_runs_and_ends_what_was_deleted_meanwhile() {
         let work = async {
             with_agent(server, runtime.clone(), dir.path(), async |_| {
                 for name in ["stays", "goes"] {
-                    pods.create(&pod(name, container("sleep:1", json!({}))))
-                        .await
-                        .unwrap();
+                    pods.create(&pod(name, container("sleep:1", json!({})))).await.unwrap();
                     until_ready(&client, name).await;
                 }
             })
@@ -415,20 +358,12 @@ async fn a_new_agent_adopts_what_runs_and_ends_what_was_deleted_meanwhile() {
                         tick.tick().await;
                     }
                 };
-                tokio::time::timeout(PATIENCE, ends)
-                    .await
-                    .expect("the orphan is ended");
+                tokio::time::timeout(PATIENCE, ends).await.expect("the orphan is ended");
                 let after = runtime.list(None).await.unwrap();
                 let kept = before.containers.iter().find(|one| one.pod.name == "stays");
                 assert_eq!(after.containers.first(), kept, "untouched");
                 assert_eq!(
-                    until_ready(&client, "stays")
-                        .await
-                        .status
-                        .unwrap()
-                        .container_statuses
-                        .unwrap()[0]
-                        .restart_count,
+                    until_ready(&client, "stays").await.status.unwrap().container_statuses.unwrap()[0].restart_count,
                     0
                 );
             })
@@ -458,9 +393,7 @@ async fn shutdown_stops_containers_and_keeps_pods() {
         );
         let (agent, agent_run) = agent.open().await.unwrap();
         let work = async {
-            pods.create(&pod("web", container("sleep:1", json!({}))))
-                .await
-                .unwrap();
+            pods.create(&pod("web", container("sleep:1", json!({})))).await.unwrap();
             until_ready(&client, "web").await;
             agent.shutdown(Duration::from_secs(2)).await;
         };
@@ -472,14 +405,7 @@ async fn shutdown_stops_containers_and_keeps_pods() {
         }
         let listing = runtime.list(None).await.unwrap();
         assert!(listing.containers[0].state.exit().is_some());
-        assert!(
-            pods.get("web")
-                .await
-                .unwrap()
-                .metadata
-                .deletion_timestamp
-                .is_none()
-        );
+        assert!(pods.get("web").await.unwrap().metadata.deletion_timestamp.is_none());
     })
     .await;
 }

@@ -10,10 +10,7 @@ use std::{
 use kore_node::{
     conformance::{self, Act, Subject},
     native::{NativeRuntime, Program},
-    runtime::{
-        ContainerConfig, ContainerId, Error, Exit, Mount, PodIdentity, Runtime, SandboxConfig,
-        SandboxState,
-    },
+    runtime::{ContainerConfig, ContainerId, Error, Exit, Mount, PodIdentity, Runtime, SandboxConfig, SandboxState},
     shim::Shim,
 };
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -23,11 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn open(dir: &Path, range: &str) -> NativeRuntime {
     let shim = Shim::path(env!("CARGO_BIN_EXE_kore-shim")).unwrap();
     let builder = NativeRuntime::builder(dir.join("runtime"), shim).addresses(range);
-    builder
-        .image("kore.dev/host", Program::host())
-        .open()
-        .await
-        .unwrap()
+    builder.image("kore.dev/host", Program::host()).open().await.unwrap()
 }
 
 fn shell(script: &str) -> ContainerConfig {
@@ -55,18 +48,13 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, looking)
-        .await
-        .unwrap_or_else(|_| panic!("waited too long until {what}"))
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("waited too long until {what}"))
 }
 
 async fn exit(runtime: &dyn Runtime, id: &ContainerId) -> Exit {
     until("the container exits", async || {
         let listing = runtime.list(None).await.unwrap();
-        let container = listing
-            .containers
-            .into_iter()
-            .find(|container| container.id == *id)?;
+        let container = listing.containers.into_iter().find(|container| container.id == *id)?;
         container.state.exit().cloned()
     })
     .await
@@ -78,20 +66,14 @@ fn pid(text: &str) -> Pid {
 
 /// Whether a process runs; one that nobody has reaped yet does not.
 fn runs(pid: Pid) -> bool {
-    let stat =
-        fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-    let state = stat
-        .rsplit(')')
-        .next()
-        .and_then(|rest| rest.trim().chars().next());
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next());
     test_kill_process(pid).is_ok() && state.is_some_and(|state| state != 'Z')
 }
 
 async fn file(path: PathBuf) -> String {
     until(&format!("{} is there", path.display()), async || {
-        fs::read_to_string(&path)
-            .ok()
-            .filter(|text| text.ends_with('\n'))
+        fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n'))
     })
     .await
 }
@@ -120,9 +102,7 @@ impl Subject for Native {
 async fn conforms() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = open(dir.path(), "127.70.0.0/24").await;
-    conformance::check(&Native(Arc::new(runtime)), dir.path())
-        .await
-        .unwrap();
+    conformance::check(&Native(Arc::new(runtime)), dir.path()).await.unwrap();
 }
 
 #[tokio::test]
@@ -143,15 +123,9 @@ async fn a_new_agent_adopts_what_runs_and_learns_how_the_rest_ended() {
     let address = first.list(Some("runs")).await.unwrap().sandboxes[0].addresses[0];
     let main = pid(&file(path("pid")).await);
     // Ends while no agent is there.
-    let ending = start(
-        &first,
-        "ends",
-        &shell(&format!(
-            "while [ ! -e {} ]; do sleep 0.01; done; exit 3",
-            path("go").display()
-        )),
-    )
-    .await;
+    let ending =
+        start(&first, "ends", &shell(&format!("while [ ! -e {} ]; do sleep 0.01; done; exit 3", path("go").display())))
+            .await;
     drop(first);
     fs::write(path("go"), "").unwrap();
 
@@ -160,23 +134,10 @@ async fn a_new_agent_adopts_what_runs_and_learns_how_the_rest_ended() {
     let listing = second.list(Some("runs")).await.unwrap();
     assert!(listing.containers[0].state.is_running());
     assert_eq!(listing.sandboxes[0].addresses, [address]);
-    assert!(
-        second
-            .start(&running)
-            .await
-            .unwrap_err()
-            .is_already_exists()
-    );
+    assert!(second.start(&running).await.unwrap_err().is_already_exists());
     assert!(runs(main));
-    assert_eq!(
-        fs::read_to_string(path("starts")).unwrap(),
-        "x\n",
-        "started once"
-    );
-    let other = second
-        .run_sandbox(&SandboxConfig::new(PodIdentity::new("ns", "new", "new"), 0))
-        .await
-        .unwrap();
+    assert_eq!(fs::read_to_string(path("starts")).unwrap(), "x\n", "started once");
+    let other = second.run_sandbox(&SandboxConfig::new(PodIdentity::new("ns", "new", "new"), 0)).await.unwrap();
     assert_ne!(other.addresses, [address]);
     second.stop(&running, Duration::ZERO).await.unwrap();
     assert_eq!(exit(&second, &running).await.exit_code, 137);
@@ -200,15 +161,9 @@ async fn a_killed_shim_takes_all_of_its_container_with_it() {
     let (shim, main) = pids.trim().split_once(' ').unwrap();
     kill_process(pid(shim), Signal::KILL).unwrap();
     let exit = exit(&runtime, &id).await;
-    assert_eq!(
-        (exit.exit_code, exit.reason.as_deref()),
-        (137, Some("ContainerStatusUnknown"))
-    );
+    assert_eq!((exit.exit_code, exit.reason.as_deref()), (137, Some("ContainerStatusUnknown")));
     let main = pid(main);
-    until("all processes are gone", async || {
-        (!runs(main) && !runs(away)).then_some(())
-    })
-    .await;
+    until("all processes are gone", async || (!runs(main) && !runs(away)).then_some(())).await;
 }
 
 #[tokio::test]
@@ -229,16 +184,10 @@ async fn everything_a_container_started_ends_with_it() {
 async fn a_program_that_cannot_be_executed_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = open(dir.path(), "127.70.4.0/24").await;
-    let sandbox = runtime
-        .run_sandbox(&SandboxConfig::new(PodIdentity::new("ns", "bad", "bad"), 0))
-        .await
-        .unwrap();
+    let sandbox = runtime.run_sandbox(&SandboxConfig::new(PodIdentity::new("ns", "bad", "bad"), 0)).await.unwrap();
     let cases = [
         ("foo", "exec: \"foo\": executable file not found in $PATH"),
-        (
-            "/no/such/file",
-            "exec: \"/no/such/file\": stat /no/such/file: no such file or directory",
-        ),
+        ("/no/such/file", "exec: \"/no/such/file\": stat /no/such/file: no such file or directory"),
         ("/etc/passwd", "exec: \"/etc/passwd\": permission denied"),
     ];
     for (attempt, (command, message)) in cases.into_iter().enumerate() {
@@ -248,19 +197,13 @@ async fn a_program_that_cannot_be_executed_says_why() {
         let id = runtime.create(&sandbox.id, &config).await.unwrap();
         assert_eq!(runtime.start(&id).await, Err(Error::Start(message.into())));
         let exit = exit(&runtime, &id).await;
-        assert_eq!(
-            (exit.exit_code, exit.reason.as_deref()),
-            (128, Some("StartError"))
-        );
+        assert_eq!((exit.exit_code, exit.reason.as_deref()), (128, Some("StartError")));
         assert_eq!(exit.message.as_deref(), Some(message));
     }
     let mut config = ContainerConfig::new("none", "kore.dev/host");
     config.args = vec![];
     let error = runtime.create(&sandbox.id, &config).await.unwrap_err();
-    assert!(
-        error.to_string().contains("no command specified"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("no command specified"), "{error}");
 }
 
 #[tokio::test]
@@ -285,15 +228,9 @@ async fn mounts_are_where_the_container_expects_them() {
     let exit = exit(&runtime, &id).await;
     let log = fs::read_to_string(&config.log_path).unwrap();
     assert_eq!(exit.exit_code, 0, "{log}");
-    assert!(
-        log.contains("F hello\n") && log.contains("F null\n"),
-        "{log}"
-    );
+    assert!(log.contains("F hello\n") && log.contains("F null\n"), "{log}");
     assert_eq!(fs::read_to_string(&message).unwrap(), "bye\n");
-    assert!(
-        !Path::new("/etc/kore-test-volume").exists(),
-        "nothing is made on the machine"
-    );
+    assert!(!Path::new("/etc/kore-test-volume").exists(), "nothing is made on the machine");
 }
 
 #[tokio::test]
@@ -309,25 +246,13 @@ async fn exec_runs_beside_the_container_and_is_bounded_in_time() {
     let id = start(&runtime, "exec", &config).await;
     let run = |script: &str| ["sh", "-c", script].map(String::from);
     let output = runtime
-        .exec_sync(
-            &id,
-            &run("cat $KORE_ROOT/kore-test/deep/volume/f; echo $COLOUR; echo e >&2; exit 4"),
-            PATIENCE,
-        )
+        .exec_sync(&id, &run("cat $KORE_ROOT/kore-test/deep/volume/f; echo $COLOUR; echo e >&2; exit 4"), PATIENCE)
         .await
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "seen\nblue\n");
-    assert_eq!(
-        (output.stderr.as_slice(), output.exit_code),
-        (&b"e\n"[..], 4)
-    );
-    let late = runtime
-        .exec_sync(&id, &run("sleep 1000"), Duration::from_millis(50))
-        .await;
-    assert!(
-        matches!(late, Err(Error::DeadlineExceeded { .. })),
-        "{late:?}"
-    );
+    assert_eq!((output.stderr.as_slice(), output.exit_code), (&b"e\n"[..], 4));
+    let late = runtime.exec_sync(&id, &run("sleep 1000"), Duration::from_millis(50)).await;
+    assert!(matches!(late, Err(Error::DeadlineExceeded { .. })), "{late:?}");
     runtime.remove(&id).await.unwrap();
 }
 
@@ -338,17 +263,9 @@ async fn the_end_of_a_container_is_told() {
     let runtime = open(dir.path(), "127.70.7.0/24").await;
     let mut events = runtime.events().unwrap();
     start(&runtime, "told", &shell("exit 0")).await;
-    let event = tokio::time::timeout(PATIENCE, events.next())
-        .await
-        .unwrap()
-        .unwrap();
+    let event = tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap();
     assert_eq!(event.pod_uid.as_deref(), Some("told"));
-    assert!(
-        runtime.list(Some("told")).await.unwrap().containers[0]
-            .state
-            .exit()
-            .is_some()
-    );
+    assert!(runtime.list(Some("told")).await.unwrap().containers[0].state.exit().is_some());
 }
 
 #[tokio::test]
@@ -356,27 +273,13 @@ async fn a_directory_is_used_by_one_agent_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(dir.path(), "127.70.8.0/24").await;
     let shim = Shim::path(env!("CARGO_BIN_EXE_kore-shim")).unwrap();
-    let second = NativeRuntime::builder(dir.path().join("runtime"), shim.clone())
-        .open()
-        .await;
-    assert!(
-        second
-            .unwrap_err()
-            .to_string()
-            .contains("in use by another agent")
-    );
+    let second = NativeRuntime::builder(dir.path().join("runtime"), shim.clone()).open().await;
+    assert!(second.unwrap_err().to_string().contains("in use by another agent"));
     drop(first);
     fs::write(dir.path().join("runtime/format"), "2").unwrap();
-    let newer = NativeRuntime::builder(dir.path().join("runtime"), shim)
-        .open()
-        .await;
+    let newer = NativeRuntime::builder(dir.path().join("runtime"), shim).open().await;
     assert!(newer.unwrap_err().to_string().contains("newer"));
-    assert!(
-        Shim::this_binary()
-            .unwrap_err()
-            .to_string()
-            .contains("shim::init()")
-    );
+    assert!(Shim::this_binary().unwrap_err().to_string().contains("shim::init()"));
 }
 
 #[tokio::test]
@@ -388,14 +291,8 @@ async fn a_stopped_sandbox_stays_stopped_for_the_next_agent() {
     first.stop_sandbox(&sandbox.id).await.unwrap();
     drop(first);
     let second = open(dir.path(), "127.70.9.0/30").await;
-    assert_eq!(
-        second.list(None).await.unwrap().sandboxes[0].state,
-        SandboxState::NotReady
-    );
+    assert_eq!(second.list(None).await.unwrap().sandboxes[0].state, SandboxState::NotReady);
     for uid in ["x", "y"] {
-        second
-            .run_sandbox(&SandboxConfig::new(PodIdentity::new("ns", uid, uid), 0))
-            .await
-            .unwrap();
+        second.run_sandbox(&SandboxConfig::new(PodIdentity::new("ns", uid, uid), 0)).await.unwrap();
     }
 }

@@ -71,79 +71,36 @@ pub async fn run(backend: &impl Backend) -> Result<(), Violation> {
     replace(backend, &model, "replace with nothing").await?;
     for step in 0..STEPS {
         if random.below(10) == 0 {
-            let chosen = frontends
-                .iter()
-                .filter(|_| random.below(2) == 0)
-                .copied()
-                .collect::<Vec<_>>();
-            let entries = chosen
-                .into_iter()
-                .map(|frontend| (frontend, random.entry()))
-                .collect();
-            model = Snapshot {
-                revision: model.revision + 1,
-                entries,
-            };
+            let chosen = frontends.iter().filter(|_| random.below(2) == 0).copied().collect::<Vec<_>>();
+            let entries = chosen.into_iter().map(|frontend| (frontend, random.entry())).collect();
+            model = Snapshot { revision: model.revision + 1, entries };
             replace(backend, &model, &format!("step {step}: replace")).await?;
         } else {
             let delta = random.delta(&frontends, &model);
             model.apply(&delta);
             let name = format!("step {step}: apply {delta:?}");
-            backend
-                .apply(&delta)
-                .await
-                .map_err(|error| Violation::Failed {
-                    step: name.clone(),
-                    error,
-                })?;
+            backend.apply(&delta).await.map_err(|error| Violation::Failed { step: name.clone(), error })?;
             expect(backend, &model, name).await?;
         }
         // The same again changes nothing: a driver that has lost track replaces.
         if random.below(20) == 0 {
-            replace(
-                backend,
-                &model,
-                &format!("step {step}: replace with the same"),
-            )
-            .await?;
+            replace(backend, &model, &format!("step {step}: replace with the same")).await?;
         }
     }
-    replace(
-        backend,
-        &Snapshot::default(),
-        "replace with nothing at the end",
-    )
-    .await
+    replace(backend, &Snapshot::default(), "replace with nothing at the end").await
 }
 
 async fn replace(backend: &impl Backend, snapshot: &Snapshot, step: &str) -> Result<(), Violation> {
-    backend
-        .replace(snapshot)
-        .await
-        .map_err(|error| Violation::Failed {
-            step: step.to_owned(),
-            error,
-        })?;
+    backend.replace(snapshot).await.map_err(|error| Violation::Failed { step: step.to_owned(), error })?;
     expect(backend, snapshot, step.to_owned()).await
 }
 
-async fn expect(
-    backend: &impl Backend,
-    expected: &Snapshot,
-    step: String,
-) -> Result<(), Violation> {
-    let found = backend.observe().await.map_err(|error| Violation::Failed {
-        step: step.clone(),
-        error,
-    })?;
+async fn expect(backend: &impl Backend, expected: &Snapshot, step: String) -> Result<(), Violation> {
+    let found = backend.observe().await.map_err(|error| Violation::Failed { step: step.clone(), error })?;
     if found.entries == expected.entries {
         return Ok(());
     }
-    Err(Violation::Differs {
-        step,
-        found: Box::new(found),
-        expected: Box::new(expected.clone()),
-    })
+    Err(Violation::Differs { step, found: Box::new(found), expected: Box::new(expected.clone()) })
 }
 
 /// Sends connections through a backend that carries TCP on loopback addresses: they reach every target, open ones outlive
@@ -161,77 +118,32 @@ pub async fn traffic(backend: &impl Backend) -> Result<(), Violation> {
         upsert(backend, 1, frontend, &[first_target, second_target]).await?;
         let mut reached = Vec::new();
         for _ in 0..4 {
-            reached.push(
-                Connection::open(frontend, "connect")
-                    .await?
-                    .ask(&step("ask"))
-                    .await?,
-            );
+            reached.push(Connection::open(frontend, "connect").await?.ask(&step("ask")).await?);
         }
-        check(
-            reached.contains(&b'1') && reached.contains(&b'2'),
-            &step("balance"),
-            || format!("{reached:?} answered"),
-        )?;
+        check(reached.contains(&b'1') && reached.contains(&b'2'), &step("balance"), || {
+            format!("{reached:?} answered")
+        })?;
 
         upsert(backend, 2, frontend, &[first_target]).await?;
         let mut kept = Connection::open(frontend, "connect to the one target").await?;
-        check(
-            kept.ask(&step("ask")).await? == b'1',
-            &step("one target"),
-            || "another answered".into(),
-        )?;
+        check(kept.ask(&step("ask")).await? == b'1', &step("one target"), || "another answered".into())?;
         upsert(backend, 3, frontend, &[second_target]).await?;
-        check(
-            kept.ask(&step("keep")).await? == b'1',
-            &step("keep over a change"),
-            || "moved".into(),
-        )?;
-        let answer = Connection::open(frontend, "connect after the change")
-            .await?
-            .ask(&step("ask"))
-            .await?;
-        check(
-            answer == b'2',
-            &step("new connection after a change"),
-            || "went to a removed target".into(),
-        )?;
+        check(kept.ask(&step("keep")).await? == b'1', &step("keep over a change"), || "moved".into())?;
+        let answer = Connection::open(frontend, "connect after the change").await?.ask(&step("ask")).await?;
+        check(answer == b'2', &step("new connection after a change"), || "went to a removed target".into())?;
 
         upsert(backend, 4, frontend, &[]).await?;
         let refused = TcpStream::connect(frontend.socket()).await.is_err();
-        check(refused, &step("no endpoints"), || {
-            "a connection was accepted".into()
-        })?;
+        check(refused, &step("no endpoints"), || "a connection was accepted".into())?;
         upsert(backend, 5, frontend, &[second_target]).await?;
-        let answer = Connection::open(frontend, "connect when endpoints are back")
-            .await?
-            .ask(&step("ask"))
-            .await?;
-        check(answer == b'2', &step("endpoints are back"), || {
-            "another answered".into()
-        })?;
+        let answer = Connection::open(frontend, "connect when endpoints are back").await?.ask(&step("ask")).await?;
+        check(answer == b'2', &step("endpoints are back"), || "another answered".into())?;
 
-        let delta = Delta {
-            revision: 6,
-            operations: vec![Operation::Remove(frontend)],
-            ..Delta::default()
-        };
-        backend
-            .apply(&delta)
-            .await
-            .map_err(|error| Violation::Failed {
-                step: step("remove"),
-                error,
-            })?;
+        let delta = Delta { revision: 6, operations: vec![Operation::Remove(frontend)], ..Delta::default() };
+        backend.apply(&delta).await.map_err(|error| Violation::Failed { step: step("remove"), error })?;
         let refused = TcpStream::connect(frontend.socket()).await.is_err();
-        check(refused, &step("removed"), || {
-            "a connection was accepted".into()
-        })?;
-        check(
-            kept.ask(&step("keep")).await? == b'1',
-            &step("keep over a removal"),
-            || "moved".into(),
-        )
+        check(refused, &step("removed"), || "a connection was accepted".into())?;
+        check(kept.ask(&step("keep")).await? == b'1', &step("keep over a removal"), || "moved".into())
     };
     tokio::select! {
         biased;
@@ -241,14 +153,7 @@ pub async fn traffic(backend: &impl Backend) -> Result<(), Violation> {
 }
 
 fn check(holds: bool, step: &str, problem: impl FnOnce() -> String) -> Result<(), Violation> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Violation::Traffic {
-            step: step.to_owned(),
-            problem: problem(),
-        })
-    }
+    if holds { Ok(()) } else { Err(Violation::Traffic { step: step.to_owned(), problem: problem() }) }
 }
 
 async fn upsert(
@@ -257,27 +162,11 @@ async fn upsert(
     frontend: Frontend,
     targets: &[SocketAddr],
 ) -> Result<(), Violation> {
-    let targets = targets
-        .iter()
-        .map(|address| Target {
-            address: *address,
-            local: true,
-        })
-        .collect();
+    let targets = targets.iter().map(|address| Target { address: *address, local: true }).collect();
     let operations = vec![Operation::Upsert(frontend, Arc::new(entry(targets)))];
-    let delta = Delta {
-        revision,
-        operations,
-        ..Delta::default()
-    };
+    let delta = Delta { revision, operations, ..Delta::default() };
     let step = || format!("upsert {frontend}, revision {revision}");
-    backend
-        .apply(&delta)
-        .await
-        .map_err(|error| Violation::Failed {
-            step: step(),
-            error,
-        })
+    backend.apply(&delta).await.map_err(|error| Violation::Failed { step: step(), error })
 }
 
 pub(crate) fn entry(targets: Arc<[Target]>) -> Entry {
@@ -301,10 +190,7 @@ impl Server {
             let address = listener.local_addr()?;
             Ok::<_, std::io::Error>((Self(listener), address))
         };
-        let failed = |error: std::io::Error| Violation::Traffic {
-            step: "a server".into(),
-            problem: error.to_string(),
-        };
+        let failed = |error: std::io::Error| Violation::Traffic { step: "a server".into(), problem: error.to_string() };
         bound.await.map_err(failed)
     }
 
@@ -313,9 +199,7 @@ impl Server {
         while let Ok((mut stream, _)) = self.0.accept().await {
             connections.spawn(async move {
                 let mut asked = [0];
-                while stream.read_exact(&mut asked).await.is_ok()
-                    && stream.write_all(&[answer]).await.is_ok()
-                {}
+                while stream.read_exact(&mut asked).await.is_ok() && stream.write_all(&[answer]).await.is_ok() {}
             });
         }
     }
@@ -325,14 +209,8 @@ struct Connection(TcpStream);
 
 impl Connection {
     async fn open(frontend: Frontend, step: &str) -> Result<Self, Violation> {
-        let problem = |error: std::io::Error| Violation::Traffic {
-            step: step.to_owned(),
-            problem: error.to_string(),
-        };
-        TcpStream::connect(frontend.socket())
-            .await
-            .map(Self)
-            .map_err(problem)
+        let problem = |error: std::io::Error| Violation::Traffic { step: step.to_owned(), problem: error.to_string() };
+        TcpStream::connect(frontend.socket()).await.map(Self).map_err(problem)
     }
 
     async fn ask(&mut self, step: &str) -> Result<u8, Violation> {
@@ -341,10 +219,7 @@ impl Connection {
             self.0.write_all(b"?").await?;
             self.0.read_exact(&mut answer).await
         };
-        let problem = |error: std::io::Error| Violation::Traffic {
-            step: step.to_owned(),
-            problem: error.to_string(),
-        };
+        let problem = |error: std::io::Error| Violation::Traffic { step: step.to_owned(), problem: error.to_string() };
         asked.await.map_err(problem)?;
         Ok(answer[0])
     }
@@ -364,22 +239,12 @@ impl Random {
 
     fn entry(&mut self) -> Arc<Entry> {
         let target = |last: u64| Target {
-            address: SocketAddr::from((
-                [127, 0, 0, 1],
-                10_000 + u16::try_from(last).expect("below 4"),
-            )),
+            address: SocketAddr::from(([127, 0, 0, 1], 10_000 + u16::try_from(last).expect("below 4"))),
             local: last == 0,
         };
         let targets = (0..4).filter(|_| self.below(2) == 0).map(target).collect();
-        let when_empty = if self.below(2) == 0 {
-            WhenEmpty::Drop
-        } else {
-            WhenEmpty::Reject
-        };
-        Arc::new(Entry {
-            when_empty,
-            ..entry(targets)
-        })
+        let when_empty = if self.below(2) == 0 { WhenEmpty::Drop } else { WhenEmpty::Reject };
+        Arc::new(Entry { when_empty, ..entry(targets) })
     }
 
     fn delta(&mut self, frontends: &[Frontend], from: &Snapshot) -> Delta {
@@ -387,16 +252,10 @@ impl Random {
         for frontend in frontends {
             match self.below(4) {
                 0 => operations.insert(*frontend, Operation::Upsert(*frontend, self.entry())),
-                1 if from.entries.contains_key(frontend) => {
-                    operations.insert(*frontend, Operation::Remove(*frontend))
-                }
+                1 if from.entries.contains_key(frontend) => operations.insert(*frontend, Operation::Remove(*frontend)),
                 _ => None,
             };
         }
-        Delta {
-            revision: from.revision + 1,
-            operations: operations.into_values().collect(),
-            ..Delta::default()
-        }
+        Delta { revision: from.revision + 1, operations: operations.into_values().collect(), ..Delta::default() }
     }
 }

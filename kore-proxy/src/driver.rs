@@ -19,8 +19,7 @@ const RETRY_MIN: Duration = Duration::from_millis(500);
 /// The longest wait between two tries.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Slices of headless services lead nowhere.
-const NOT_HEADLESS: &str =
-    "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name";
+const NOT_HEADLESS: &str = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name";
 
 /// Where and how a proxy runs. The default knows no node: no endpoint is local, and no node port is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,10 +76,7 @@ impl Proxy {
         config: Config,
     ) -> (Self, impl Future<Output = ()> + Send + use<B>) {
         let (sender, receiver) = watch::channel(Status::default());
-        (
-            Self { status: receiver },
-            run(client, Box::new(backend), config, sender),
-        )
+        (Self { status: receiver }, run(client, Box::new(backend), config, sender))
     }
 
     /// How far it is.
@@ -100,15 +96,9 @@ impl fmt::Debug for Proxy {
     }
 }
 
-async fn run(
-    client: Client,
-    backend: Box<dyn Backend>,
-    config: Config,
-    status: watch::Sender<Status>,
-) {
+async fn run(client: Client, backend: Box<dyn Backend>, config: Config, status: watch::Sender<Status>) {
     let (services, services_run) = client.informer::<Service>(Selection::all());
-    let (slices, slices_run) =
-        client.informer::<EndpointSlice>(Selection::all().labels(NOT_HEADLESS));
+    let (slices, slices_run) = client.informer::<EndpointSlice>(Selection::all().labels(NOT_HEADLESS));
     let (recorder, recorder_run) = client.recorder("kube-proxy");
     let follow = async move {
         let mut driver = Driver {
@@ -193,29 +183,17 @@ impl Driver {
     }
 
     fn take_service(&mut self, change: &Change) {
-        let view = change
-            .after
-            .as_ref()
-            .map(|object| object.view::<Service>())
-            .transpose();
+        let view = change.after.as_ref().map(|object| object.view::<Service>()).transpose();
         match view {
-            Ok(view) => self
-                .map
-                .set_service(&change.key, view.map(|view| view.into_typed())),
+            Ok(view) => self.map.set_service(&change.key, view.map(|view| view.into_typed())),
             Err(error) => tracing::error!(%error, "service ignored"),
         }
     }
 
     fn take_slice(&mut self, change: &Change) {
-        let view = change
-            .after
-            .as_ref()
-            .map(|object| object.view::<EndpointSlice>())
-            .transpose();
+        let view = change.after.as_ref().map(|object| object.view::<EndpointSlice>()).transpose();
         match view {
-            Ok(view) => self
-                .map
-                .set_slice(&change.key, view.map(|view| view.into_typed())),
+            Ok(view) => self.map.set_slice(&change.key, view.map(|view| view.into_typed())),
             Err(error) => tracing::error!(%error, "endpoint slice ignored"),
         }
     }
@@ -227,41 +205,32 @@ impl Driver {
         }
         let mut failures = Vec::new();
         delta.operations.retain(|operation| match operation {
-            Operation::Upsert(frontend, entry) => {
-                match self.unsupported(frontend, &entry.service) {
-                    Some(failure) => {
-                        failures.push(failure);
-                        false
-                    }
-                    None => true,
+            Operation::Upsert(frontend, entry) => match self.unsupported(frontend, &entry.service) {
+                Some(failure) => {
+                    failures.push(failure);
+                    false
                 }
-            }
+                None => true,
+            },
             Operation::Remove(frontend) => self.backend.supports(frontend.protocol),
         });
         for frontend in touched(&delta) {
             self.unserved.remove(&frontend);
         }
-        self.unserved
-            .retain(|frontend, _| self.map.served(frontend).is_some());
-        let outcome = if delta.is_empty() {
-            Ok(())
-        } else {
-            self.backend.apply(&delta).await
-        };
+        self.unserved.retain(|frontend, _| self.map.served(frontend).is_some());
+        let outcome = if delta.is_empty() { Ok(()) } else { self.backend.apply(&delta).await };
         self.conclude(delta.revision, outcome, failures);
     }
 
     async fn replace(&mut self) {
         let mut snapshot: Snapshot = self.map.snapshot();
         let mut failures = Vec::new();
-        snapshot.entries.retain(|frontend, entry| {
-            match self.unsupported(frontend, &entry.service) {
-                Some(failure) => {
-                    failures.push(failure);
-                    false
-                }
-                None => true,
+        snapshot.entries.retain(|frontend, entry| match self.unsupported(frontend, &entry.service) {
+            Some(failure) => {
+                failures.push(failure);
+                false
             }
+            None => true,
         });
         self.unserved.clear();
         self.retry = None;
@@ -276,45 +245,24 @@ impl Driver {
         match retry {
             Retry::All => self.replace().await,
             Retry::Unserved => {
-                let wanted = self
-                    .unserved
-                    .keys()
-                    .filter(|frontend| self.backend.supports(frontend.protocol));
-                let upserts = wanted.filter_map(|frontend| {
-                    Some(Operation::Upsert(*frontend, self.map.served(frontend)?))
-                });
+                let wanted = self.unserved.keys().filter(|frontend| self.backend.supports(frontend.protocol));
+                let upserts =
+                    wanted.filter_map(|frontend| Some(Operation::Upsert(*frontend, self.map.served(frontend)?)));
                 let revision = self.map.snapshot().revision;
-                let delta = Delta {
-                    revision,
-                    operations: upserts.collect(),
-                    stale_udp: Vec::new(),
-                };
+                let delta = Delta { revision, operations: upserts.collect(), stale_udp: Vec::new() };
                 self.apply(delta).await;
             }
         }
     }
 
-    fn unsupported(
-        &self,
-        frontend: &Frontend,
-        service: &kore_api::object::ObjectKey,
-    ) -> Option<FrontendFailure> {
+    fn unsupported(&self, frontend: &Frontend, service: &kore_api::object::ObjectKey) -> Option<FrontendFailure> {
         let problem = format!("this proxy does not serve {}", frontend.protocol);
-        let failure = FrontendFailure {
-            frontend: *frontend,
-            service: service.clone(),
-            problem,
-        };
+        let failure = FrontendFailure { frontend: *frontend, service: service.clone(), problem };
         (!self.backend.supports(frontend.protocol)).then_some(failure)
     }
 
     /// Notes what came of a step, tells users what is not served, and plans when to try again.
-    fn conclude(
-        &mut self,
-        revision: u64,
-        outcome: Result<(), BackendError>,
-        mut failures: Vec<FrontendFailure>,
-    ) {
+    fn conclude(&mut self, revision: u64, outcome: Result<(), BackendError>, mut failures: Vec<FrontendFailure>) {
         let mut retry = None;
         match outcome {
             Ok(()) => {}
@@ -330,8 +278,7 @@ impl Driver {
         for failure in failures {
             if let Some(service) = self.services.get(&failure.service) {
                 let message = format!("{}: {}", failure.frontend, failure.problem);
-                self.recorder
-                    .event(&service, EventType::Warning, "FailedToServe", message);
+                self.recorder.event(&service, EventType::Warning, "FailedToServe", message);
             }
             tracing::warn!(service = %failure.service, %failure, "not served");
             self.unserved.insert(failure.frontend, failure);
@@ -346,10 +293,7 @@ impl Driver {
         }
         if retry != Some(Retry::All) {
             let unserved = self.unserved.clone();
-            self.status.send_replace(Status {
-                serving: Some(revision),
-                unserved,
-            });
+            self.status.send_replace(Status { serving: Some(revision), unserved });
         }
     }
 }

@@ -40,10 +40,7 @@ fn upsert(frontend: Frontend) -> Operation {
         "ports": [{"port": 1, "protocol": protocol.to_string()}],
         "endpoints": [{"addresses": ["127.0.0.1"]}],
     });
-    let (service, slice) = (
-        serde_json::from_value(service).unwrap(),
-        serde_json::from_value(slice).unwrap(),
-    );
+    let (service, slice) = (serde_json::from_value(service).unwrap(), serde_json::from_value(slice).unwrap());
     map.set_service(&ObjectKey::namespaced("ns", "web"), Some(Arc::new(service)));
     map.set_slice(&ObjectKey::namespaced("ns", "web-1"), Some(Arc::new(slice)));
     map.take_delta().unwrap().operations.remove(0)
@@ -55,38 +52,16 @@ async fn a_port_that_is_taken_is_named_and_the_others_are_served() {
     while_running(run, async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let taken = listener.local_addr().unwrap();
-        let taken = Frontend {
-            address: taken.ip(),
-            protocol: Protocol::Tcp,
-            port: taken.port(),
-        };
+        let taken = Frontend { address: taken.ip(), protocol: Protocol::Tcp, port: taken.port() };
         let free = conformance::loopback_frontends()[0];
-        let free = Frontend {
-            port: free.port + 100,
-            ..free
-        };
-        let udp = Frontend {
-            protocol: Protocol::Udp,
-            ..free
-        };
+        let free = Frontend { port: free.port + 100, ..free };
+        let udp = Frontend { protocol: Protocol::Udp, ..free };
         let operations = vec![upsert(taken), upsert(free), upsert(udp)];
-        let outcome = backend
-            .apply(&Delta {
-                revision: 1,
-                operations,
-                stale_udp: Vec::new(),
-            })
-            .await;
-        let Err(BackendError::Frontends(failures)) = outcome else {
-            panic!("{outcome:?}")
-        };
+        let outcome = backend.apply(&Delta { revision: 1, operations, stale_udp: Vec::new() }).await;
+        let Err(BackendError::Frontends(failures)) = outcome else { panic!("{outcome:?}") };
         let failed: Vec<Frontend> = failures.iter().map(|failure| failure.frontend).collect();
         assert_eq!(failed, [taken, udp]);
-        assert!(
-            failures[0].to_string().contains("in use"),
-            "{}",
-            failures[0]
-        );
+        assert!(failures[0].to_string().contains("in use"), "{}", failures[0]);
         assert!(failures[1].to_string().contains("UDP"), "{}", failures[1]);
         let served = backend.observe().await.unwrap().entries;
         assert_eq!(served.keys().copied().collect::<Vec<_>>(), [free]);
@@ -99,17 +74,7 @@ async fn a_backend_whose_future_is_gone_says_so() {
     let (backend, run) = UserSpace::new();
     drop(run);
     let frontend = conformance::loopback_frontends()[0];
-    let frontend = Frontend {
-        port: frontend.port + 200,
-        ..frontend
-    };
-    let delta = Delta {
-        revision: 1,
-        operations: vec![upsert(frontend)],
-        stale_udp: vec![],
-    };
-    assert!(matches!(
-        backend.apply(&delta).await,
-        Err(BackendError::Stopped)
-    ));
+    let frontend = Frontend { port: frontend.port + 200, ..frontend };
+    let delta = Delta { revision: 1, operations: vec![upsert(frontend)], stale_udp: vec![] };
+    assert!(matches!(backend.apply(&delta).await, Err(BackendError::Stopped)));
 }

@@ -6,9 +6,7 @@
 use std::sync::Arc;
 
 use kore_sched::testing::{PodBuilder, node, pod};
-use kore_sched::{
-    Command, Ctx, Engine, Event, Filter, Limits, NodeRef, Plugin, Profile, Time, Verdict,
-};
+use kore_sched::{Command, Ctx, Engine, Event, Filter, Limits, NodeRef, Plugin, Profile, Time, Verdict};
 use tokio::time::Instant;
 
 /// Declares nothing, and so makes its profile look at every node for every pod.
@@ -49,64 +47,28 @@ fn affinity(number: usize) -> PodBuilder {
     basic(number).select("zone", &format!("zone-{}", number % 3))
 }
 
-type Shape = (
-    &'static str,
-    usize,
-    usize,
-    fn() -> Profile,
-    fn(usize) -> PodBuilder,
-);
+type Shape = (&'static str, usize, usize, fn() -> Profile, fn(usize) -> PodBuilder);
 
 fn main() {
-    let undeclared = || {
-        Profile::default()
-            .plugin(Undeclared, |at| at.filter())
-            .expect("a new name")
-    };
+    let undeclared = || Profile::default().plugin(Undeclared, |at| at.filter()).expect("a new name");
     let shapes: [Shape; 7] = [
         ("basic", 5_000, 20_000, Profile::default, basic),
-        (
-            "hundred-templates",
-            5_000,
-            20_000,
-            Profile::default,
-            hundred,
-        ),
-        (
-            "all-different",
-            5_000,
-            10_000,
-            Profile::default,
-            all_different,
-        ),
+        ("hundred-templates", 5_000, 20_000, Profile::default, hundred),
+        ("all-different", 5_000, 10_000, Profile::default, all_different),
         ("node-affinity", 5_000, 20_000, Profile::default, affinity),
         ("undeclared-plugin", 5_000, 5_000, undeclared, basic),
         ("basic-100k", 100_000, 10_000, Profile::default, basic),
-        (
-            "all-different-100k",
-            100_000,
-            1_000,
-            Profile::default,
-            all_different,
-        ),
+        ("all-different-100k", 100_000, 1_000, Profile::default, all_different),
     ];
-    let filter = std::env::args()
-        .skip(1)
-        .find(|arg| !arg.starts_with('-'))
-        .unwrap_or_default();
-    println!(
-        "{:<20} {:>8} {:>8} {:>10} {:>12}",
-        "shape", "nodes", "pods", "pods/s", "us a pod"
-    );
+    let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    println!("{:<20} {:>8} {:>8} {:>10} {:>12}", "shape", "nodes", "pods", "pods/s", "us a pod");
     for (name, nodes, pods, profile, make) in shapes {
         if !name.contains(&filter) {
             continue;
         }
-        let mut engine =
-            Engine::new(vec![profile()], Limits::default(), 1).expect("a good profile");
+        let mut engine = Engine::new(vec![profile()], Limits::default(), 1).expect("a good profile");
         for number in 0..nodes {
-            let node =
-                node(&format!("node-{number}")).label("zone", &format!("zone-{}", number % 3));
+            let node = node(&format!("node-{number}")).label("zone", &format!("zone-{}", number % 3));
             engine.handle(Event::Node(Arc::new(node.build())), Time::ZERO);
         }
         for number in 0..pods {
@@ -130,17 +92,10 @@ fn main() {
         assert_eq!(placed, pods, "{name}: every pod has a place");
         for resource in ["cpu", "memory", "pods"] {
             let column = engine.nodes().column(resource).expect("a fixed column");
-            let within = column
-                .used()
-                .iter()
-                .zip(column.capacity())
-                .all(|(used, capacity)| used <= capacity);
+            let within = column.used().iter().zip(column.capacity()).all(|(used, capacity)| used <= capacity);
             assert!(within, "{name}: {resource} overcommitted");
         }
         let rate = placed as f64 / seconds;
-        println!(
-            "{name:<20} {nodes:>8} {pods:>8} {rate:>10.0} {:>12.1}",
-            1e6 / rate
-        );
+        println!("{name:<20} {nodes:>8} {pods:>8} {rate:>10.0} {:>12.1}", 1e6 / rate);
     }
 }

@@ -121,14 +121,14 @@ pub const DEFAULT_SCHEDULER_NAME: &str = "default-scheduler";
 
 pub use driver::{Config, Scheduler};
 pub use engine::{
-    Assignment, BindFailure, Command, Engine, Event, Explanation, Limits, NodeAnswer, NodeVerdict,
-    PluginScore, QueuePlace, Refused, Report,
+    Assignment, BindFailure, Command, Engine, Event, Explanation, Limits, NodeAnswer, NodeVerdict, PluginScore,
+    QueuePlace, Refused, Report,
 };
 pub use framework::{
-    Bind, BindAnswer, Binding, Candidates, ClusterEvent, Code, Ctx, Depends, Enqueue, Filter, Hint,
-    Interest, MAX_PERMIT_WAIT, NodeRef, Permission, Permit, Plugin, Points, PostBind, PostFilter,
-    PreBind, PreEnqueue, PreFilter, PreScore, Profile, ProfileError, QueueSort, Queued, Recourse,
-    Refusal, Rejection, Reserve, Score, Scoring, Verdict, normalize_to_largest,
+    Bind, BindAnswer, Binding, Candidates, ClusterEvent, Code, Ctx, Depends, Enqueue, Filter, Hint, Interest,
+    MAX_PERMIT_WAIT, NodeRef, Permission, Permit, Plugin, Points, PostBind, PostFilter, PreBind, PreEnqueue, PreFilter,
+    PreScore, Profile, ProfileError, QueueSort, Queued, Recourse, Refusal, Rejection, Reserve, Score, Scoring, Verdict,
+    normalize_to_largest,
 };
 pub use node::{NodeIndex, NodeInfo};
 pub use node_set::NodeSet;

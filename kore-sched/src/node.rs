@@ -44,23 +44,16 @@ impl NodeInfo {
     /// Reads what matters here of a node.
     pub fn read(node: &Node) -> NodeInfo {
         let spec = node.spec.as_ref();
-        let allocatable = node
-            .status
-            .as_ref()
-            .and_then(|status| status.allocatable.as_ref());
+        let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
         let pods = allocatable.and_then(|list| list.get("pods"));
         NodeInfo {
             name: node.metadata.name.as_deref().unwrap_or_default().into(),
             labels: node.metadata.labels.clone().unwrap_or_default(),
             annotations: node.metadata.annotations.clone().unwrap_or_default(),
-            taints: spec
-                .and_then(|spec| spec.taints.clone())
-                .unwrap_or_default(),
+            taints: spec.and_then(|spec| spec.taints.clone()).unwrap_or_default(),
             unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
             allocatable: Resources::from_list(allocatable),
-            pods_allowed: pods
-                .and_then(|pods| quantity::value(&pods.0).ok())
-                .unwrap_or(0),
+            pods_allowed: pods.and_then(|pods| quantity::value(&pods.0).ok()).unwrap_or(0),
         }
     }
 }

@@ -58,10 +58,7 @@ impl NodeSet {
 
     /// The number of nodes in the set.
     pub fn len(&self) -> usize {
-        self.words
-            .iter()
-            .map(|bits| bits.count_ones() as usize)
-            .sum()
+        self.words.iter().map(|bits| bits.count_ones() as usize).sum()
     }
 
     /// Whether no node is in the set.

@@ -22,10 +22,7 @@ pub struct PodKey {
 impl PodKey {
     /// The key of the pod of that namespace and name.
     pub fn new(namespace: &str, name: &str) -> PodKey {
-        PodKey {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        PodKey { namespace: namespace.into(), name: name.into() }
     }
 
     /// The key of that pod.
@@ -81,21 +78,12 @@ impl PodClass {
     fn read(pod: &Pod) -> PodClass {
         let empty = PodSpec::default();
         let spec = pod.spec.as_ref().unwrap_or(&empty);
-        let affinity = spec
-            .affinity
-            .as_ref()
-            .and_then(|a| a.node_affinity.as_ref());
+        let affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
         let required = affinity
-            .and_then(|a| {
-                a.required_during_scheduling_ignored_during_execution
-                    .as_ref()
-            })
+            .and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref())
             .map(|selector| terms(&selector.node_selector_terms));
         let preferred = affinity
-            .and_then(|a| {
-                a.preferred_during_scheduling_ignored_during_execution
-                    .as_ref()
-            })
+            .and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref())
             .into_iter()
             .flatten()
             .map(|term| (term.weight, Term::read(&term.preference)))
@@ -105,22 +93,12 @@ impl PodClass {
             labels: pod.metadata.labels.clone().unwrap_or_default(),
             requests: resources::of_pod(pod),
             scoring_requests: resources::of_pod_for_scores(pod),
-            tolerations: spec
-                .tolerations
-                .iter()
-                .flatten()
-                .map(Toleration::read)
-                .collect(),
+            tolerations: spec.tolerations.iter().flatten().map(Toleration::read).collect(),
             node_selector: spec.node_selector.clone().unwrap_or_default(),
             required_affinity: required,
             preferred_affinity: preferred,
             host_ports: HostPort::of_spec(spec),
-            scheduling_gates: spec
-                .scheduling_gates
-                .iter()
-                .flatten()
-                .map(|gate| gate.name.clone())
-                .collect(),
+            scheduling_gates: spec.scheduling_gates.iter().flatten().map(|gate| gate.name.clone()).collect(),
         }
     }
 }
@@ -312,13 +290,8 @@ impl Classes {
             }
         };
         let spec = pod.spec.as_ref();
-        let phase = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref());
-        let node = spec
-            .and_then(|spec| spec.node_name.as_deref())
-            .filter(|node| !node.is_empty());
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let node = spec.and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty());
         let scheduler = spec.and_then(|spec| spec.scheduler_name.as_deref());
         PodInfo {
             key: PodKey::of(&pod),

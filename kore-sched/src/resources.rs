@@ -43,10 +43,7 @@ impl Resources {
             "cpu" => self.cpu_milli,
             "memory" => self.memory_bytes,
             "ephemeral-storage" => self.ephemeral_bytes,
-            _ => match self
-                .extended
-                .binary_search_by(|(known, _)| (**known).cmp(name))
-            {
+            _ => match self.extended.binary_search_by(|(known, _)| (**known).cmp(name)) {
                 Ok(at) => self.extended[at].1,
                 Err(_) => 0,
             },
@@ -56,11 +53,7 @@ impl Resources {
     pub(crate) fn from_list(list: Option<&BTreeMap<String, Quantity>>) -> Resources {
         let mut resources = Resources::default();
         for (name, quantity) in list.into_iter().flatten() {
-            let amount = if name == "cpu" {
-                quantity::milli_value(&quantity.0)
-            } else {
-                quantity::value(&quantity.0)
-            };
+            let amount = if name == "cpu" { quantity::milli_value(&quantity.0) } else { quantity::value(&quantity.0) };
             resources.set(name, amount.unwrap_or(0));
         }
         resources
@@ -72,10 +65,7 @@ impl Resources {
             "memory" => self.memory_bytes = amount,
             "ephemeral-storage" => self.ephemeral_bytes = amount,
             _ if !is_counted(name) => {}
-            _ => match self
-                .extended
-                .binary_search_by(|(known, _)| (**known).cmp(name))
-            {
+            _ => match self.extended.binary_search_by(|(known, _)| (**known).cmp(name)) {
                 Ok(at) => self.extended[at].1 = amount,
                 Err(at) => self.extended.insert(at, (name.into(), amount)),
             },
@@ -151,8 +141,7 @@ fn total(pod: &Pod, defaults: Option<(i64, i64)>) -> Resources {
     let of_the_pod = spec.resources.as_ref().and_then(|r| r.requests.as_ref());
     for (name, amount) in of_the_pod.into_iter().flatten() {
         if name == "cpu" || name == "memory" || name.starts_with("hugepages-") {
-            let stated =
-                Resources::from_list(Some(&BTreeMap::from([(name.clone(), amount.clone())])));
+            let stated = Resources::from_list(Some(&BTreeMap::from([(name.clone(), amount.clone())])));
             running.set(name, stated.get(name));
         }
     }
@@ -161,10 +150,7 @@ fn total(pod: &Pod, defaults: Option<(i64, i64)>) -> Resources {
 }
 
 fn of_container(pod: &Pod, container: &Container, defaults: Option<(i64, i64)>) -> Resources {
-    let requests = container
-        .resources
-        .as_ref()
-        .and_then(|resources| resources.requests.as_ref());
+    let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
     let mut needed = Resources::from_list(requests);
     if let Some(status) = status_of(pod, &container.name)
         && let Some(resources) = &status.resources
@@ -191,17 +177,13 @@ fn of_container(pod: &Pod, container: &Container, defaults: Option<(i64, i64)>) 
 fn status_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
     let running = status.container_statuses.iter().flatten();
-    running
-        .chain(status.init_container_statuses.iter().flatten())
-        .find(|status| status.name == name)
+    running.chain(status.init_container_statuses.iter().flatten()).find(|status| status.name == name)
 }
 
 fn is_resize_infeasible(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| {
-        condition.type_ == "PodResizePending" && condition.reason.as_deref() == Some("Infeasible")
-    })
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "PodResizePending" && condition.reason.as_deref() == Some("Infeasible"))
 }

@@ -87,13 +87,8 @@ pub struct Term {
 
 impl Term {
     pub(crate) fn read(from: &NodeSelectorTerm) -> Term {
-        let all = |list: &Option<Vec<NodeSelectorRequirement>>| {
-            list.iter().flatten().map(Requirement::read).collect()
-        };
-        Term {
-            labels: all(&from.match_expressions),
-            fields: all(&from.match_fields),
-        }
+        let all = |list: &Option<Vec<NodeSelectorRequirement>>| list.iter().flatten().map(Requirement::read).collect();
+        Term { labels: all(&from.match_expressions), fields: all(&from.match_fields) }
     }
 
     /// Whether the term requires nothing, and so matches nothing.
@@ -105,10 +100,7 @@ impl Term {
     pub fn matches(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
         let field = |key: &str| (key == "metadata.name").then_some(name);
         !self.is_empty()
-            && self
-                .labels
-                .iter()
-                .all(|r| r.is_met_by(labels.get(&r.key).map(String::as_str)))
+            && self.labels.iter().all(|r| r.is_met_by(labels.get(&r.key).map(String::as_str)))
             && self.fields.iter().all(|r| r.is_met_by(field(&r.key)))
     }
 }
@@ -145,11 +137,7 @@ mod tests {
             (Operator::Unknown, &["a"], Some("a"), false),
         ] {
             let requirement = requirement(operator, values);
-            assert_eq!(
-                requirement.is_met_by(value),
-                met,
-                "{requirement:?} {value:?}"
-            );
+            assert_eq!(requirement.is_met_by(value), met, "{requirement:?} {value:?}");
         }
     }
 }

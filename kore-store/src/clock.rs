@@ -36,18 +36,13 @@ impl Clock {
 
     /// A clock that shows `now` now.
     pub fn starting_at(now: Timestamp) -> Clock {
-        Clock {
-            anchor: now,
-            at: Instant::now(),
-        }
+        Clock { anchor: now, at: Instant::now() }
     }
 
     /// The time of day.
     pub fn now(&self) -> Timestamp {
         let elapsed = SignedDuration::try_from(self.at.elapsed()).unwrap_or(SignedDuration::MAX);
-        self.anchor
-            .saturating_add(elapsed)
-            .unwrap_or(Timestamp::MAX)
+        self.anchor.saturating_add(elapsed).unwrap_or(Timestamp::MAX)
     }
 }
 

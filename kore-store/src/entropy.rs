@@ -36,16 +36,12 @@ impl std::fmt::Debug for Source {
 impl Entropy {
     /// The kernel's random source.
     pub fn system() -> Entropy {
-        Entropy {
-            source: Source::System,
-        }
+        Entropy { source: Source::System }
     }
 
     /// The same stream for the same seed.
     pub fn seeded(seed: u64) -> Entropy {
-        Entropy {
-            source: Source::Seeded(Arc::new(Mutex::new(Xoshiro::new(seed)))),
-        }
+        Entropy { source: Source::Seeded(Arc::new(Mutex::new(Xoshiro::new(seed)))) }
     }
 
     /// Fills the buffer with random bytes.

@@ -34,9 +34,7 @@ pub enum Error {
         current: Revision,
     },
     /// The write would take the store over its byte quota. Deletes and compaction still work and make room.
-    #[error(
-        "the store holds {used} of {quota} bytes and has no room for {needed} more: delete keys and compact"
-    )]
+    #[error("the store holds {used} of {quota} bytes and has no room for {needed} more: delete keys and compact")]
     QuotaExceeded {
         /// Bytes held now, old versions included.
         used: u64,

@@ -59,27 +59,21 @@ impl KeyRange {
         match self {
             KeyRange::Key(only) => key == only,
             KeyRange::Prefix(prefix) => key.starts_with(prefix),
-            KeyRange::Interval { start, end } => {
-                key >= &start[..] && end.as_ref().is_none_or(|end| key < &end[..])
-            }
+            KeyRange::Interval { start, end } => key >= &start[..] && end.as_ref().is_none_or(|end| key < &end[..]),
         }
     }
 
     /// The smallest key that can be part of the set.
     pub fn start(&self) -> &Bytes {
         match self {
-            KeyRange::Key(start) | KeyRange::Prefix(start) | KeyRange::Interval { start, .. } => {
-                start
-            }
+            KeyRange::Key(start) | KeyRange::Prefix(start) | KeyRange::Interval { start, .. } => start,
         }
     }
 
     pub(crate) fn size(&self) -> usize {
         match self {
             KeyRange::Key(key) | KeyRange::Prefix(key) => key.len(),
-            KeyRange::Interval { start, end } => {
-                start.len() + end.as_ref().map_or(0, |end| end.len())
-            }
+            KeyRange::Interval { start, end } => start.len() + end.as_ref().map_or(0, |end| end.len()),
         }
     }
 }

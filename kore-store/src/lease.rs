@@ -25,12 +25,7 @@ pub struct Lease {
 impl Lease {
     /// A lease that was granted or kept alive just now.
     pub fn fresh(id: LeaseId, ttl: Duration) -> Lease {
-        Lease {
-            id,
-            ttl,
-            remaining: ttl,
-            keys: Vec::new(),
-        }
+        Lease { id, ttl, remaining: ttl, keys: Vec::new() }
     }
 
     /// With so much time left.

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use crate::index::{Deadlines, Index, check};
 use crate::published::{Expire, Published, SWEEP, View};
 use crate::{
-    Clock, EventBatch, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn,
-    TxnResponse, Watch, WatchRequest,
+    Clock, EventBatch, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse, Watch,
+    WatchRequest,
 };
 
 /// A store in memory. Clones are handles of the same store.
@@ -74,16 +74,11 @@ impl std::fmt::Debug for MemoryStore {
 
 impl Inner {
     fn deadlines(&self) -> MutexGuard<'_, Deadlines> {
-        self.deadlines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the store, and shows the change to everyone.
-    fn change<T>(
-        &self,
-        change: impl FnOnce(&mut View) -> Result<(T, Option<EventBatch>)>,
-    ) -> Result<T> {
+    fn change<T>(&self, change: impl FnOnce(&mut View) -> Result<(T, Option<EventBatch>)>) -> Result<T> {
         let mut view = self.published.write();
         let (answer, batch) = change(&mut view)?;
         let changed = batch.is_some();
@@ -142,8 +137,7 @@ impl Store for MemoryStore {
 
     async fn compact(&self, revision: Revision) -> Result<()> {
         let published = &self.inner.published;
-        self.inner
-            .change(|view| Ok((view.index.compact(revision)?, None)))?;
+        self.inner.change(|view| Ok((view.index.compact(revision)?, None)))?;
         published.notify();
         // In steps: others get in between.
         while published.write().sweep(SWEEP) {
@@ -161,12 +155,7 @@ impl Store for MemoryStore {
         let inner = &self.inner;
         inner.expire();
         let ttl_seconds = whole_seconds(ttl);
-        let id = inner.change(|view| {
-            Ok((
-                view.index.grant(id, ttl_seconds, inner.limits.leases)?,
-                None,
-            ))
-        })?;
+        let id = inner.change(|view| Ok((view.index.grant(id, ttl_seconds, inner.limits.leases)?, None)))?;
         let ttl = Duration::from_secs(ttl_seconds);
         inner.deadlines().set(id, ttl, inner.clock.now());
         // A waiting watcher may have a nearer end to wait for.
@@ -190,9 +179,7 @@ impl Store for MemoryStore {
     async fn lease(&self, id: LeaseId) -> Result<Lease> {
         let inner = &self.inner;
         inner.expire();
-        inner
-            .published
-            .lease(&inner.deadlines(), id, inner.clock.now())
+        inner.published.lease(&inner.deadlines(), id, inner.clock.now())
     }
 
     async fn leases(&self) -> Result<Vec<LeaseId>> {
@@ -225,10 +212,7 @@ mod tests {
             put(key).await.unwrap();
         }
         let refused = put(2).await;
-        assert!(
-            matches!(refused, Err(Error::QuotaExceeded { quota: 2500, .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(Error::QuotaExceeded { quota: 2500, .. })), "{refused:?}");
         assert_eq!(store.get("key-2".into()).await.unwrap(), None);
         // A deletion is let through, but only a compaction makes room.
         store.delete(KeyRange::Key("key-0".into())).await.unwrap();
@@ -244,33 +228,13 @@ mod tests {
         let store = limited(limits);
         store.put("a".into(), vec![0; 99].into()).await.unwrap();
         let large = store.put("a".into(), vec![0; 100].into()).await;
-        assert!(
-            matches!(
-                large,
-                Err(Error::TooLarge {
-                    size: 101,
-                    limit: 100,
-                    ..
-                })
-            ),
-            "{large:?}"
-        );
+        assert!(matches!(large, Err(Error::TooLarge { size: 101, limit: 100, .. })), "{large:?}");
 
-        let ops = |count: usize| {
-            (0..count).fold(Txn::new(), |txn, key| {
-                txn.then(Op::put(key.to_string(), ""))
-            })
-        };
+        let ops = |count: usize| (0..count).fold(Txn::new(), |txn, key| txn.then(Op::put(key.to_string(), "")));
         store.txn(ops(3)).await.unwrap();
-        assert!(matches!(
-            store.txn(ops(4)).await,
-            Err(Error::TooLarge { .. })
-        ));
+        assert!(matches!(store.txn(ops(4)).await, Err(Error::TooLarge { .. })));
         let compares = (0..4).fold(Txn::new(), |txn, _| txn.when(Compare::version("a", 1)));
-        assert!(matches!(
-            store.txn(compares).await,
-            Err(Error::TooLarge { .. })
-        ));
+        assert!(matches!(store.txn(compares).await, Err(Error::TooLarge { .. })));
 
         store.grant(Duration::from_millis(1), 0).await.unwrap();
         let second = store.grant(Duration::from_secs(1), 0).await;
@@ -296,10 +260,7 @@ mod tests {
         let count = Arc::new(());
         for key in 0..100 {
             let value = Bytes::from_owner(Held(count.clone()));
-            store
-                .put(format!("key-{}", key % 10).into(), value)
-                .await
-                .unwrap();
+            store.put(format!("key-{}", key % 10).into(), value).await.unwrap();
         }
         assert_eq!(Arc::strong_count(&count), 101);
         store.delete(KeyRange::Prefix("key-".into())).await.unwrap();

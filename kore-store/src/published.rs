@@ -14,8 +14,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::index::{Deadlines, Index, Log};
 use crate::{
-    Error, EventBatch, KeyRange, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status,
-    Watch, WatchRequest, WatchSource, Watched,
+    Error, EventBatch, KeyRange, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Watch, WatchRequest,
+    WatchSource, Watched,
 };
 
 /// Batches a watcher takes from the log at a time, so that it seldom needs the lock and a stalled one keeps little alive.
@@ -59,14 +59,7 @@ pub(crate) trait Expire: Send + Sync {
 impl Published {
     pub(crate) fn new(index: Index) -> Published {
         let log = Log::of(&index);
-        Published {
-            view: RwLock::new(View {
-                index,
-                log,
-                failed: None,
-            }),
-            changed: watch::Sender::new(()),
-        }
+        Published { view: RwLock::new(View { index, log, failed: None }), changed: watch::Sender::new(()) }
     }
 
     pub(crate) fn read(&self) -> Result<RwLockReadGuard<'_, View>> {
@@ -109,24 +102,14 @@ impl Published {
     }
 
     /// Lets a lease live for its full time again.
-    pub(crate) fn keep_alive(
-        &self,
-        deadlines: &mut Deadlines,
-        id: LeaseId,
-        now: Timestamp,
-    ) -> Result<Lease> {
+    pub(crate) fn keep_alive(&self, deadlines: &mut Deadlines, id: LeaseId, now: Timestamp) -> Result<Lease> {
         let lease = self.lease(deadlines, id, now)?;
         deadlines.set(id, lease.ttl, now);
         Ok(Lease::fresh(id, lease.ttl))
     }
 
     /// A lease that is there and has not ended.
-    pub(crate) fn lease(
-        &self,
-        deadlines: &Deadlines,
-        id: LeaseId,
-        now: Timestamp,
-    ) -> Result<Lease> {
+    pub(crate) fn lease(&self, deadlines: &Deadlines, id: LeaseId, now: Timestamp) -> Result<Lease> {
         let view = self.read()?;
         match (view.index.leases.get(&id), deadlines.remaining(id, now)) {
             (Some(attached), Some(remaining)) => Ok(attached.describe(id).remaining(remaining)),
@@ -144,20 +127,13 @@ impl Published {
         self.notify();
     }
 
-    pub(crate) fn watch(
-        self: &Arc<Self>,
-        request: WatchRequest,
-        expire: Option<Arc<dyn Expire>>,
-    ) -> Result<Watch> {
+    pub(crate) fn watch(self: &Arc<Self>, request: WatchRequest, expire: Option<Arc<dyn Expire>>) -> Result<Watch> {
         let changed = self.changed.subscribe();
         let view = self.read()?;
         let next = match request.from {
             0 => view.index.revision + 1,
             from if from < view.index.compacted => {
-                return Err(Error::Compacted {
-                    requested: from,
-                    at: view.index.compacted,
-                });
+                return Err(Error::Compacted { requested: from, at: view.index.compacted });
             }
             from => from,
         };
@@ -217,8 +193,7 @@ impl Cursor {
             let found = {
                 let view = self.published.read()?;
                 let compacted = view.index.compacted;
-                view.log
-                    .read(self.next, &self.keys, READ_AHEAD, compacted)?
+                view.log.read(self.next, &self.keys, READ_AHEAD, compacted)?
             };
             self.next = found.next;
             self.ahead.extend(found.batches);

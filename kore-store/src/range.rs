@@ -35,14 +35,7 @@ pub struct Range {
 impl Range {
     /// These keys, all of them, now.
     pub fn new(keys: KeyRange) -> Range {
-        Range {
-            keys,
-            after: None,
-            revision: 0,
-            limit: 0,
-            keys_only: false,
-            count_only: false,
-        }
+        Range { keys, after: None, revision: 0, limit: 0, keys_only: false, count_only: false }
     }
 
     /// One key.
@@ -57,10 +50,7 @@ impl Range {
 
     /// Every key from `start` up to, but not including, `end`.
     pub fn interval(start: impl Into<Bytes>, end: impl Into<Bytes>) -> Range {
-        Range::new(KeyRange::Interval {
-            start: start.into(),
-            end: Some(end.into()),
-        })
+        Range::new(KeyRange::Interval { start: start.into(), end: Some(end.into()) })
     }
 
     /// As things were at `revision`; 0 is the current one.
@@ -117,12 +107,7 @@ impl Ranged {
     /// Everything that was asked for, at this revision.
     pub fn new(revision: Revision, kvs: Vec<Arc<KeyValue>>) -> Ranged {
         let count = kvs.len() as u64;
-        Ranged {
-            revision,
-            kvs,
-            more: false,
-            count,
-        }
+        Ranged { revision, kvs, more: false, count }
     }
 
     /// A part of what was asked for: there are `count` keys.

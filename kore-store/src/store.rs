@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Delete, Error, KeyRange, KeyValue, Lease, LeaseId, Op, OpResponse, Put, Range, Ranged, Result,
-    Revision, Txn, TxnResponse, Watch, WatchRequest,
+    Delete, Error, KeyRange, KeyValue, Lease, LeaseId, Op, OpResponse, Put, Range, Ranged, Result, Revision, Txn,
+    TxnResponse, Watch, WatchRequest,
 };
 
 /// A revisioned key-value store with watch: the contract of etcd v3, as a trait.
@@ -248,11 +248,7 @@ pub struct Status {
 impl Status {
     /// A store at this revision.
     pub fn new(revision: Revision, compacted: Revision) -> Status {
-        Status {
-            revision,
-            compacted,
-            ..Status::default()
-        }
+        Status { revision, compacted, ..Status::default() }
     }
 }
 
@@ -273,12 +269,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            quota_bytes: 2 << 30,
-            request_bytes: 3 << 19,
-            txn_ops: 128,
-            leases: 1_000_000,
-        }
+        Limits { quota_bytes: 2 << 30, request_bytes: 3 << 19, txn_ops: 128, leases: 1_000_000 }
     }
 }
 

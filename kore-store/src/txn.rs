@@ -121,11 +121,7 @@ pub enum Relation {
 impl Compare {
     /// What is there must equal the target.
     pub fn new(keys: KeyRange, target: Target) -> Compare {
-        Compare {
-            keys,
-            relation: Relation::Equal,
-            target,
-        }
+        Compare { keys, relation: Relation::Equal, target }
     }
 
     /// The revision that last wrote the key must be this; 0: it must not exist.
@@ -266,12 +262,7 @@ pub struct Put {
 impl Put {
     /// Write `value` under `key`, attached to no lease.
     pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Put {
-        Put {
-            key: key.into(),
-            value: value.into(),
-            lease: 0,
-            previous: false,
-        }
+        Put { key: key.into(), value: value.into(), lease: 0, previous: false }
     }
 
     /// Attach the key to a lease: when that expires or is revoked, the key is deleted.
@@ -302,10 +293,7 @@ pub struct Delete {
 impl Delete {
     /// Delete these keys.
     pub fn new(keys: KeyRange) -> Delete {
-        Delete {
-            keys,
-            previous: false,
-        }
+        Delete { keys, previous: false }
     }
 
     /// Answer with what they held before.
@@ -331,11 +319,7 @@ pub struct TxnResponse {
 impl TxnResponse {
     /// An answer.
     pub fn new(revision: Revision, succeeded: bool, responses: Vec<OpResponse>) -> TxnResponse {
-        TxnResponse {
-            revision,
-            succeeded,
-            responses,
-        }
+        TxnResponse { revision, succeeded, responses }
     }
 
     /// The first pair that an operation of the transaction read, or found before it wrote.

@@ -26,12 +26,7 @@ pub struct WatchRequest {
 impl WatchRequest {
     /// These keys, from the next revision on.
     pub fn new(keys: KeyRange) -> WatchRequest {
-        WatchRequest {
-            keys,
-            from: 0,
-            previous: false,
-            progress: false,
-        }
+        WatchRequest { keys, from: 0, previous: false, progress: false }
     }
 
     /// One key.
@@ -90,10 +85,7 @@ pub struct EventBatch {
 impl EventBatch {
     /// These changes, all made by this revision.
     pub fn new(revision: Revision, events: impl Into<Arc<[Event]>>) -> EventBatch {
-        EventBatch {
-            revision,
-            events: events.into(),
-        }
+        EventBatch { revision, events: events.into() }
     }
 
     /// The part of it that is about these keys.
@@ -159,9 +151,7 @@ pub struct Watch {
 impl Watch {
     /// A watch over this source.
     pub fn new(source: impl WatchSource + 'static) -> Watch {
-        Watch {
-            source: Box::pin(source),
-        }
+        Watch { source: Box::pin(source) }
     }
 
     /// Asks for one [`Watched::Progress`] as soon as everything that has happened until now has been told.

@@ -91,10 +91,7 @@ impl Setup {
     }
 
     /// Every part's client goes through this.
-    pub(crate) fn through(
-        mut self,
-        way: impl Fn(&str, Client, &Client) -> Client + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn through(mut self, way: impl Fn(&str, Client, &Client) -> Client + Send + Sync + 'static) -> Self {
         self.way = Arc::new(way);
         self
     }
@@ -108,8 +105,7 @@ impl Setup {
     /// Opens everything.
     pub(crate) async fn open(self) -> Cluster {
         // Any moment will do, as long as it is the same in every run.
-        let clock =
-            Clock::starting_at("2030-01-01T00:00:00Z".parse::<Timestamp>().expect("a time"));
+        let clock = Clock::starting_at("2030-01-01T00:00:00Z".parse::<Timestamp>().expect("a time"));
         let store = Arc::new(MemoryStore::new(clock));
         let (server, run) = Server::builder(store)
             .clock(clock)
@@ -156,14 +152,7 @@ pub(crate) fn node(number: u32) -> String {
 impl Cluster {
     /// One node, nothing in the way.
     pub(crate) fn seeded(seed: u64) -> Setup {
-        Setup {
-            seed,
-            nodes: 1,
-            addresses: 80,
-            proxy: false,
-            way: Arc::new(|_, client, _| client),
-            crash: None,
-        }
+        Setup { seed, nodes: 1, addresses: 80, proxy: false, way: Arc::new(|_, client, _| client), crash: None }
     }
 
     /// Opens a part; it takes over from one that was there before. A node's containers have stayed.
@@ -184,8 +173,7 @@ impl Cluster {
     /// How a part is opened, given what its client goes through.
     fn opener(&self, part: &str) -> Opener {
         let (server, admin, name) = (self.server.clone(), self.admin.clone(), part.to_owned());
-        let as_user =
-            move |way: &Way, user: User| way(&user.name.clone(), server.client(user), &admin);
+        let as_user = move |way: &Way, user: User| way(&user.name.clone(), server.client(user), &admin);
         match part {
             SCHEDULER => Box::new(move |way| {
                 let client = as_user(way, User::new(SCHEDULER));
@@ -194,13 +182,8 @@ impl Cluster {
             CONTROLLERS => Box::new(move |way| {
                 let client = as_user(way, User::new(CONTROLLERS));
                 let (way, as_user) = (way.clone(), as_user.clone());
-                let identity =
-                    move |name: &str| as_user(&way, User::service_account("kube-system", name));
-                Controllers::new(&client)
-                    .identities(identity)
-                    .open()
-                    .1
-                    .boxed()
+                let identity = move |name: &str| as_user(&way, User::service_account("kube-system", name));
+                Controllers::new(&client).identities(identity).open().1.boxed()
             }),
             PROXY => Box::new(move |way| {
                 let client = as_user(way, User::new(PROXY));
@@ -214,11 +197,7 @@ impl Cluster {
                 Box::new(move |way| {
                     let client = as_user(way, User::node(&name));
                     let agent = Agent::builder(client, runtime.clone(), &name, &dir);
-                    let opening = agent
-                        .capacity("cpu", "16")
-                        .capacity("memory", "64Gi")
-                        .files_in_place()
-                        .open();
+                    let opening = agent.capacity("cpu", "16").capacity("memory", "64Gi").files_in_place().open();
                     async { opening.await.expect("an agent").1.await }.boxed()
                 })
             }
@@ -257,11 +236,7 @@ impl Cluster {
     }
 
     /// Waits until something holds of all objects of a kind.
-    pub(crate) async fn until<K: Kind>(
-        &self,
-        what: &str,
-        mut holds: impl FnMut(&[View<K>]) -> bool,
-    ) {
+    pub(crate) async fn until<K: Kind>(&self, what: &str, mut holds: impl FnMut(&[View<K>]) -> bool) {
         let (informer, run) = self.admin.informer::<K>(Selection::all());
         let wait = async {
             informer.synced().await;
@@ -269,9 +244,7 @@ impl Cluster {
             loop {
                 while changes.try_next().is_some() {}
                 let objects = informer.list();
-                let views = objects
-                    .iter()
-                    .map(|object| object.view().expect("of its kind"));
+                let views = objects.iter().map(|object| object.view().expect("of its kind"));
                 if holds(&views.collect::<Vec<_>>()) {
                     return;
                 }
@@ -284,18 +257,8 @@ impl Cluster {
             () = run => unreachable!("an informer follows until it is dropped"),
         };
         if outcome.is_err() {
-            let last: Vec<String> = self
-                .log
-                .entries()
-                .iter()
-                .rev()
-                .take(40)
-                .map(describe)
-                .collect();
-            panic!(
-                "{what}: not in {PATIENCE:?}; the last changes, newest first:\n{}",
-                last.join("\n")
-            );
+            let last: Vec<String> = self.log.entries().iter().rev().take(40).map(describe).collect();
+            panic!("{what}: not in {PATIENCE:?}; the last changes, newest first:\n{}", last.join("\n"));
         }
     }
 
@@ -316,25 +279,15 @@ impl Cluster {
     fn changes_but_heartbeats(&self) -> usize {
         let entries = self.log.entries();
         let is_heartbeat = |kind: &str| matches!(kind, "Lease" | "Node");
-        entries
-            .iter()
-            .filter(|entry| !is_heartbeat(entry.object.kind()))
-            .count()
+        entries.iter().filter(|entry| !is_heartbeat(entry.object.kind())).count()
     }
 
     /// The pods whose containers run now, in the runtimes themselves: node and pod.
     pub(crate) async fn running(&self) -> Vec<(String, String)> {
         let lists = futures::stream::iter(&self.runtimes).then(async |(node, runtime)| {
-            let listing = kore_node::runtime::Runtime::list(runtime, None)
-                .await
-                .expect("a list");
-            let running = listing
-                .containers
-                .into_iter()
-                .filter(|container| container.state.is_running());
-            let pods: Vec<_> = running
-                .map(|container| (node.clone(), container.pod.name.clone()))
-                .collect();
+            let listing = kore_node::runtime::Runtime::list(runtime, None).await.expect("a list");
+            let running = listing.containers.into_iter().filter(|container| container.state.is_running());
+            let pods: Vec<_> = running.map(|container| (node.clone(), container.pod.name.clone())).collect();
             pods
         });
         lists.collect::<Vec<_>>().await.concat()
@@ -346,10 +299,7 @@ fn describe(entry: &kore_api::simulation::Entry) -> String {
     let value = entry.object.to_value();
     match entry.object.kind() {
         "Event" => format!("{entry}: {} {}", value["reason"], value["message"]),
-        "Pod" => format!(
-            "{entry}: on {} {}",
-            value["spec"]["nodeName"], value["status"]["phase"]
-        ),
+        "Pod" => format!("{entry}: on {} {}", value["spec"]["nodeName"], value["status"]["phase"]),
         _ => format!("{entry}: {}", value["status"]),
     }
 }

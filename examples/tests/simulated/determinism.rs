@@ -22,34 +22,20 @@ async fn life(seed: u64, faults: Option<&Faults>) -> EventLog {
     };
     let cluster = Cluster::seeded(seed).nodes(2).through(through).open().await;
     cluster.create::<Namespace>("", web::namespace()).await;
-    cluster
-        .create::<Service>(web::NAMESPACE, web::service())
-        .await;
-    cluster
-        .create::<Deployment>(web::NAMESPACE, web::deployment(3, false))
-        .await;
+    cluster.create::<Service>(web::NAMESPACE, web::service()).await;
+    cluster.create::<Deployment>(web::NAMESPACE, web::deployment(3, false)).await;
     cluster.until("three replicas", web::is_done).await;
 
     let deployments = cluster.admin.namespaced::<Deployment>(web::NAMESPACE);
-    let patch = async |change| {
-        deployments
-            .patch("web", PatchKind::Strategic, change)
-            .await
-            .expect("a patch")
-    };
+    let patch = async |change| deployments.patch("web", PatchKind::Strategic, change).await.expect("a patch");
     patch(json!({"spec": {"replicas": 5}})).await;
     cluster.until("five replicas", web::is_done).await;
     let containers = json!([{"name": "web", "image": web::NEXT_IMAGE}]);
     patch(json!({"spec": {"template": {"spec": {"containers": containers}}}})).await;
     cluster.until("the rollout", web::is_done).await;
 
-    deployments
-        .delete("web", &Options::default())
-        .await
-        .expect("a deletion");
-    cluster
-        .until::<Pod>("no pods", |pods| pods.is_empty())
-        .await;
+    deployments.delete("web", &Options::default()).await.expect("a deletion");
+    cluster.until::<Pod>("no pods", |pods| pods.is_empty()).await;
     cluster.rest().await;
     cluster.log.clone()
 }
@@ -58,11 +44,7 @@ async fn life(seed: u64, faults: Option<&Faults>) -> EventLog {
 fn twice(run: impl AsyncFn() -> EventLog) {
     let once = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .expect("a runtime");
+        let runtime = builder.enable_all().start_paused(true).build().expect("a runtime");
         runtime.block_on(run())
     };
     let (one, other) = (once(), once());
@@ -88,10 +70,7 @@ fn with_faults_too() {
             .late_watches(Duration::from_millis(100));
         let log = life(7, Some(&faults)).await;
         let injected = faults.injected();
-        assert!(
-            injected.lost_answers > 0 && injected.broken_watches > 0,
-            "{injected:?}"
-        );
+        assert!(injected.lost_answers > 0 && injected.broken_watches > 0, "{injected:?}");
         log
     });
 }
@@ -100,11 +79,7 @@ fn with_faults_too() {
 fn another_seed_gives_another_log() {
     let run = |seed| {
         let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .expect("a runtime");
+        let runtime = builder.enable_all().start_paused(true).build().expect("a runtime");
         runtime.block_on(life(seed, None))
     };
     assert!(run(1).difference(&run(2)).is_some());

@@ -16,31 +16,19 @@ async fn from_create_to_answered_request_in_two_seconds() {
     let start = Instant::now();
     let cluster = Cluster::seeded(1).addresses(81).proxy().open().await;
     cluster.create::<Namespace>("", web::namespace()).await;
-    let service = cluster
-        .create::<Service>(web::NAMESPACE, web::service())
-        .await;
-    cluster
-        .create::<Deployment>(web::NAMESPACE, web::deployment(3, true))
-        .await;
+    let service = cluster.create::<Service>(web::NAMESPACE, web::service()).await;
+    cluster.create::<Deployment>(web::NAMESPACE, web::deployment(3, true)).await;
     cluster.until("three replicas", web::is_done).await;
     cluster
         .until::<EndpointSlice>("three endpoints", |slices| {
             let ready = |slice: &EndpointSlice| {
                 let endpoints = slice.endpoints.iter().flatten();
-                endpoints
-                    .filter(|one| {
-                        one.conditions.as_ref().and_then(|state| state.ready) == Some(true)
-                    })
-                    .count()
+                endpoints.filter(|one| one.conditions.as_ref().and_then(|state| state.ready) == Some(true)).count()
             };
             slices.iter().any(|slice| ready(slice) == 3)
         })
         .await;
-    let address = service
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.cluster_ip.as_deref())
-        .expect("an address");
+    let address = service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()).expect("an address");
     let address = address.parse().expect("an address");
 
     // The proxy hears of the endpoints as we do: at the same time, not before.
@@ -50,11 +38,7 @@ async fn from_create_to_answered_request_in_two_seconds() {
             Ok(answer) if !answer.is_empty() => drop(answers.insert(answer)),
             _ => tokio::task::yield_now().await,
         }
-        assert!(
-            start.elapsed() < Duration::from_secs(2),
-            "{:?}, answers of {answers:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}, answers of {answers:?}", start.elapsed());
     }
     let running = cluster.running().await.into_iter().map(|(_, pod)| pod);
     assert_eq!(answers, running.collect());

@@ -55,10 +55,7 @@ pub(crate) fn deployment(replicas: i32, serving: bool) -> Value {
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
     ]});
     if serving {
-        container["env"]
-            .as_array_mut()
-            .expect("a list")
-            .push(json!({"name": "SERVE", "value": "yes"}));
+        container["env"].as_array_mut().expect("a list").push(json!({"name": "SERVE", "value": "yes"}));
         container["readinessProbe"] = json!({"tcpSocket": {"port": PORT}, "periodSeconds": 1});
     }
     json!({
@@ -97,16 +94,11 @@ pub(crate) fn is_done(deployments: &[View<Deployment>]) -> bool {
                 && count(status.available_replicas) == wanted,
         )
     };
-    deployments
-        .iter()
-        .any(|deployment| deployment.key().name.as_ref() == "web" && of(deployment) == Some(true))
+    deployments.iter().any(|deployment| deployment.key().name.as_ref() == "web" && of(deployment) == Some(true))
 }
 
 /// Whether a pod counts: it is not over.
 pub(crate) fn is_active(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     !matches!(phase, Some("Succeeded" | "Failed"))
 }

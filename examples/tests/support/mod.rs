@@ -1,10 +1,5 @@
 //! What the tests of the standalone binary share: starting it, ending it in every way, and counting what it has started.
-#![allow(
-    dead_code,
-    missing_docs,
-    unreachable_pub,
-    reason = "each test binary uses a part of this"
-)]
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses a part of this")]
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -29,15 +24,8 @@ impl Standalone {
     /// A cluster on a new data directory, ready to serve.
     pub fn start(arguments: &[&str]) -> Self {
         let data_dir = TempDir::with_prefix("kore-test-").expect("a temporary directory");
-        let arguments = arguments
-            .iter()
-            .map(|argument| (*argument).to_owned())
-            .collect();
-        let mut standalone = Self {
-            child: None,
-            data_dir,
-            arguments,
-        };
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut standalone = Self { child: None, data_dir, arguments };
         standalone.start_again();
         standalone
     }
@@ -45,21 +33,16 @@ impl Standalone {
     /// Starts the process on the same data directory and waits until it serves.
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let mut child = self
-            .command()
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut child = self.command().stdout(Stdio::piped()).spawn().expect("the binary starts");
         let lines = lines_of(child.stdout.take().expect("piped"));
         self.child = Some(child);
         loop {
             match lines.recv_timeout(PATIENCE) {
                 Ok(line) if line.contains("export KUBECONFIG=") => return,
                 Ok(_) => {}
-                Err(_) => panic!(
-                    "it does not say that it serves; its status: {:?}",
-                    self.child.as_mut().map(Child::try_wait)
-                ),
+                Err(_) => {
+                    panic!("it does not say that it serves; its status: {:?}", self.child.as_mut().map(Child::try_wait))
+                }
             }
         }
     }
@@ -67,11 +50,7 @@ impl Standalone {
     /// The command that starts it.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
-        command
-            .arg("--data-dir")
-            .arg(self.data_dir())
-            .args(["--listen", "127.0.0.1:0"])
-            .args(&self.arguments);
+        command.arg("--data-dir").arg(self.data_dir()).args(["--listen", "127.0.0.1:0"]).args(&self.arguments);
         command
     }
 
@@ -97,11 +76,7 @@ impl Standalone {
     /// Ctrl-C.
     pub fn interrupt(&mut self) -> ExitStatus {
         signal(self.pid(), "-INT");
-        self.child
-            .take()
-            .expect("it runs")
-            .wait()
-            .expect("it has ended")
+        self.child.take().expect("it runs").wait().expect("it has ended")
     }
 
     /// The processes that containers of this cluster run, shims not counted: descendants of its shims, and whatever was
@@ -109,19 +84,10 @@ impl Standalone {
     pub fn workloads(&self) -> Vec<Workload> {
         let needle = self.data_dir().to_string_lossy().into_owned();
         let all: Vec<Process> = processes().into_iter().filter_map(Process::read).collect();
-        let mut inside: BTreeSet<u32> = all
-            .iter()
-            .filter(|one| one.is_shim(&needle))
-            .map(|one| one.pid)
-            .collect();
+        let mut inside: BTreeSet<u32> = all.iter().filter(|one| one.is_shim(&needle)).map(|one| one.pid).collect();
         loop {
             let known = inside.len();
-            inside.extend(
-                all.iter()
-                    .filter(|one| inside.contains(&one.parent))
-                    .map(|one| one.pid)
-                    .collect::<Vec<_>>(),
-            );
+            inside.extend(all.iter().filter(|one| inside.contains(&one.parent)).map(|one| one.pid).collect::<Vec<_>>());
             if inside.len() == known {
                 break;
             }
@@ -131,32 +97,21 @@ impl Standalone {
                 && (inside.contains(&one.pid) || one.environment.contains(&needle))
                 && !one.command.contains(&needle)
         };
-        let mut found: Vec<_> = all
-            .iter()
-            .filter(is_workload)
-            .map(Process::workload)
-            .collect();
+        let mut found: Vec<_> = all.iter().filter(is_workload).map(Process::workload).collect();
         found.sort();
         found
     }
 
     /// The real kubectl with the cluster's kubeconfig.
     pub fn kubectl<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Outcome {
-        let output = self
-            .kubectl_command(arguments)
-            .output()
-            .expect("kubectl starts");
+        let output = self.kubectl_command(arguments).output().expect("kubectl starts");
         Outcome::of(arguments, output)
     }
 
     pub fn kubectl_command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let kubectl = std::env::var_os("KORE_KUBECTL").unwrap_or_else(|| "kubectl".into());
         let mut command = Command::new(kubectl);
-        command
-            .args(arguments)
-            .env("KUBECONFIG", self.kubeconfig())
-            .env("HOME", self.data_dir())
-            .stdin(Stdio::null());
+        command.args(arguments).env("KUBECONFIG", self.kubeconfig()).env("HOME", self.data_dir()).stdin(Stdio::null());
         command
     }
 }
@@ -196,11 +151,7 @@ impl Process {
     fn read(pid: u32) -> Option<Self> {
         let joined = |file: &str, separator: &str| -> Option<String> {
             let content = std::fs::read(format!("/proc/{pid}/{file}")).ok()?;
-            Some(
-                String::from_utf8_lossy(&content)
-                    .trim_end_matches('\0')
-                    .replace('\0', separator),
-            )
+            Some(String::from_utf8_lossy(&content).trim_end_matches('\0').replace('\0', separator))
         };
         let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name may contain anything; what follows its closing parenthesis is state, parent, …
@@ -211,12 +162,7 @@ impl Process {
         }
         let parent = fields.next()?.parse().ok()?;
         let environment = joined("environ", "\n").unwrap_or_default();
-        Some(Self {
-            pid,
-            parent,
-            command: joined("cmdline", " ")?,
-            environment,
-        })
+        Some(Self { pid, parent, command: joined("cmdline", " ")?, environment })
     }
 
     fn is_any_shim(&self) -> bool {
@@ -228,38 +174,26 @@ impl Process {
     }
 
     fn workload(&self) -> Workload {
-        let pod = self
-            .environment
-            .lines()
-            .find_map(|variable| variable.strip_prefix("POD_NAME="));
-        Workload {
-            pod: pod.unwrap_or_default().to_owned(),
-            pid: self.pid,
-        }
+        let pod = self.environment.lines().find_map(|variable| variable.strip_prefix("POD_NAME="));
+        Workload { pod: pod.unwrap_or_default().to_owned(), pid: self.pid }
     }
 }
 
 fn belongs(pid: u32, needle: &str) -> bool {
     let mentions = |file: &str| {
         let content = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        content
-            .windows(needle.len())
-            .any(|window| window == needle.as_bytes())
+        content.windows(needle.len()).any(|window| window == needle.as_bytes())
     };
     pid != std::process::id() && (mentions("cmdline") || mentions("environ"))
 }
 
 fn processes() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 pub fn signal(pid: u32, signal: &str) {
-    let _ = Command::new("kill")
-        .args([signal, &pid.to_string()])
-        .status();
+    let _ = Command::new("kill").args([signal, &pid.to_string()]).status();
 }
 
 /// What a command printed, and how it ended.
@@ -273,10 +207,7 @@ pub struct Outcome {
 
 impl Outcome {
     fn of<S: AsRef<OsStr>>(arguments: &[S], output: Output) -> Self {
-        let words: Vec<_> = arguments
-            .iter()
-            .map(|argument| argument.as_ref().to_string_lossy())
-            .collect();
+        let words: Vec<_> = arguments.iter().map(|argument| argument.as_ref().to_string_lossy()).collect();
         Self {
             command: words.join(" "),
             code: output.status.code(),
@@ -288,28 +219,14 @@ impl Outcome {
     /// Standard output of a command that must have succeeded.
     #[track_caller]
     pub fn ok(self) -> String {
-        assert_eq!(
-            self.code,
-            Some(0),
-            "kubectl {}\n{}{}",
-            self.command,
-            self.out,
-            self.err
-        );
+        assert_eq!(self.code, Some(0), "kubectl {}\n{}{}", self.command, self.out, self.err);
         self.out
     }
 
     /// Standard error of a command that must have failed with this exit code.
     #[track_caller]
     pub fn failed(self, code: i32) -> String {
-        assert_eq!(
-            self.code,
-            Some(code),
-            "kubectl {}\n{}{}",
-            self.command,
-            self.out,
-            self.err
-        );
+        assert_eq!(self.code, Some(code), "kubectl {}\n{}{}", self.command, self.out, self.err);
         self.err
     }
 }
@@ -318,15 +235,8 @@ impl Outcome {
 pub fn lines_of(reader: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     let lines = BufReader::new(reader).lines();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test of real processes has no clock to pause"
-    )]
-    std::thread::spawn(move || {
-        lines
-            .map_while(Result::ok)
-            .try_for_each(|line| sender.send(line))
-    });
+    #[expect(clippy::disallowed_methods, reason = "a test of real processes has no clock to pause")]
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
     receiver
 }
 

@@ -24,21 +24,14 @@ impl<'a> Lookup<'a> {
 
     /// An object as the server last saw it: at once, and perhaps not the newest.
     pub fn cached(&self, resource: &ResourceType, key: &ObjectKey) -> Option<Object> {
-        self.core
-            .cache_of(resource)?
-            .get(key)
-            .map(|entry| entry.object)
+        self.core.cache_of(resource)?.get(key).map(|entry| entry.object)
     }
 
     /// An object as it is.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn get(
-        &self,
-        resource: &ResourceType,
-        key: &ObjectKey,
-    ) -> Result<Option<Object>, Status> {
+    pub async fn get(&self, resource: &ResourceType, key: &ObjectKey) -> Result<Option<Object>, Status> {
         self.core.catch_up().await?;
         Ok(self.cached(resource, key))
     }

@@ -58,8 +58,7 @@ impl Write<'_> {
     /// goes through all stages again.
     pub fn only_while(&mut self, resource: &ResourceType, other: &Object) {
         let key = layout::object_key(&layout::resource_prefix(resource), other.key());
-        self.guards
-            .push(Compare::mod_revision(key, other.revision()));
+        self.guards.push(Compare::mod_revision(key, other.revision()));
     }
 }
 

@@ -32,11 +32,7 @@ impl Admission for NamespaceLifecycle {
     async fn mutate(&self, write: &mut Write<'_>) -> Result<(), Status> {
         let is_namespace = write.resource.group.is_empty() && write.resource.plural == "namespaces";
         if is_namespace && write.verb == Verb::Delete && IMMORTAL.contains(&write.name) {
-            return Err(Status::forbidden(
-                write.resource,
-                write.name,
-                "this namespace may not be deleted",
-            ));
+            return Err(Status::forbidden(write.resource, write.name, "this namespace may not be deleted"));
         }
         let makes = write.verb == Verb::Create && write.subresource.is_empty();
         if !makes || write.namespace.is_empty() || !write.lookup.knows(&NAMESPACES) {
@@ -59,10 +55,8 @@ impl Admission for NamespaceLifecycle {
 }
 
 fn terminating(write: &Write<'_>) -> Status {
-    let problem = format!(
-        "unable to create new content in namespace {} because it is being terminated",
-        write.namespace
-    );
+    let problem =
+        format!("unable to create new content in namespace {} because it is being terminated", write.namespace);
     let mut status = Status::forbidden(write.resource, write.name, problem);
     if let Some(details) = &mut status.details {
         details.causes.push(StatusCause {

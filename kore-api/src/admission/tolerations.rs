@@ -8,10 +8,7 @@ use crate::error::Status;
 use crate::request::Verb;
 
 /// The taints of a node that is not ready, or not heard of.
-const FAILURES: [&str; 2] = [
-    "node.kubernetes.io/not-ready",
-    "node.kubernetes.io/unreachable",
-];
+const FAILURES: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 const NO_EXECUTE: &str = "NoExecute";
 
 /// Pods that do not say how long they bear with a node that is not ready, or not heard of, bear with it for so long; only
@@ -25,10 +22,7 @@ pub struct DefaultTolerationSeconds {
 impl DefaultTolerationSeconds {
     /// For so long.
     pub fn new(not_ready_seconds: i64, unreachable_seconds: i64) -> Self {
-        Self {
-            not_ready_seconds,
-            unreachable_seconds,
-        }
+        Self { not_ready_seconds, unreachable_seconds }
     }
 
     fn add(&self, spec: &mut Value) {
@@ -38,14 +32,8 @@ impl DefaultTolerationSeconds {
         let present = spec.get("tolerations").and_then(Value::as_array);
         let mut tolerations = present.cloned().unwrap_or_default();
         let before = tolerations.len();
-        for (taint, seconds) in FAILURES
-            .iter()
-            .zip([self.not_ready_seconds, self.unreachable_seconds])
-        {
-            if !tolerations
-                .iter()
-                .any(|toleration| bears_with(toleration, taint))
-            {
+        for (taint, seconds) in FAILURES.iter().zip([self.not_ready_seconds, self.unreachable_seconds]) {
+            if !tolerations.iter().any(|toleration| bears_with(toleration, taint)) {
                 tolerations.push(json!({
                     "key": taint, "operator": "Exists", "effect": NO_EXECUTE, "tolerationSeconds": seconds,
                 }));
@@ -93,7 +81,8 @@ mod tests {
 
     #[test]
     fn what_a_pod_says_itself_stays() {
-        let ours = |taint: &str| json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+        let ours =
+            |taint: &str| json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
         let [not_ready, unreachable] = FAILURES;
         for (given, expected) in [
             (json!({}), json!([ours(not_ready), ours(unreachable)])),
@@ -112,10 +101,7 @@ mod tests {
                     ours(unreachable),
                 ]),
             ),
-            (
-                json!({"tolerations": [{"operator": "Exists"}]}),
-                json!([{"operator": "Exists"}]),
-            ),
+            (json!({"tolerations": [{"operator": "Exists"}]}), json!([{"operator": "Exists"}])),
         ] {
             let mut spec = given.clone();
             DefaultTolerationSeconds::default().add(&mut spec);

@@ -44,11 +44,7 @@ pub struct User {
 impl User {
     /// A user in the group of all authenticated users.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            groups: vec![AUTHENTICATED.into()],
-            ..Self::default()
-        }
+        Self { name: name.into(), groups: vec![AUTHENTICATED.into()], ..Self::default() }
     }
 
     /// The same user in one more group.
@@ -61,11 +57,7 @@ impl User {
     /// Somebody who has shown no credentials.
     pub fn anonymous() -> Self {
         let groups = vec!["system:unauthenticated".into()];
-        Self {
-            name: "system:anonymous".into(),
-            groups,
-            ..Self::default()
-        }
+        Self { name: "system:anonymous".into(), groups, ..Self::default() }
     }
 
     /// An administrator, who may do everything.
@@ -113,10 +105,7 @@ impl User {
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
     /// The user who sent `request`.
-    async fn authenticate(
-        &self,
-        request: &http::request::Parts,
-    ) -> Result<Option<User>, InvalidCredentials>;
+    async fn authenticate(&self, request: &http::request::Parts) -> Result<Option<User>, InvalidCredentials>;
 }
 
 /// Credentials that are of the authenticator's sort and wrong. What is wrong with them is logged, not told.
@@ -200,10 +189,7 @@ impl<A: Authorizer + ?Sized> Authorizer for Arc<A> {
 
 #[async_trait]
 impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
-    async fn authenticate(
-        &self,
-        request: &http::request::Parts,
-    ) -> Result<Option<User>, InvalidCredentials> {
+    async fn authenticate(&self, request: &http::request::Parts) -> Result<Option<User>, InvalidCredentials> {
         (**self).authenticate(request).await
     }
 }

@@ -35,10 +35,7 @@ struct Rule {
 
 const READ: &[Verb] = &[Get, List, Watch];
 const WRITE_STATUS: &[Verb] = &[Update, Patch];
-const EVENTS: Rule = Rule {
-    verbs: &[Create, Update, Patch],
-    resources: &["events", "events.events.k8s.io"],
-};
+const EVENTS: Rule = Rule { verbs: &[Create, Update, Patch], resources: &["events", "events.events.k8s.io"] };
 
 const SCHEDULER: &[Rule] = &[
     Rule {
@@ -64,37 +61,15 @@ const SCHEDULER: &[Rule] = &[
             "deviceclasses.resource.k8s.io",
         ],
     },
-    Rule {
-        verbs: &[Create],
-        resources: &["pods/binding"],
-    },
-    Rule {
-        verbs: WRITE_STATUS,
-        resources: &["pods/status", "resourceclaims/status.resource.k8s.io"],
-    },
-    Rule {
-        verbs: &[Delete],
-        resources: &["pods"],
-    },
-    Rule {
-        verbs: &[Get, List, Watch, Create, Update, Patch],
-        resources: &["leases.coordination.k8s.io"],
-    },
+    Rule { verbs: &[Create], resources: &["pods/binding"] },
+    Rule { verbs: WRITE_STATUS, resources: &["pods/status", "resourceclaims/status.resource.k8s.io"] },
+    Rule { verbs: &[Delete], resources: &["pods"] },
+    Rule { verbs: &[Get, List, Watch, Create, Update, Patch], resources: &["leases.coordination.k8s.io"] },
     EVENTS,
 ];
 
-const PROXY: &[Rule] = &[
-    Rule {
-        verbs: READ,
-        resources: &[
-            "services",
-            "nodes",
-            "namespaces",
-            "endpointslices.discovery.k8s.io",
-        ],
-    },
-    EVENTS,
-];
+const PROXY: &[Rule] =
+    &[Rule { verbs: READ, resources: &["services", "nodes", "namespaces", "endpointslices.discovery.k8s.io"] }, EVENTS];
 
 const NODES: &[Rule] = &[
     Rule {
@@ -113,37 +88,20 @@ const NODES: &[Rule] = &[
             "runtimeclasses.node.k8s.io",
         ],
     },
-    Rule {
-        verbs: WRITE_STATUS,
-        resources: &["pods/status"],
-    },
-    Rule {
-        verbs: &[Delete],
-        resources: &["pods"],
-    },
-    Rule {
-        verbs: &[Create],
-        resources: &["serviceaccounts/token"],
-    },
+    Rule { verbs: WRITE_STATUS, resources: &["pods/status"] },
+    Rule { verbs: &[Delete], resources: &["pods"] },
+    Rule { verbs: &[Create], resources: &["serviceaccounts/token"] },
     EVENTS,
 ];
 
 /// What a node's agent may do with what bears its own node's name.
 const OWN_NODE: &[Rule] = &[
-    Rule {
-        verbs: &[Create, Update, Patch],
-        resources: &["nodes", "nodes/status"],
-    },
-    Rule {
-        verbs: &[Get, Create, Update, Patch, Delete],
-        resources: &["leases.coordination.k8s.io"],
-    },
+    Rule { verbs: &[Create, Update, Patch], resources: &["nodes", "nodes/status"] },
+    Rule { verbs: &[Get, Create, Update, Patch, Delete], resources: &["leases.coordination.k8s.io"] },
 ];
 
 /// Paths outside the resources that everybody who is known may read, and those that everybody may.
-const DISCOVERY: &[&str] = &[
-    "/api", "/apis", "/openapi", "/version", "/healthz", "/livez", "/readyz",
-];
+const DISCOVERY: &[&str] = &["/api", "/apis", "/openapi", "/version", "/healthz", "/livez", "/readyz"];
 const HEALTH: &[&str] = &["/version", "/healthz", "/livez", "/readyz"];
 
 #[async_trait]
@@ -154,35 +112,22 @@ impl Authorizer for ComponentRules {
             || match &attributes.resource {
                 Some(resource) => may(user, resource),
                 None => {
-                    let paths = if user.is_in(AUTHENTICATED) {
-                        DISCOVERY
-                    } else {
-                        HEALTH
-                    };
-                    attributes.verb == "get"
-                        && paths.iter().any(|path| is_under(attributes.path, path))
+                    let paths = if user.is_in(AUTHENTICATED) { DISCOVERY } else { HEALTH };
+                    attributes.verb == "get" && paths.iter().any(|path| is_under(attributes.path, path))
                 }
             };
-        if allowed {
-            Decision::Allow
-        } else {
-            Decision::NoOpinion(String::new())
-        }
+        if allowed { Decision::Allow } else { Decision::NoOpinion(String::new()) }
     }
 }
 
 fn is_under(path: &str, parent: &str) -> bool {
-    path.strip_prefix(parent)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn may(user: &User, resource: &ResourceAttributes<'_>) -> bool {
     let any = |rules: &[Rule]| rules.iter().any(|rule| rule.allows(resource));
     let reviews_itself = resource.verb == Create
-        && matches!(
-            resource.group,
-            "authorization.k8s.io" | "authentication.k8s.io"
-        )
+        && matches!(resource.group, "authorization.k8s.io" | "authentication.k8s.io")
         && resource.resource.starts_with("selfsubject");
     if reviews_itself && user.is_in(AUTHENTICATED) {
         return true;
@@ -194,13 +139,10 @@ fn may(user: &User, resource: &ResourceAttributes<'_>) -> bool {
         "system:kube-proxy" => any(PROXY),
         name if name.starts_with("system:serviceaccount:kube-system:") => true,
         name if user.is_in("system:nodes") => {
-            let node = name
-                .strip_prefix("system:node:")
-                .filter(|node| !node.is_empty());
+            let node = name.strip_prefix("system:node:").filter(|node| !node.is_empty());
             // The name of what is created is not known yet from the request.
-            let own = node.is_some_and(|node| {
-                resource.name == node || resource.verb == Create && resource.name.is_empty()
-            });
+            let own =
+                node.is_some_and(|node| resource.name == node || resource.verb == Create && resource.name.is_empty());
             node.is_some() && (any(NODES) || own && any(OWN_NODE))
         }
         _ => false,
@@ -226,18 +168,7 @@ mod tests {
         let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let namespace = "default";
-        may(
-            user,
-            &ResourceAttributes {
-                verb,
-                group,
-                version: "v1",
-                resource,
-                subresource,
-                namespace,
-                name,
-            },
-        )
+        may(user, &ResourceAttributes { verb, group, version: "v1", resource, subresource, namespace, name })
     }
 
     #[test]
@@ -253,13 +184,7 @@ mod tests {
             (&scheduler, Patch, "pods/status", "web", true),
             (&scheduler, Get, "secrets", "web", false),
             (&scheduler, Create, "events.events.k8s.io", "", true),
-            (
-                &controllers,
-                Verb::DeleteCollection,
-                "anything.example.com",
-                "",
-                true,
-            ),
+            (&controllers, Verb::DeleteCollection, "anything.example.com", "", true),
             (&workload, Get, "pods", "web", false),
             (&node, Update, "nodes/status", "n1", true),
             (&node, Update, "nodes/status", "n2", false),
@@ -269,20 +194,9 @@ mod tests {
             (&proxy, Watch, "endpointslices.discovery.k8s.io", "", true),
             (&proxy, Watch, "secrets", "", false),
             (&User::new("somebody"), List, "pods", "", false),
-            (
-                &User::new("impostor").in_group("system:nodes"),
-                Get,
-                "pods",
-                "web",
-                false,
-            ),
+            (&User::new("impostor").in_group("system:nodes"), Get, "pods", "web", false),
         ] {
-            assert_eq!(
-                allowed(user, verb, resource, name),
-                expected,
-                "{} {verb} {resource} {name}",
-                user.name
-            );
+            assert_eq!(allowed(user, verb, resource, name), expected, "{} {verb} {resource} {name}", user.name);
         }
     }
 
@@ -299,14 +213,7 @@ mod tests {
             (&somebody, "/version", "post", false),
             (&User::admin(), "/metrics", "get", true),
         ] {
-            let decision = ComponentRules
-                .authorize(&Attributes {
-                    user,
-                    resource: None,
-                    path,
-                    verb,
-                })
-                .await;
+            let decision = ComponentRules.authorize(&Attributes { user, resource: None, path, verb }).await;
             assert_eq!(decision == Decision::Allow, expected, "{path}");
         }
     }

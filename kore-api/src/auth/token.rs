@@ -37,12 +37,7 @@ pub struct TokenAuthenticator {
 impl TokenAuthenticator {
     /// These tokens and their users.
     pub fn new<T: Into<String>>(users: impl IntoIterator<Item = (T, User)>) -> Self {
-        Self {
-            users: users
-                .into_iter()
-                .map(|(token, user)| (token.into(), user))
-                .collect(),
-        }
+        Self { users: users.into_iter().map(|(token, user)| (token.into(), user)).collect() }
     }
 
     /// The tokens in a file, one a line: `token,user,uid` and optionally `,"group1,group2"`, as upstream's
@@ -51,21 +46,14 @@ impl TokenAuthenticator {
     /// # Errors
     /// [`Error::Config`] that names the file and the line.
     pub async fn read(path: &Path) -> Result<Self, Error> {
-        let problem = |problem: String| Error::Config {
-            path: path.display().to_string(),
-            problem,
-        };
-        let text = tokio::fs::read_to_string(path)
-            .await
-            .map_err(|error| problem(error.to_string()))?;
+        let problem = |problem: String| Error::Config { path: path.display().to_string(), problem };
+        let text = tokio::fs::read_to_string(path).await.map_err(|error| problem(error.to_string()))?;
         let mut users = Vec::new();
         for (number, line) in text.lines().enumerate() {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
-            users.push(
-                parse_line(line).map_err(|what| problem(format!("line {}: {what}", number + 1)))?,
-            );
+            users.push(parse_line(line).map_err(|what| problem(format!("line {}: {what}", number + 1)))?);
         }
         Ok(Self { users })
     }
@@ -90,10 +78,7 @@ impl TokenAuthenticator {
 
 #[async_trait]
 impl Authenticator for TokenAuthenticator {
-    async fn authenticate(
-        &self,
-        request: &http::request::Parts,
-    ) -> Result<Option<User>, InvalidCredentials> {
+    async fn authenticate(&self, request: &http::request::Parts) -> Result<Option<User>, InvalidCredentials> {
         let Some(header) = request.headers.get(AUTHORIZATION) else {
             return Ok(None);
         };
@@ -103,19 +88,14 @@ impl Authenticator for TokenAuthenticator {
             _ => return Ok(None),
         };
         // Another authenticator may know it.
-        Ok(std::str::from_utf8(token)
-            .ok()
-            .and_then(|token| self.find(token))
-            .cloned())
+        Ok(std::str::from_utf8(token).ok().and_then(|token| self.find(token)).cloned())
     }
 }
 
 /// Tokens are not shown.
 impl fmt::Debug for TokenAuthenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.users.iter().map(|(_, user)| &user.name))
-            .finish()
+        f.debug_list().entries(self.users.iter().map(|(_, user)| &user.name)).finish()
     }
 }
 
@@ -125,19 +105,13 @@ fn parse_line(line: &str) -> Result<(String, User), String> {
         return Err("must have at least three columns: token, user name, user uid".into());
     }
     let groups = fields.get(3).map(String::as_str).unwrap_or_default();
-    let groups = groups
-        .split(',')
-        .map(str::trim)
-        .filter(|group| !group.is_empty())
-        .map(str::to_owned);
+    let groups = groups.split(',').map(str::trim).filter(|group| !group.is_empty()).map(str::to_owned);
     let mut user = User::new(fields[1].trim());
     user.groups.extend(groups);
     user.uid = fields[2].trim().to_owned();
     let token = std::mem::take(&mut fields[0]);
     match (token.len() < TOKEN_BYTES_MIN, user.name.is_empty()) {
-        (true, _) => Err(format!(
-            "the token must be at least {TOKEN_BYTES_MIN} bytes long"
-        )),
+        (true, _) => Err(format!("the token must be at least {TOKEN_BYTES_MIN} bytes long")),
         (_, true) => Err("the user name is empty".into()),
         _ => Ok((token, user)),
     }
@@ -154,11 +128,7 @@ fn fields(line: &str) -> Result<Vec<String>, String> {
             c => fields.last_mut().expect("there is always one").push(c),
         }
     }
-    if quoted {
-        Err("a quote is not closed".into())
-    } else {
-        Ok(fields)
-    }
+    if quoted { Err("a quote is not closed".into()) } else { Ok(fields) }
 }
 
 #[cfg(test)]
@@ -166,21 +136,13 @@ mod tests {
     use super::*;
 
     async fn user(tokens: &TokenAuthenticator, header: &[u8]) -> Option<String> {
-        let request = http::Request::get("/")
-            .header(AUTHORIZATION, header)
-            .body(())
-            .unwrap();
-        tokens
-            .authenticate(&request.into_parts().0)
-            .await
-            .unwrap()
-            .map(|user| user.name)
+        let request = http::Request::get("/").header(AUTHORIZATION, header).body(()).unwrap();
+        tokens.authenticate(&request.into_parts().0).await.unwrap().map(|user| user.name)
     }
 
     #[tokio::test]
     async fn only_the_whole_token_counts() {
-        let tokens =
-            TokenAuthenticator::new([("secret", User::admin()), ("other", User::node("n"))]);
+        let tokens = TokenAuthenticator::new([("secret", User::admin()), ("other", User::node("n"))]);
         for (header, expected) in [
             (&b"Bearer secret"[..], Some("kubernetes-admin")),
             (b"bearer other", Some("system:node:n")),
@@ -200,35 +162,16 @@ mod tests {
     async fn a_file_of_tokens() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tokens.csv");
-        std::fs::write(
-            &path,
-            "# who\ntoken-a,alice,1,\"dev,ops\"\n\ntoken-b,bob,2\n",
-        )
-        .unwrap();
+        std::fs::write(&path, "# who\ntoken-a,alice,1,\"dev,ops\"\n\ntoken-b,bob,2\n").unwrap();
         let tokens = TokenAuthenticator::read(&path).await.unwrap();
-        assert_eq!(
-            user(&tokens, b"Bearer token-b").await.as_deref(),
-            Some("bob")
-        );
+        assert_eq!(user(&tokens, b"Bearer token-b").await.as_deref(), Some("bob"));
         let alice = tokens.find("token-a").unwrap();
-        assert!(
-            alice.is_in("dev") && alice.is_in("ops") && alice.is_in(super::super::AUTHENTICATED)
-        );
+        assert!(alice.is_in("dev") && alice.is_in("ops") && alice.is_in(super::super::AUTHENTICATED));
         assert!(!format!("{tokens:?}").contains("token-a"));
-        for (text, named) in [
-            ("token-a,alice", "line 1"),
-            ("ok-token,u,1\nx,y,z", "line 2"),
-            ("a,\"b", "quote"),
-        ] {
+        for (text, named) in [("token-a,alice", "line 1"), ("ok-token,u,1\nx,y,z", "line 2"), ("a,\"b", "quote")] {
             std::fs::write(&path, text).unwrap();
-            let error = TokenAuthenticator::read(&path)
-                .await
-                .unwrap_err()
-                .to_string();
-            assert!(
-                error.contains(named) && error.contains("tokens.csv"),
-                "{error}"
-            );
+            let error = TokenAuthenticator::read(&path).await.unwrap_err().to_string();
+            assert!(error.contains(named) && error.contains("tokens.csv"), "{error}");
         }
     }
 }

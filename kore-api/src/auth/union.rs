@@ -32,10 +32,7 @@ impl Authenticators {
 
 #[async_trait]
 impl Authenticator for Authenticators {
-    async fn authenticate(
-        &self,
-        request: &http::request::Parts,
-    ) -> Result<Option<User>, InvalidCredentials> {
+    async fn authenticate(&self, request: &http::request::Parts) -> Result<Option<User>, InvalidCredentials> {
         for authenticator in &self.all {
             if let Some(user) = authenticator.authenticate(request).await? {
                 return Ok(Some(user));

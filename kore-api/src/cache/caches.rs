@@ -51,18 +51,13 @@ impl Caches {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Box<str>, Arc<ResourceCache>>> {
-        self.resources
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.resources.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The cache of a resource, made if it is not there. Versions of one resource share one.
     pub(crate) fn of(&self, info: &Arc<ResourceInfo>) -> Arc<ResourceCache> {
         let path = layout::resource_path(&info.resource).into_boxed_str();
-        let mut resources = self
-            .resources
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut resources = self.resources.write().unwrap_or_else(PoisonError::into_inner);
         let made = || Arc::new(ResourceCache::new(info.clone(), self.window));
         resources.entry(path).or_insert_with(made).clone()
     }
@@ -73,10 +68,7 @@ impl Caches {
     }
 
     pub(super) fn all(&self) -> Vec<(Box<str>, Arc<ResourceCache>)> {
-        self.read()
-            .iter()
-            .map(|(path, cache)| (path.clone(), cache.clone()))
-            .collect()
+        self.read().iter().map(|(path, cache)| (path.clone(), cache.clone())).collect()
     }
 
     /// Up to which revision everything has been taken over.
@@ -122,10 +114,7 @@ impl Caches {
     fn too_large(&self, revision: Revision) -> Status {
         let mut status = Status::new(
             Reason::Timeout,
-            format!(
-                "Too large resource version: {revision}, current: {}",
-                self.progress()
-            ),
+            format!("Too large resource version: {revision}, current: {}", self.progress()),
         );
         let cause = crate::error::StatusCause {
             reason: "ResourceVersionTooLarge".into(),
@@ -133,21 +122,13 @@ impl Caches {
             ..Default::default()
         };
         let causes = vec![cause];
-        status.details = Some(crate::error::StatusDetails {
-            causes,
-            retry_after_seconds: 1,
-            ..Default::default()
-        });
+        status.details = Some(crate::error::StatusDetails { causes, retry_after_seconds: 1, ..Default::default() });
         status
     }
 
     /// Whether the server has stopped.
     pub(crate) fn check_running(&self) -> Result<(), Stopped> {
-        if *self.stopped.borrow() {
-            Err(Stopped)
-        } else {
-            Ok(())
-        }
+        if *self.stopped.borrow() { Err(Stopped) } else { Ok(()) }
     }
 
     /// Waits until the server stops.

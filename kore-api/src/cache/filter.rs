@@ -33,24 +33,17 @@ impl Filter {
             namespace,
             labels: labels
                 .parse()
-                .map_err(|error: crate::selector::InvalidSelector| {
-                    Status::bad_request(error.to_string())
-                })?,
+                .map_err(|error: crate::selector::InvalidSelector| Status::bad_request(error.to_string()))?,
             fields: fields
                 .parse()
-                .map_err(|error: crate::selector::InvalidSelector| {
-                    Status::bad_request(error.to_string())
-                })?,
+                .map_err(|error: crate::selector::InvalidSelector| Status::bad_request(error.to_string()))?,
             selectable: info.clone(),
         };
         let known = |field: &str| {
-            matches!(field, "metadata.name" | "metadata.namespace")
-                || info.selectable_fields.contains(&field)
+            matches!(field, "metadata.name" | "metadata.namespace") || info.selectable_fields.contains(&field)
         };
         if let Some(field) = filter.fields.fields().find(|field| !known(field)) {
-            return Err(Status::bad_request(format!(
-                "field label not supported: {field}"
-            )));
+            return Err(Status::bad_request(format!("field label not supported: {field}")));
         }
         Ok(filter)
     }
@@ -84,20 +77,14 @@ impl Filter {
     pub(crate) fn matches(&self, entry: &Entry) -> bool {
         let object = &entry.object;
         let key = object.key();
-        self.namespace
-            .as_ref()
-            .is_none_or(|namespace| *namespace == key.namespace)
+        self.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
             && (self.labels.is_empty() || self.labels.matches_object(object))
             && (self.fields.is_empty()
                 || self.fields.matches(|field| match field {
                     "metadata.name" => Some(&*key.name),
                     "metadata.namespace" => Some(&*key.namespace),
                     field => {
-                        let at = self
-                            .selectable
-                            .selectable_fields
-                            .iter()
-                            .position(|other| *other == field)?;
+                        let at = self.selectable.selectable_fields.iter().position(|other| *other == field)?;
                         entry.fields.as_ref()?.get(at).map(|value| &**value)
                     }
                 }))

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
-use kore_store::{
-    Error, EventBatch, KeyRange, KeyValue, Range, Revision, Store, Watch, WatchRequest, Watched,
-};
+use kore_store::{Error, EventBatch, KeyRange, KeyValue, Range, Revision, Store, Watch, WatchRequest, Watched};
 
 use super::{Caches, ResourceCache, layout};
 
@@ -61,19 +59,13 @@ pub(crate) async fn follow(store: Arc<dyn Store>, caches: Arc<Caches>) {
 async fn list(store: &dyn Store, caches: &Caches) -> Result<(), Error> {
     let status = store.status().await?;
     let first_time = caches.progress() == 0;
-    let revision = if first_time {
-        status.compacted.max(1)
-    } else {
-        status.revision
-    };
+    let revision = if first_time { status.compacted.max(1) } else { status.revision };
     let mut listed: BTreeMap<String, Vec<Arc<KeyValue>>> = BTreeMap::new();
     let mut after = None;
     // A store that was never compacted was empty at its first revision.
     let mut more = !first_time || status.compacted > 0;
     while more {
-        let mut range = Range::new(KeyRange::Prefix(layout::ROOT.into()))
-            .at(revision)
-            .limit(PAGE);
+        let mut range = Range::new(KeyRange::Prefix(layout::ROOT.into())).at(revision).limit(PAGE);
         range.after = after;
         let page = store.range(range).await?;
         after = page.kvs.last().map(|kv| kv.key.clone());
@@ -98,17 +90,11 @@ async fn list(store: &dyn Store, caches: &Caches) -> Result<(), Error> {
 
 /// Takes over change by change until the store fails.
 async fn watch(store: &dyn Store, caches: &Caches) -> Result<std::convert::Infallible, Error> {
-    let request = WatchRequest::prefix(layout::ROOT)
-        .from(caches.progress() + 1)
-        .with_progress();
+    let request = WatchRequest::prefix(layout::ROOT).from(caches.progress() + 1).with_progress();
     let mut watch = store.watch(request).await?;
     loop {
         let first = next(&mut watch, caches).await?;
-        let mut group = Group {
-            caches,
-            touched: BTreeMap::new(),
-            revision: 0,
-        };
+        let mut group = Group { caches, touched: BTreeMap::new(), revision: 0 };
         group.take(first);
         for _ in 1..GROUP_MAX {
             match watch.next().now_or_never() {

@@ -31,11 +31,7 @@ enum State {
 
 impl Pending {
     pub(crate) fn new(key: Bytes, value: Bytes, draft: Object, fields: Fields) -> Arc<Self> {
-        Arc::new(Self {
-            key,
-            value,
-            state: Mutex::new(State::Draft(draft, fields)),
-        })
+        Arc::new(Self { key, value, state: Mutex::new(State::Draft(draft, fields)) })
     }
 
     pub(crate) fn key(&self) -> &Bytes {
@@ -50,16 +46,10 @@ impl Pending {
     pub(crate) fn at(&self, revision: Revision) -> Entry {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = match mem::replace(&mut *state, State::Between) {
-            State::Draft(draft, fields) => Entry {
-                object: draft.into_revision(revision),
-                fields,
-            },
+            State::Draft(draft, fields) => Entry { object: draft.into_revision(revision), fields },
             State::Written(entry) if entry.object.revision() == revision => entry,
             // The same bytes were written twice.
-            State::Written(entry) => Entry {
-                object: entry.object.at_revision(revision),
-                fields: entry.fields,
-            },
+            State::Written(entry) => Entry { object: entry.object.at_revision(revision), fields: entry.fields },
             State::Between => {
                 unreachable!("the lock is held for as long as the state is taken out")
             }

@@ -15,11 +15,7 @@ const CLAIMS: &str = "/claims/";
 
 /// `<group, or core>/<plural>`: which resource, in keys.
 pub(crate) fn resource_path(resource: &ResourceType) -> String {
-    let group = if resource.group.is_empty() {
-        "core"
-    } else {
-        &resource.group
-    };
+    let group = if resource.group.is_empty() { "core" } else { &resource.group };
     format!("{group}/{}", resource.plural)
 }
 

@@ -44,23 +44,16 @@ impl CacheEvent {
     /// The object as it last was, at the revision of the change, for those to whom it is gone.
     pub(crate) fn departed(&self) -> Option<&Object> {
         let before = self.before.as_ref()?;
-        Some(
-            self.departed
-                .get_or_init(|| before.object.at_revision(self.revision)),
-        )
+        Some(self.departed.get_or_init(|| before.object.at_revision(self.revision)))
     }
 
     fn key(&self) -> &ObjectKey {
         let entry = self.after.as_ref().or(self.before.as_ref());
-        entry
-            .expect("a change has a before or an after")
-            .object
-            .key()
+        entry.expect("a change has a before or an after").object.key()
     }
 
     fn bytes(&self) -> usize {
-        let size =
-            |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.object.body().len());
+        let size = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.object.body().len());
         size(&self.before)
     }
 }
@@ -77,10 +70,7 @@ pub(crate) struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self {
-            events: 65_536,
-            bytes: 32 << 20,
-        }
+        Self { events: 65_536, bytes: 32 << 20 }
     }
 }
 
@@ -124,13 +114,7 @@ pub(crate) struct Forgotten(pub(crate) Revision);
 
 impl ResourceCache {
     pub(crate) fn new(info: Arc<ResourceInfo>, window: Window) -> Self {
-        Self {
-            info,
-            window,
-            state: RwLock::default(),
-            changes: Progress::default(),
-            handoff: Handoff::default(),
-        }
+        Self { info, window, state: RwLock::default(), changes: Progress::default(), handoff: Handoff::default() }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -149,10 +133,7 @@ impl ResourceCache {
     /// All objects now, and the number of the change to come.
     pub(crate) fn snapshot(&self) -> (Snapshot, u64, Revision) {
         let state = self.read();
-        let revision = state
-            .events
-            .back()
-            .map_or(state.floor, |event| event.revision);
+        let revision = state.events.back().map_or(state.floor, |event| event.revision);
         (state.objects.clone(), state.next, revision)
     }
 
@@ -160,18 +141,13 @@ impl ResourceCache {
     pub(crate) fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, Forgotten> {
         let state = self.read();
         let wanted = state.number_after(revision)?;
-        let (from, mut objects) = match state.snapshots.iter().find(|(number, _)| *number >= wanted)
-        {
+        let (from, mut objects) = match state.snapshots.iter().find(|(number, _)| *number >= wanted) {
             Some((number, objects)) => (*number, objects.clone()),
             None => (state.next, state.objects.clone()),
         };
         let first = state.first();
-        let undone: Vec<Arc<CacheEvent>> = state
-            .events
-            .range((wanted - first) as usize..(from - first) as usize)
-            .rev()
-            .cloned()
-            .collect();
+        let undone: Vec<Arc<CacheEvent>> =
+            state.events.range((wanted - first) as usize..(from - first) as usize).rev().cloned().collect();
         drop(state);
         for event in undone {
             match &event.before {
@@ -188,15 +164,9 @@ impl ResourceCache {
     }
 
     /// At most `limit` changes from this number on.
-    pub(crate) fn events(
-        &self,
-        number: u64,
-        limit: usize,
-    ) -> Result<Vec<Arc<CacheEvent>>, Forgotten> {
+    pub(crate) fn events(&self, number: u64, limit: usize) -> Result<Vec<Arc<CacheEvent>>, Forgotten> {
         let state = self.read();
-        let at = number
-            .checked_sub(state.first())
-            .ok_or(Forgotten(state.floor))? as usize;
+        let at = number.checked_sub(state.first()).ok_or(Forgotten(state.floor))? as usize;
         let until = state.events.len().min(at.saturating_add(limit));
         Ok(state.events.range(at.min(until)..until).cloned().collect())
     }
@@ -254,11 +224,7 @@ impl ResourceCache {
     }
 
     /// Takes over what one revision has changed, each with the object's part of its key: all of it, or nothing of it is seen.
-    pub(super) fn apply<'a>(
-        &self,
-        revision: Revision,
-        changes: impl Iterator<Item = (&'a str, &'a KeyValue)>,
-    ) {
+    pub(super) fn apply<'a>(&self, revision: Revision, changes: impl Iterator<Item = (&'a str, &'a KeyValue)>) {
         let changes: Vec<Change> = changes
             .filter_map(|(object, kv)| match kv.is_deletion() {
                 true => Some(Change::Deleted(layout::named(object))),
@@ -274,29 +240,18 @@ impl ResourceCache {
 
     /// Begins anew with these objects: nothing before `revision` is known any more.
     pub(super) fn reset(&self, revision: Revision, listed: impl Iterator<Item = KeyValue>) {
-        let objects = listed
-            .filter_map(|kv| self.entry_from(&kv))
-            .map(|entry| (entry.object.key().clone(), entry))
-            .collect();
+        let objects =
+            listed.filter_map(|kv| self.entry_from(&kv)).map(|entry| (entry.object.key().clone(), entry)).collect();
         let mut state = self.write();
         // A number that nobody has reached: whoever stands at the old end is told that something is missing.
         let next = state.next + 1;
-        *state = State {
-            objects,
-            next,
-            floor: revision,
-            ..State::default()
-        };
+        *state = State { objects, next, floor: revision, ..State::default() };
     }
 
     /// Forgets the changes up to `revision`.
     pub(super) fn forget(&self, revision: Revision) {
         let mut state = self.write();
-        while state
-            .events
-            .front()
-            .is_some_and(|event| event.revision <= revision)
-        {
+        while state.events.front().is_some_and(|event| event.revision <= revision) {
             state.forget_first();
         }
         state.floor = state.floor.max(revision);
@@ -312,10 +267,7 @@ impl State {
         if revision < self.floor {
             return Err(Forgotten(self.floor));
         }
-        Ok(self.first()
-            + self
-                .events
-                .partition_point(|event| event.revision <= revision) as u64)
+        Ok(self.first() + self.events.partition_point(|event| event.revision <= revision) as u64)
     }
 
     fn change(&mut self, revision: Revision, change: Change) {
@@ -332,12 +284,7 @@ impl State {
             }
             Change::Deleted(key) => (self.objects.remove(&key), None),
         };
-        let event = CacheEvent {
-            revision,
-            before,
-            after,
-            departed: OnceLock::new(),
-        };
+        let event = CacheEvent { revision, before, after, departed: OnceLock::new() };
         self.bytes += event.bytes();
         self.events.push_back(Arc::new(event));
         self.next += 1;
@@ -356,11 +303,7 @@ impl State {
         self.bytes -= event.bytes();
         self.floor = event.revision;
         let first = self.first();
-        while self
-            .snapshots
-            .front()
-            .is_some_and(|(number, _)| *number < first)
-        {
+        while self.snapshots.front().is_some_and(|(number, _)| *number < first) {
             self.snapshots.pop_front();
         }
     }

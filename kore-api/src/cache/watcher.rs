@@ -61,10 +61,7 @@ struct Initial {
 
 impl From<Forgotten> for Status {
     fn from(Forgotten(floor): Forgotten) -> Self {
-        Self::new(
-            Reason::Expired,
-            format!("too old resource version: the oldest known is {floor}"),
-        )
+        Self::new(Reason::Expired, format!("too old resource version: the oldest known is {floor}"))
     }
 }
 
@@ -86,30 +83,14 @@ impl Watcher {
         let (number, initial, told) = match start {
             Start::After(revision) => {
                 let expired = |Forgotten(floor)| {
-                    Status::new(
-                        Reason::Expired,
-                        format!("too old resource version: {revision} ({floor})"),
-                    )
+                    Status::new(Reason::Expired, format!("too old resource version: {revision} ({floor})"))
                 };
-                (
-                    cache.number_after(revision).map_err(expired)?,
-                    None,
-                    revision,
-                )
+                (cache.number_after(revision).map_err(expired)?, None, revision)
             }
             Start::Objects { bookmark } => {
                 let (objects, number, changed) = cache.snapshot();
                 let revision = progress.max(changed);
-                (
-                    number,
-                    Some(Initial {
-                        objects,
-                        after: None,
-                        revision,
-                        bookmark,
-                    }),
-                    0,
-                )
+                (number, Some(Initial { objects, after: None, revision, bookmark }), 0)
             }
         };
         let now = Instant::now();
@@ -164,13 +145,9 @@ impl Watcher {
                 Ok(_) => {}
             }
             let now = Instant::now();
-            self.ended = self.deadline.is_some_and(|deadline| deadline <= now)
-                || self.caches.check_running().is_err();
+            self.ended = self.deadline.is_some_and(|deadline| deadline <= now) || self.caches.check_running().is_err();
             if self.bookmarks && progress > self.told && (self.ended || self.next_bookmark <= now) {
-                self.ready.push_back(WatchEvent::Bookmark {
-                    revision: progress,
-                    initial_events_end: false,
-                });
+                self.ready.push_back(WatchEvent::Bookmark { revision: progress, initial_events_end: false });
             } else if !self.ended {
                 self.wait(now).await;
             }
@@ -204,17 +181,10 @@ impl Watcher {
             return false;
         };
         let mut seen = 0;
-        for entry in entries(
-            &initial.objects,
-            self.filter.namespace(),
-            initial.after.as_ref(),
-        )
-        .take(READ_AHEAD)
-        {
+        for entry in entries(&initial.objects, self.filter.namespace(), initial.after.as_ref()).take(READ_AHEAD) {
             seen += 1;
             if self.filter.matches(entry) {
-                self.ready
-                    .push_back(WatchEvent::Added(entry.object.clone()));
+                self.ready.push_back(WatchEvent::Added(entry.object.clone()));
             }
             initial.after = Some(entry.object.key().clone());
         }
@@ -222,10 +192,7 @@ impl Watcher {
             self.told = initial.revision;
             if initial.bookmark {
                 let revision = initial.revision;
-                self.ready.push_back(WatchEvent::Bookmark {
-                    revision,
-                    initial_events_end: true,
-                });
+                self.ready.push_back(WatchEvent::Bookmark { revision, initial_events_end: true });
             }
             self.initial = None;
         }
@@ -247,14 +214,8 @@ impl Watcher {
 
     /// What a change is to this watch: objects that come to match are new to it, those that cease to are gone.
     fn told_of(&self, event: &CacheEvent) -> Option<WatchEvent> {
-        let before = event
-            .before
-            .as_ref()
-            .filter(|entry| self.filter.matches(entry));
-        let after = event
-            .after
-            .as_ref()
-            .filter(|entry| self.filter.matches(entry));
+        let before = event.before.as_ref().filter(|entry| self.filter.matches(entry));
+        let after = event.after.as_ref().filter(|entry| self.filter.matches(entry));
         match (before, after) {
             (None, None) => None,
             (None, Some(after)) => Some(WatchEvent::Added(after.object.clone())),
@@ -265,9 +226,7 @@ impl Watcher {
 
     fn note_told(&mut self, event: &WatchEvent) {
         let revision = match event {
-            WatchEvent::Added(object)
-            | WatchEvent::Modified(object)
-            | WatchEvent::Deleted(object) => object.revision(),
+            WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => object.revision(),
             WatchEvent::Bookmark { revision, .. } => {
                 self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
                 *revision

@@ -35,10 +35,7 @@ pub struct List<K> {
 
 impl<K: Kind> Api<K> {
     pub(super) fn new(inner: DynamicApi) -> Self {
-        Self {
-            inner,
-            kind: PhantomData,
-        }
+        Self { inner, kind: PhantomData }
     }
 
     /// The same resource without types.
@@ -59,12 +56,7 @@ impl<K: Kind> Api<K> {
     /// # Errors
     /// As [`super::Transport::call`].
     pub async fn get_opt(&self, name: &str) -> Result<Option<View<K>>, Error> {
-        Ok(self
-            .inner
-            .get_opt(name)
-            .await?
-            .map(|object| object.view())
-            .transpose()?)
+        Ok(self.inner.get_opt(name).await?.map(|object| object.view()).transpose()?)
     }
 
     /// Reads a page of objects; all of them where `options` sets no limit.
@@ -73,16 +65,8 @@ impl<K: Kind> Api<K> {
     /// As [`super::Transport::call`].
     pub async fn list(&self, options: &Options) -> Result<List<K>, Error> {
         let list = self.inner.list(options).await?;
-        let items = list
-            .items
-            .iter()
-            .map(|object| object.view())
-            .collect::<Result<_, _>>()?;
-        Ok(List {
-            items,
-            revision: list.revision,
-            continue_token: list.continue_token,
-        })
+        let items = list.items.iter().map(|object| object.view()).collect::<Result<_, _>>()?;
+        Ok(List { items, revision: list.revision, continue_token: list.continue_token })
     }
 
     /// Follows changes from `options.resource_version` on.
@@ -98,10 +82,7 @@ impl<K: Kind> Api<K> {
     /// # Errors
     /// Already exists, invalid, and as [`super::Transport::call`].
     pub async fn create(&self, object: &K) -> Result<View<K>, Error> {
-        let created = self
-            .inner
-            .create(encode(object)?, &Options::default())
-            .await?;
+        let created = self.inner.create(encode(object)?, &Options::default()).await?;
         Ok(created.view()?)
     }
 
@@ -122,28 +103,15 @@ impl<K: Kind> Api<K> {
         self.replace_part(base, Some("status"), new).await
     }
 
-    async fn replace_part(
-        &self,
-        base: &View<K>,
-        part: Option<&str>,
-        new: &K,
-    ) -> Result<View<K>, Error> {
+    async fn replace_part(&self, base: &View<K>, part: Option<&str>, new: &K) -> Result<View<K>, Error> {
         let object = base.object();
         let schema = Schema::of(object.api_version(), object.kind());
-        let whole = graft(
-            schema.as_ref(),
-            &object.to_value(),
-            &encode(&**base)?,
-            &encode(new)?,
-        );
+        let whole = graft(schema.as_ref(), &object.to_value(), &encode(&**base)?, &encode(new)?);
         let api = match object.namespace() {
             Some(namespace) => &self.inner.in_namespace(namespace),
             None => &self.inner,
         };
-        Ok(api
-            .replace(object.name(), part, whole, &Options::default())
-            .await?
-            .view()?)
+        Ok(api.replace(object.name(), part, whole, &Options::default()).await?.view()?)
     }
 
     /// Changes part of an object.
@@ -151,28 +119,15 @@ impl<K: Kind> Api<K> {
     /// # Errors
     /// Not found, invalid, and as [`super::Transport::call`].
     pub async fn patch(&self, name: &str, kind: PatchKind, patch: Value) -> Result<View<K>, Error> {
-        Ok(self
-            .inner
-            .patch(name, None, kind, patch, &Options::default())
-            .await?
-            .view()?)
+        Ok(self.inner.patch(name, None, kind, patch, &Options::default()).await?.view()?)
     }
 
     /// Changes part of an object's `status`.
     ///
     /// # Errors
     /// Not found, invalid, and as [`super::Transport::call`].
-    pub async fn patch_status(
-        &self,
-        name: &str,
-        kind: PatchKind,
-        patch: Value,
-    ) -> Result<View<K>, Error> {
-        Ok(self
-            .inner
-            .patch(name, Some("status"), kind, patch, &Options::default())
-            .await?
-            .view()?)
+    pub async fn patch_status(&self, name: &str, kind: PatchKind, patch: Value) -> Result<View<K>, Error> {
+        Ok(self.inner.patch(name, Some("status"), kind, patch, &Options::default()).await?.view()?)
     }
 
     /// Deletes an object: at once (`None`), or it is now on its way out (the object as it is).
@@ -180,12 +135,7 @@ impl<K: Kind> Api<K> {
     /// # Errors
     /// Not found, conflict if a precondition does not hold, and as [`super::Transport::call`].
     pub async fn delete(&self, name: &str, options: &Options) -> Result<Option<View<K>>, Error> {
-        Ok(self
-            .inner
-            .delete(name, options)
-            .await?
-            .map(|object| object.view())
-            .transpose()?)
+        Ok(self.inner.delete(name, options).await?.map(|object| object.view()).transpose()?)
     }
 
     /// Deletes all objects that `options` selects.
@@ -209,19 +159,13 @@ impl Api<Pod> {
             "metadata": {"name": name, "uid": uid},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         });
-        self.inner
-            .post(name, "binding", binding, &Options::default())
-            .await
-            .map(drop)
+        self.inner.post(name, "binding", binding, &Options::default()).await.map(drop)
     }
 }
 
 impl<K> Clone for Api<K> {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            kind: PhantomData,
-        }
+        Self { inner: self.inner.clone(), kind: PhantomData }
     }
 }
 
@@ -232,15 +176,6 @@ impl<K> fmt::Debug for Api<K> {
 }
 
 fn encode<K: Kind>(object: &K) -> Result<Value, Error> {
-    let what = || {
-        format!(
-            "{} {:?}",
-            K::KIND,
-            object.metadata().name.as_deref().unwrap_or_default()
-        )
-    };
-    serde_json::to_value(object).map_err(|error| Error::Unsendable {
-        what: what(),
-        problem: error.to_string(),
-    })
+    let what = || format!("{} {:?}", K::KIND, object.metadata().name.as_deref().unwrap_or_default());
+    serde_json::to_value(object).map_err(|error| Error::Unsendable { what: what(), problem: error.to_string() })
 }

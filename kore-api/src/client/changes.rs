@@ -107,10 +107,7 @@ impl Queue {
     pub(super) fn pop(&self) -> Option<(ObjectKey, Option<Object>)> {
         let mut pending = self.lock();
         let key = pending.order.pop_front()?;
-        let before = pending
-            .before
-            .remove(&key)
-            .expect("every key in order has its entry");
+        let before = pending.before.remove(&key).expect("every key in order has its entry");
         Some((key, before))
     }
 

@@ -20,21 +20,14 @@ pub struct DynamicApi {
 
 impl DynamicApi {
     pub(super) fn new(client: Client, resource: Arc<ResourceType>) -> Self {
-        Self {
-            client,
-            resource,
-            namespace: None,
-        }
+        Self { client, resource, namespace: None }
     }
 
     /// The same resource in one namespace; for a cluster-scoped resource, the same.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
         let namespace = self.resource.is_namespaced().then(|| Arc::from(namespace));
-        Self {
-            namespace,
-            ..self.clone()
-        }
+        Self { namespace, ..self.clone() }
     }
 
     /// The resource.
@@ -48,10 +41,7 @@ impl DynamicApi {
     }
 
     /// A copy of the selected objects that follows the server's while the returned future runs.
-    pub fn informer(
-        &self,
-        selection: Selection,
-    ) -> (Informer<()>, impl Future<Output = ()> + Send + use<>) {
+    pub fn informer(&self, selection: Selection) -> (Informer<()>, impl Future<Output = ()> + Send + use<>) {
         Informer::new(self.clone(), selection)
     }
 
@@ -60,9 +50,7 @@ impl DynamicApi {
     /// # Errors
     /// Not found, and as [`super::Transport::call`].
     pub async fn get(&self, name: &str) -> Result<Object, Error> {
-        let response = self
-            .send(Verb::Get, Some(name), None, Options::default(), Body::Empty)
-            .await?;
+        let response = self.send(Verb::Get, Some(name), None, Options::default(), Body::Empty).await?;
         self.object(Verb::Get, response)
     }
 
@@ -83,9 +71,7 @@ impl DynamicApi {
     /// # Errors
     /// As [`super::Transport::call`].
     pub async fn list(&self, options: &Options) -> Result<ObjectList, Error> {
-        let response = self
-            .send(Verb::List, None, None, options.clone(), Body::Empty)
-            .await?;
+        let response = self.send(Verb::List, None, None, options.clone(), Body::Empty).await?;
         match response.content {
             Content::List(list) => Ok(list),
             other => Err(self.unexpected(Verb::List, &other)),
@@ -97,9 +83,7 @@ impl DynamicApi {
     /// # Errors
     /// As [`super::Transport::call`]; expired if the revision has been compacted away.
     pub async fn watch(&self, options: &Options) -> Result<WatchStream, Error> {
-        let response = self
-            .send(Verb::Watch, None, None, options.clone(), Body::Empty)
-            .await?;
+        let response = self.send(Verb::Watch, None, None, options.clone(), Body::Empty).await?;
         match response.content {
             Content::Watch(stream) => Ok(stream),
             other => Err(self.unexpected(Verb::Watch, &other)),
@@ -112,15 +96,7 @@ impl DynamicApi {
     /// Already exists, invalid, and as [`super::Transport::call`].
     pub async fn create(&self, object: Value, options: &Options) -> Result<Object, Error> {
         let object = self.stamp(object)?;
-        let response = self
-            .send(
-                Verb::Create,
-                None,
-                None,
-                options.clone(),
-                Body::Value(object),
-            )
-            .await?;
+        let response = self.send(Verb::Create, None, None, options.clone(), Body::Value(object)).await?;
         self.object(Verb::Create, response)
     }
 
@@ -136,15 +112,7 @@ impl DynamicApi {
         options: &Options,
     ) -> Result<Object, Error> {
         let object = self.stamp(object)?;
-        let response = self
-            .send(
-                Verb::Update,
-                Some(name),
-                subresource,
-                options.clone(),
-                Body::Value(object),
-            )
-            .await?;
+        let response = self.send(Verb::Update, Some(name), subresource, options.clone(), Body::Value(object)).await?;
         self.object(Verb::Update, response)
     }
 
@@ -161,9 +129,7 @@ impl DynamicApi {
         options: &Options,
     ) -> Result<Object, Error> {
         let body = Body::Patch(kind, patch);
-        let response = self
-            .send(Verb::Patch, Some(name), subresource, options.clone(), body)
-            .await?;
+        let response = self.send(Verb::Patch, Some(name), subresource, options.clone(), body).await?;
         self.object(Verb::Patch, response)
     }
 
@@ -172,9 +138,7 @@ impl DynamicApi {
     /// # Errors
     /// Not found, conflict if a precondition does not hold, and as [`super::Transport::call`].
     pub async fn delete(&self, name: &str, options: &Options) -> Result<Option<Object>, Error> {
-        let response = self
-            .send(Verb::Delete, Some(name), None, options.clone(), Body::Empty)
-            .await?;
+        let response = self.send(Verb::Delete, Some(name), None, options.clone(), Body::Empty).await?;
         match response.content {
             Content::Object(object) => Ok(Some(object)),
             Content::Status(_) => Ok(None),
@@ -187,56 +151,23 @@ impl DynamicApi {
     /// # Errors
     /// As [`super::Transport::call`].
     pub async fn delete_collection(&self, options: &Options) -> Result<(), Error> {
-        self.send(
-            Verb::DeleteCollection,
-            None,
-            None,
-            options.clone(),
-            Body::Empty,
-        )
-        .await
-        .map(drop)
+        self.send(Verb::DeleteCollection, None, None, options.clone(), Body::Empty).await.map(drop)
     }
 
     /// Posts to a subresource, for example `binding`.
     ///
     /// # Errors
     /// Not found, conflict, and as [`super::Transport::call`].
-    pub async fn post(
-        &self,
-        name: &str,
-        subresource: &str,
-        body: Value,
-        options: &Options,
-    ) -> Result<Response, Error> {
-        self.send(
-            Verb::Create,
-            Some(name),
-            Some(subresource),
-            options.clone(),
-            Body::Value(body),
-        )
-        .await
+    pub async fn post(&self, name: &str, subresource: &str, body: Value, options: &Options) -> Result<Response, Error> {
+        self.send(Verb::Create, Some(name), Some(subresource), options.clone(), Body::Value(body)).await
     }
 
     /// Reads a subresource, for example `scale` or `log`.
     ///
     /// # Errors
     /// Not found, and as [`super::Transport::call`].
-    pub async fn get_subresource(
-        &self,
-        name: &str,
-        subresource: &str,
-        options: &Options,
-    ) -> Result<Response, Error> {
-        self.send(
-            Verb::Get,
-            Some(name),
-            Some(subresource),
-            options.clone(),
-            Body::Empty,
-        )
-        .await
+    pub async fn get_subresource(&self, name: &str, subresource: &str, options: &Options) -> Result<Response, Error> {
+        self.send(Verb::Get, Some(name), Some(subresource), options.clone(), Body::Empty).await
     }
 
     async fn send(
@@ -261,26 +192,15 @@ impl DynamicApi {
 
     /// `apiVersion`, `kind` and namespace of an object that is about to be sent.
     fn stamp(&self, mut object: Value) -> Result<Value, Error> {
-        let unsendable = |problem: String| Error::Unsendable {
-            what: format!("a {}", self.resource.kind),
-            problem,
-        };
+        let unsendable = |problem: String| Error::Unsendable { what: format!("a {}", self.resource.kind), problem };
         let metadata = metadata_mut(&mut object).map_err(|error| unsendable(error.to_string()))?;
         if let Some(namespace) = &self.namespace {
-            metadata
-                .entry("namespace")
-                .or_insert_with(|| (&**namespace).into());
+            metadata.entry("namespace").or_insert_with(|| (&**namespace).into());
         }
-        let fields = object
-            .as_object_mut()
-            .ok_or_else(|| unsendable("not a JSON object".into()))?;
+        let fields = object.as_object_mut().ok_or_else(|| unsendable("not a JSON object".into()))?;
         // A Scale, a Binding: a subresource may have a kind of its own.
-        fields
-            .entry("apiVersion")
-            .or_insert_with(|| self.resource.api_version().into());
-        fields
-            .entry("kind")
-            .or_insert_with(|| (&*self.resource.kind).into());
+        fields.entry("apiVersion").or_insert_with(|| self.resource.api_version().into());
+        fields.entry("kind").or_insert_with(|| (&*self.resource.kind).into());
         Ok(object)
     }
 
@@ -293,10 +213,6 @@ impl DynamicApi {
     }
 
     fn unexpected(&self, verb: Verb, content: &Content) -> Error {
-        Status::internal(format!(
-            "{verb} {} answered with {content:?}",
-            self.resource
-        ))
-        .into()
+        Status::internal(format!("{verb} {} answered with {content:?}", self.resource)).into()
     }
 }

@@ -58,30 +58,15 @@ struct Recorded {
 }
 
 impl EventRecorder {
-    pub(super) fn new(
-        client: Client,
-        component: &str,
-    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+    pub(super) fn new(client: Client, component: &str) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (sender, receiver) = mpsc::channel(QUEUE_EVENTS);
         let dropped = Arc::new(AtomicU64::new(0));
-        let recorder = Self {
-            queue: sender,
-            dropped: dropped.clone(),
-        };
-        (
-            recorder,
-            send_all(client, component.to_owned(), receiver, dropped),
-        )
+        let recorder = Self { queue: sender, dropped: dropped.clone() };
+        (recorder, send_all(client, component.to_owned(), receiver, dropped))
     }
 
     /// Records that something happened to `object`. `reason` is one word in `CamelCase`, `message` a sentence.
-    pub fn event(
-        &self,
-        object: &Object,
-        event_type: EventType,
-        reason: &str,
-        message: impl Into<String>,
-    ) {
+    pub fn event(&self, object: &Object, event_type: EventType, reason: &str, message: impl Into<String>) {
         let identity = Identity {
             api_version: object.api_version().to_owned(),
             kind: object.kind().to_owned(),
@@ -92,14 +77,7 @@ impl EventRecorder {
             reason: reason.to_owned(),
             message: message.into(),
         };
-        if self
-            .queue
-            .try_send(Recorded {
-                identity,
-                revision: object.revision(),
-            })
-            .is_err()
-        {
+        if self.queue.try_send(Recorded { identity, revision: object.revision() }).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -119,12 +97,7 @@ struct Sent {
     used: u64,
 }
 
-async fn send_all(
-    client: Client,
-    component: String,
-    mut receiver: mpsc::Receiver<Recorded>,
-    dropped: Arc<AtomicU64>,
-) {
+async fn send_all(client: Client, component: String, mut receiver: mpsc::Receiver<Recorded>, dropped: Arc<AtomicU64>) {
     let events = client.dynamic(ResourceType {
         group: "".into(),
         version: "v1".into(),
@@ -137,20 +110,11 @@ async fn send_all(
     while let Some(recorded) = receiver.recv().await {
         used += 1;
         if let Err(error) = send(&events, &component, &recorded, &mut sent, used).await {
-            let Identity {
-                kind,
-                namespace,
-                name,
-                reason,
-                ..
-            } = &recorded.identity;
+            let Identity { kind, namespace, name, reason, .. } = &recorded.identity;
             tracing::debug!(%kind, %namespace, %name, %reason, %error, "event not sent");
         }
         if sent.len() > REMEMBERED_EVENTS {
-            let oldest = sent
-                .iter()
-                .min_by_key(|(_, sent)| sent.used)
-                .map(|(identity, _)| identity.clone());
+            let oldest = sent.iter().min_by_key(|(_, sent)| sent.used).map(|(identity, _)| identity.clone());
             oldest.map(|identity| sent.remove(&identity));
         }
         let lost = dropped.swap(0, Ordering::Relaxed);
@@ -172,45 +136,20 @@ async fn send(
     let now = client.clock().now();
     let seconds = json!(format!("{:.0}", now));
     // Events about cluster-scoped objects live in the default namespace, as upstream has it.
-    let namespace = if identity.namespace.is_empty() {
-        "default"
-    } else {
-        &identity.namespace
-    };
+    let namespace = if identity.namespace.is_empty() { "default" } else { &identity.namespace };
     let events = events.in_namespace(namespace);
     if let Some(known) = sent.get_mut(identity) {
         known.count += 1;
         known.used = used;
         let patch = json!({"count": known.count, "lastTimestamp": seconds});
-        match events
-            .patch(
-                &known.name,
-                None,
-                PatchKind::Merge,
-                patch,
-                &Options::default(),
-            )
-            .await
-        {
+        match events.patch(&known.name, None, PatchKind::Merge, patch, &Options::default()).await {
             Err(error) if error.is_not_found() => sent.remove(identity),
             other => return other.map(drop),
         };
     }
     let name = event_name(&identity.name, client.entropy().next_u64());
-    events
-        .create(
-            event(component, recorded, &name, namespace, &seconds),
-            &Options::default(),
-        )
-        .await?;
-    sent.insert(
-        identity.clone(),
-        Sent {
-            name,
-            count: 1,
-            used,
-        },
-    );
+    events.create(event(component, recorded, &name, namespace, &seconds), &Options::default()).await?;
+    sent.insert(identity.clone(), Sent { name, count: 1, used });
     Ok(())
 }
 

@@ -79,27 +79,15 @@ impl<K: Kind> Informer<K> {
 impl Informer<()> {
     /// The same copy, for the kind of its objects: where that is another one, views do not decode.
     pub fn typed<K: Kind>(&self) -> Informer<K> {
-        Informer {
-            cache: self.cache.clone(),
-            kind: PhantomData,
-        }
+        Informer { cache: self.cache.clone(), kind: PhantomData }
     }
 }
 
 impl<K> Informer<K> {
-    pub(super) fn new(
-        api: DynamicApi,
-        selection: Selection,
-    ) -> (Self, impl Future<Output = ()> + Send + use<K>) {
+    pub(super) fn new(api: DynamicApi, selection: Selection) -> (Self, impl Future<Output = ()> + Send + use<K>) {
         let cache = Arc::new(Cache::default());
         let run = follow(api, selection, Closing(cache.clone()));
-        (
-            Self {
-                cache,
-                kind: PhantomData,
-            },
-            run,
-        )
+        (Self { cache, kind: PhantomData }, run)
     }
 
     /// The object of this key.
@@ -116,13 +104,8 @@ impl<K> Informer<K> {
     pub fn list_namespace(&self, namespace: &str) -> Vec<Object> {
         let first = ObjectKey::namespaced(namespace, "");
         let state = self.cache.read();
-        let from_first = state
-            .objects
-            .range((Bound::Included(first), Bound::Unbounded));
-        from_first
-            .take_while(|(key, _)| &*key.namespace == namespace)
-            .map(|(_, object)| object.clone())
-            .collect()
+        let from_first = state.objects.range((Bound::Included(first), Bound::Unbounded));
+        from_first.take_while(|(key, _)| &*key.namespace == namespace).map(|(_, object)| object.clone()).collect()
     }
 
     /// How many objects there are.
@@ -166,21 +149,13 @@ impl<K> Informer<K> {
 
 impl<K> Clone for Informer<K> {
     fn clone(&self) -> Self {
-        Self {
-            cache: self.cache.clone(),
-            kind: PhantomData,
-        }
+        Self { cache: self.cache.clone(), kind: PhantomData }
     }
 }
 
 impl<K> fmt::Debug for Informer<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Informer({} at {})",
-            self.cache.read().objects.len(),
-            self.cache.progress.get()
-        )
+        write!(f, "Informer({} at {})", self.cache.read().objects.len(), self.cache.progress.get())
     }
 }
 
@@ -215,10 +190,7 @@ impl Cache {
     }
 
     /// The next key that `queue` has yet to see, as it was and as it is.
-    pub(super) fn take(
-        &self,
-        queue: &Queue,
-    ) -> Option<(ObjectKey, Option<Object>, Option<Object>)> {
+    pub(super) fn take(&self, queue: &Queue) -> Option<(ObjectKey, Option<Object>, Option<Object>)> {
         // The state stays locked in between: what is taken is taken as it is now, and what changes later is queued anew.
         let state = self.read();
         let (key, before) = queue.pop()?;
@@ -245,26 +217,15 @@ impl Cache {
 
     /// Takes over a whole list: what is not in it is gone.
     fn replace(&self, objects: Vec<Object>, revision: Revision) {
-        let listed: BTreeMap<ObjectKey, Object> = objects
-            .into_iter()
-            .map(|object| (object.key().clone(), object))
-            .collect();
+        let listed: BTreeMap<ObjectKey, Object> =
+            objects.into_iter().map(|object| (object.key().clone(), object)).collect();
         let mut state = self.write();
-        let gone: Vec<ObjectKey> = state
-            .objects
-            .keys()
-            .filter(|key| !listed.contains_key(*key))
-            .cloned()
-            .collect();
+        let gone: Vec<ObjectKey> = state.objects.keys().filter(|key| !listed.contains_key(*key)).cloned().collect();
         for key in gone {
             state.set(&key, None);
         }
         for (key, object) in listed {
-            if state
-                .objects
-                .get(&key)
-                .is_none_or(|known| known.revision() != object.revision())
-            {
+            if state.objects.get(&key).is_none_or(|known| known.revision() != object.revision()) {
                 state.set(&key, Some(object));
             }
         }
@@ -283,14 +244,13 @@ impl State {
             Some(object) => self.objects.insert(key.clone(), object),
             None => self.objects.remove(key),
         };
-        self.subscribers
-            .retain(|subscriber| match subscriber.upgrade() {
-                Some(queue) => {
-                    queue.push(key, before.as_ref());
-                    true
-                }
-                None => false,
-            });
+        self.subscribers.retain(|subscriber| match subscriber.upgrade() {
+            Some(queue) => {
+                queue.push(key, before.as_ref());
+                true
+            }
+            None => false,
+        });
     }
 }
 
@@ -323,11 +283,7 @@ async fn follow(api: DynamicApi, selection: Selection, closing: Closing) {
     let mut wait = BACKOFF_MIN;
     let mut listed = false;
     loop {
-        let outcome = if listed {
-            resume(&api, &mut options, cache).await
-        } else {
-            list(&api, &options, cache).await
-        };
+        let outcome = if listed { resume(&api, &mut options, cache).await } else { list(&api, &options, cache).await };
         match outcome {
             Ok(true) => {
                 listed = true;
@@ -348,10 +304,7 @@ async fn follow(api: DynamicApi, selection: Selection, closing: Closing) {
 }
 
 async fn list(api: &DynamicApi, options: &Options, cache: &Cache) -> Result<bool, Error> {
-    let mut options = Options {
-        allow_watch_bookmarks: false,
-        ..options.clone()
-    };
+    let mut options = Options { allow_watch_bookmarks: false, ..options.clone() };
     let mut objects = Vec::new();
     loop {
         let page = api.list(&options).await?;
@@ -383,11 +336,7 @@ mod tests {
 
     fn object(name: &str, revision: Revision) -> Object {
         let metadata = json!({"name": name, "namespace": "ns"});
-        Object::from_value(
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}),
-            revision,
-        )
-        .unwrap()
+        Object::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}), revision).unwrap()
     }
 
     fn subscribed(cache: &Arc<Cache>) -> Changes {
@@ -403,13 +352,7 @@ mod tests {
     fn seen(changes: &mut Changes) -> Vec<(String, Option<Revision>, Option<Revision>)> {
         let revision = |object: Option<Object>| object.map(|object| object.revision());
         std::iter::from_fn(|| changes.try_next())
-            .map(|change| {
-                (
-                    change.key.name.to_string(),
-                    revision(change.before),
-                    revision(change.after),
-                )
-            })
+            .map(|change| (change.key.name.to_string(), revision(change.before), revision(change.after)))
             .collect()
     }
 
@@ -419,20 +362,14 @@ mod tests {
         cache.replace(vec![object("a", 1), object("b", 2)], 2);
         let mut changes = subscribed(&cache);
         let at = |name: &str, before, after| (name.to_owned(), before, after);
-        assert_eq!(
-            seen(&mut changes),
-            [at("a", None, Some(1)), at("b", None, Some(2))]
-        );
+        assert_eq!(seen(&mut changes), [at("a", None, Some(1)), at("b", None, Some(2))]);
 
         cache.apply(WatchEvent::Modified(object("b", 3)));
         cache.apply(WatchEvent::Modified(object("b", 4)));
         cache.apply(WatchEvent::Added(object("c", 5)));
         cache.apply(WatchEvent::Deleted(object("c", 6)));
         cache.apply(WatchEvent::Deleted(object("a", 7)));
-        assert_eq!(
-            seen(&mut changes),
-            [at("b", Some(2), Some(4)), at("a", Some(1), None)]
-        );
+        assert_eq!(seen(&mut changes), [at("b", Some(2), Some(4)), at("a", Some(1), None)]);
         assert_eq!(cache.progress.get(), 7);
     }
 
@@ -443,10 +380,7 @@ mod tests {
         let mut changes = subscribed(&cache);
         assert_eq!(seen(&mut changes).len(), 3);
         cache.replace(vec![object("a", 1), object("c", 9), object("d", 8)], 9);
-        let names: Vec<String> = seen(&mut changes)
-            .into_iter()
-            .map(|(name, ..)| name)
-            .collect();
+        let names: Vec<String> = seen(&mut changes).into_iter().map(|(name, ..)| name).collect();
         assert_eq!(names, ["b", "c", "d"]);
     }
 

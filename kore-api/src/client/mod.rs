@@ -93,11 +93,7 @@ pub struct Client {
 impl Client {
     /// A client over `transport`.
     pub fn new(transport: impl Transport, clock: Clock, entropy: Entropy) -> Self {
-        Self {
-            transport: Arc::new(transport),
-            clock,
-            entropy,
-        }
+        Self { transport: Arc::new(transport), clock, entropy }
     }
 
     /// All objects of kind `K`: of all namespaces, or cluster-scoped.
@@ -107,10 +103,7 @@ impl Client {
 
     /// The objects of kind `K` in one namespace. For a cluster-scoped kind the namespace is ignored.
     pub fn namespaced<K: Kind>(&self, namespace: &str) -> Api<K> {
-        Api::new(
-            self.dynamic(ResourceType::of::<K>())
-                .in_namespace(namespace),
-        )
+        Api::new(self.dynamic(ResourceType::of::<K>()).in_namespace(namespace))
     }
 
     /// A resource that is known at run time.
@@ -119,18 +112,12 @@ impl Client {
     }
 
     /// A copy of the selected objects of kind `K` that follows the server's while the returned future runs.
-    pub fn informer<K: Kind>(
-        &self,
-        selection: Selection,
-    ) -> (Informer<K>, impl Future<Output = ()> + Send + use<K>) {
+    pub fn informer<K: Kind>(&self, selection: Selection) -> (Informer<K>, impl Future<Output = ()> + Send + use<K>) {
         Informer::new(self.dynamic(ResourceType::of::<K>()), selection)
     }
 
     /// A recorder of events that name `component` as their source, sent while the returned future runs.
-    pub fn recorder(
-        &self,
-        component: &str,
-    ) -> (EventRecorder, impl Future<Output = ()> + Send + use<>) {
+    pub fn recorder(&self, component: &str) -> (EventRecorder, impl Future<Output = ()> + Send + use<>) {
         EventRecorder::new(self.clone(), component)
     }
 

@@ -11,25 +11,16 @@ use super::{CodecError, Decoded, Format};
 pub(super) fn decode(bytes: &[u8], depth_max: usize) -> Result<Decoded, CodecError> {
     let watch = Watch::new(depth_max);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = watch
-        .root()
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value));
+    let value = watch.root().deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     match value {
-        Ok(value) => Ok(Decoded {
-            value,
-            duplicates: watch.duplicates.into_inner(),
-        }),
+        Ok(value) => Ok(Decoded { value, duplicates: watch.duplicates.into_inner() }),
         Err(error) => {
             let text = error.to_string();
             if text.starts_with(TOO_DEEP) {
                 return Err(CodecError::TooDeep { limit: depth_max });
             }
             let (line, column) = (error.line(), error.column());
-            let message = text
-                .rsplit_once(" at line ")
-                .map_or(text.as_str(), |(message, _)| message)
-                .to_owned();
+            let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
             Err(CodecError::Malformed {
                 format: Format::Json,
                 line,
@@ -57,8 +48,7 @@ pub(super) fn offset(bytes: &[u8], line: usize, column: usize) -> usize {
 
 pub(super) fn encode(value: &Value) -> Bytes {
     let mut buffer = Vec::with_capacity(512);
-    serde_json::to_writer(&mut buffer, &Canonical(value))
-        .expect("a value with string keys is always JSON");
+    serde_json::to_writer(&mut buffer, &Canonical(value)).expect("a value with string keys is always JSON");
     buffer.into()
 }
 
@@ -106,16 +96,11 @@ mod tests {
 
     #[test]
     fn duplicates_have_paths() {
-        let body = br#"{"a":1,"spec":{"list":[{"n":1},{"n":1,"n":2}],"labels":{"x":"1","x":"2","x":"3"}},"a":{"b":1,"b":2}}"#;
+        let body =
+            br#"{"a":1,"spec":{"list":[{"n":1},{"n":1,"n":2}],"labels":{"x":"1","x":"2","x":"3"}},"a":{"b":1,"b":2}}"#;
         let decoded = decode(body, 100).expect("well formed");
-        assert_eq!(
-            decoded.value,
-            json!({"a": {"b": 2}, "spec": {"list": [{"n": 1}, {"n": 2}], "labels": {"x": "3"}}})
-        );
-        assert_eq!(
-            decoded.duplicates,
-            ["spec.list[1].n", "spec.labels.x", "a.b", "a"]
-        );
+        assert_eq!(decoded.value, json!({"a": {"b": 2}, "spec": {"list": [{"n": 1}, {"n": 2}], "labels": {"x": "3"}}}));
+        assert_eq!(decoded.duplicates, ["spec.list[1].n", "spec.labels.x", "a.b", "a"]);
     }
 
     #[test]
@@ -130,13 +115,7 @@ mod tests {
             ("{\"a\": 1e999}", 1, 11, 10),
         ] {
             match decode(body.as_bytes(), 100) {
-                Err(CodecError::Malformed {
-                    format: Format::Json,
-                    line: l,
-                    column: c,
-                    offset,
-                    ..
-                }) => {
+                Err(CodecError::Malformed { format: Format::Json, line: l, column: c, offset, .. }) => {
                     assert_eq!((l, c, offset), (line, column, at), "{body}");
                 }
                 other => panic!("{body}: {other:?}"),
@@ -149,23 +128,13 @@ mod tests {
     fn depth_is_bounded() {
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         assert!(decode(nested(100).as_bytes(), 100).is_ok());
-        assert_eq!(
-            decode(nested(101).as_bytes(), 100),
-            Err(CodecError::TooDeep { limit: 100 })
-        );
-        assert_eq!(
-            decode("[".repeat(1_000_000).as_bytes(), 100),
-            Err(CodecError::TooDeep { limit: 100 })
-        );
+        assert_eq!(decode(nested(101).as_bytes(), 100), Err(CodecError::TooDeep { limit: 100 }));
+        assert_eq!(decode("[".repeat(1_000_000).as_bytes(), 100), Err(CodecError::TooDeep { limit: 100 }));
     }
 
     #[test]
     fn encoding_is_canonical() {
-        let decoded = decode(
-            b" { \"b\" : [ 1 , 2.50, -3 ] , \"a\" : \"\\u00e9/\\n\" } ",
-            100,
-        )
-        .expect("well formed");
+        let decoded = decode(b" { \"b\" : [ 1 , 2.50, -3 ] , \"a\" : \"\\u00e9/\\n\" } ", 100).expect("well formed");
         assert_eq!(encode(&decoded.value), "{\"a\":\"é/\\n\",\"b\":[1,2.5,-3]}");
     }
 }

@@ -83,20 +83,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            body_bytes: 3 * 1024 * 1024,
-            depth: DEPTH_MAX,
-        }
+        Limits { body_bytes: 3 * 1024 * 1024, depth: DEPTH_MAX }
     }
 }
 
 impl Limits {
     /// The default limits with another size of body, in bytes.
     pub fn of_body(body_bytes: usize) -> Limits {
-        Limits {
-            body_bytes,
-            ..Limits::default()
-        }
+        Limits { body_bytes, ..Limits::default() }
     }
 }
 
@@ -120,20 +114,14 @@ pub struct Decoded {
 /// has none.
 pub fn decode(format: Format, bytes: &[u8], limits: &Limits) -> Result<Decoded, CodecError> {
     if bytes.len() > limits.body_bytes {
-        return Err(CodecError::TooLarge {
-            bytes: bytes.len(),
-            limit_bytes: limits.body_bytes,
-        });
+        return Err(CodecError::TooLarge { bytes: bytes.len(), limit_bytes: limits.body_bytes });
     }
     match format {
         Format::Json => json::decode(bytes, limits.depth.min(DEPTH_MAX)),
         Format::Yaml => yaml::decode(bytes, limits.depth.min(DEPTH_MAX)),
         Format::Protobuf => {
             let value = protobuf::decode(bytes, limits.depth.min(DEPTH_MAX))?;
-            Ok(Decoded {
-                value,
-                duplicates: Vec::new(),
-            })
+            Ok(Decoded { value, duplicates: Vec::new() })
         }
     }
 }
@@ -162,32 +150,19 @@ mod tests {
             ("application/json", Some(Format::Json)),
             ("Application/JSON; charset=utf-8", Some(Format::Json)),
             ("application/yaml", Some(Format::Yaml)),
-            (
-                "application/vnd.kubernetes.protobuf;type=x",
-                Some(Format::Protobuf),
-            ),
+            ("application/vnd.kubernetes.protobuf;type=x", Some(Format::Protobuf)),
             ("application/json-patch+json", None),
             ("*/*", None),
             ("", None),
         ] {
-            assert_eq!(
-                Format::from_content_type(content_type),
-                format,
-                "{content_type}"
-            );
+            assert_eq!(Format::from_content_type(content_type), format, "{content_type}");
         }
     }
 
     #[test]
     fn bodies_have_a_limit() {
         let error = decode(Format::Json, b"[1, 2, 3]", &Limits::of_body(8));
-        assert_eq!(
-            error,
-            Err(CodecError::TooLarge {
-                bytes: 9,
-                limit_bytes: 8
-            })
-        );
+        assert_eq!(error, Err(CodecError::TooLarge { bytes: 9, limit_bytes: 8 }));
     }
 
     proptest! {

@@ -18,18 +18,11 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(depth_max: usize) -> Watch {
-        Watch {
-            depth_max,
-            duplicates: RefCell::default(),
-        }
+        Watch { depth_max, duplicates: RefCell::default() }
     }
 
     pub(super) fn root(&self) -> Tree<'_> {
-        Tree {
-            watch: self,
-            above: None,
-            depth: 0,
-        }
+        Tree { watch: self, above: None, depth: 0 }
     }
 }
 
@@ -104,9 +97,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("a number that JSON cannot hold"))
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number that JSON cannot hold"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -133,15 +124,8 @@ impl<'de> Visitor<'de> for Tree<'_> {
         self.enter()?;
         let mut items = Vec::new();
         loop {
-            let place = Place {
-                above: self.above,
-                step: Step::Item(items.len()),
-            };
-            match access.next_element_seed(Tree {
-                watch: self.watch,
-                above: Some(&place),
-                depth: self.depth + 1,
-            })? {
+            let place = Place { above: self.above, step: Step::Item(items.len()) };
+            match access.next_element_seed(Tree { watch: self.watch, above: Some(&place), depth: self.depth + 1 })? {
                 Some(item) => items.push(item),
                 None => return Ok(Value::Array(items)),
             }
@@ -152,15 +136,9 @@ impl<'de> Visitor<'de> for Tree<'_> {
         self.enter()?;
         let mut members = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            let place = Place {
-                above: self.above,
-                step: Step::Key(&key),
-            };
-            let value = access.next_value_seed(Tree {
-                watch: self.watch,
-                above: Some(&place),
-                depth: self.depth + 1,
-            })?;
+            let place = Place { above: self.above, step: Step::Key(&key) };
+            let value =
+                access.next_value_seed(Tree { watch: self.watch, above: Some(&place), depth: self.depth + 1 })?;
             if members.contains_key(&key) {
                 let mut duplicates = self.watch.duplicates.borrow_mut();
                 if duplicates.len() < DUPLICATES_MAX {
@@ -180,10 +158,6 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
 impl Tree<'_> {
     fn enter<E: Error>(&self) -> Result<(), E> {
-        if self.depth < self.watch.depth_max {
-            Ok(())
-        } else {
-            Err(E::custom(TOO_DEEP))
-        }
+        if self.depth < self.watch.depth_max { Ok(()) } else { Err(E::custom(TOO_DEEP)) }
     }
 }

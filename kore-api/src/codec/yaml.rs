@@ -31,26 +31,16 @@ pub(super) fn decode(bytes: &[u8], depth_max: usize) -> Result<Decoded, CodecErr
         |deserializer| watch.root().deserialize(deserializer),
     );
     match value {
-        Ok(value) => Ok(Decoded {
-            value,
-            duplicates: watch.duplicates.into_inner(),
-        }),
+        Ok(value) => Ok(Decoded { value, duplicates: watch.duplicates.into_inner() }),
         Err(error) => {
             let text = error.to_string();
             if text.contains(TOO_DEEP) {
                 return Err(CodecError::TooDeep { limit: depth_max });
             }
-            let (line, column) = error.location().map_or((0, 0), |place| {
-                (place.line() as usize, place.column() as usize)
-            });
+            let (line, column) =
+                error.location().map_or((0, 0), |place| (place.line() as usize, place.column() as usize));
             let offset = json::offset(bytes, line, column);
-            Err(CodecError::Malformed {
-                format: Format::Yaml,
-                line,
-                column,
-                offset,
-                message: text,
-            })
+            Err(CodecError::Malformed { format: Format::Yaml, line, column, offset, message: text })
         }
     }
 }
@@ -58,10 +48,7 @@ pub(super) fn decode(bytes: &[u8], depth_max: usize) -> Result<Decoded, CodecErr
 pub(super) fn encode(value: &Value) -> Result<bytes::Bytes, CodecError> {
     serde_saphyr::to_string(&Canonical(value))
         .map(|text| text.into_bytes().into())
-        .map_err(|error| CodecError::Unwritable {
-            format: Format::Yaml,
-            message: error.to_string(),
-        })
+        .map_err(|error| CodecError::Unwritable { format: Format::Yaml, message: error.to_string() })
 }
 
 fn options(body_bytes: usize, depth_max: usize) -> Options {
@@ -88,9 +75,7 @@ mod tests {
     use serde_json::json;
 
     fn value(text: &str) -> Value {
-        decode(text.as_bytes(), 100)
-            .unwrap_or_else(|error| panic!("{text}: {error}"))
-            .value
+        decode(text.as_bytes(), 100).unwrap_or_else(|error| panic!("{text}: {error}")).value
     }
 
     #[test]
@@ -131,10 +116,7 @@ mod tests {
     #[test]
     fn keys_anchors_and_merges() {
         assert_eq!(value("1: a\ntrue: b\n"), json!({"1": "a", "true": "b"}));
-        assert_eq!(
-            value("x: &x {a: 1}\ny: *x\n"),
-            json!({"x": {"a": 1}, "y": {"a": 1}})
-        );
+        assert_eq!(value("x: &x {a: 1}\ny: *x\n"), json!({"x": {"a": 1}, "y": {"a": 1}}));
         assert_eq!(
             value("x: &x {a: 1, b: 2}\ny:\n  <<: *x\n  b: 3\n"),
             json!({"x": {"a": 1, "b": 2}, "y": {"a": 1, "b": 3}})
@@ -155,28 +137,18 @@ mod tests {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let above = level - 1;
-            bomb += &format!(
-                "a{level}: &a{level} [{}]\n",
-                vec![format!("*a{above}"); 10].join(", ")
-            );
+            bomb += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{above}"); 10].join(", "));
         }
         assert!(decode(bomb.as_bytes(), 100).is_err());
         assert!(decode("[".repeat(100_000).as_bytes(), 100).is_err());
-        let deep: String = (0..200)
-            .map(|level| format!("{}a:\n", " ".repeat(level)))
-            .collect();
+        let deep: String = (0..200).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
         assert!(decode(deep.as_bytes(), 100).is_err());
         assert!(decode(b"a: &a [*a]", 100).is_err());
     }
 
     #[test]
     fn errors_say_where() {
-        let Err(CodecError::Malformed {
-            format: Format::Yaml,
-            line,
-            ..
-        }) = decode(b"a: 1\nb: [1\nc: 2\n", 100)
-        else {
+        let Err(CodecError::Malformed { format: Format::Yaml, line, .. }) = decode(b"a: 1\nb: [1\nc: 2\n", 100) else {
             panic!("an open list is an error");
         };
         assert!((2..=4).contains(&line), "{line}");

@@ -78,18 +78,8 @@ impl FieldProblem {
 }
 
 impl FieldError {
-    fn new(
-        field: impl Into<String>,
-        problem: FieldProblem,
-        value: Option<String>,
-        detail: impl Into<String>,
-    ) -> Self {
-        Self {
-            field: field.into(),
-            problem,
-            value,
-            detail: detail.into(),
-        }
+    fn new(field: impl Into<String>, problem: FieldProblem, value: Option<String>, detail: impl Into<String>) -> Self {
+        Self { field: field.into(), problem, value, detail: detail.into() }
     }
 
     /// The field must be set.
@@ -98,29 +88,15 @@ impl FieldError {
     }
 
     /// The value breaks a rule, which `detail` states.
-    pub fn invalid(
-        field: impl Into<String>,
-        value: impl Into<serde_json::Value>,
-        detail: impl Into<String>,
-    ) -> Self {
-        Self::new(
-            field,
-            FieldProblem::Invalid,
-            Some(value.into().to_string()),
-            detail,
-        )
+    pub fn invalid(field: impl Into<String>, value: impl Into<serde_json::Value>, detail: impl Into<String>) -> Self {
+        Self::new(field, FieldProblem::Invalid, Some(value.into().to_string()), detail)
     }
 
     /// The value is none of `supported`.
     pub fn not_supported(field: impl Into<String>, value: &str, supported: &[&str]) -> Self {
         let supported: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
         let detail = format!("supported values: {}", supported.join(", "));
-        Self::new(
-            field,
-            FieldProblem::NotSupported,
-            Some(format!("{value:?}")),
-            detail,
-        )
+        Self::new(field, FieldProblem::NotSupported, Some(format!("{value:?}")), detail)
     }
 
     /// The field may not be set or changed here.
@@ -130,32 +106,17 @@ impl FieldError {
 
     /// The value must be unique and is not.
     pub fn duplicate(field: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
-        Self::new(
-            field,
-            FieldProblem::Duplicate,
-            Some(value.into().to_string()),
-            "",
-        )
+        Self::new(field, FieldProblem::Duplicate, Some(value.into().to_string()), "")
     }
 
     /// The value is longer than `max_bytes`.
     pub fn too_long(field: impl Into<String>, max_bytes: usize) -> Self {
-        Self::new(
-            field,
-            FieldProblem::TooLong,
-            None,
-            format!("may not be more than {max_bytes} bytes"),
-        )
+        Self::new(field, FieldProblem::TooLong, None, format!("may not be more than {max_bytes} bytes"))
     }
 
     /// There are more than `max` values.
     pub fn too_many(field: impl Into<String>, count: usize, max: usize) -> Self {
-        Self::new(
-            field,
-            FieldProblem::TooMany,
-            Some(count.to_string()),
-            format!("must have at most {max} items"),
-        )
+        Self::new(field, FieldProblem::TooMany, Some(count.to_string()), format!("must have at most {max} items"))
     }
 
     /// The value has the wrong type.
@@ -164,35 +125,19 @@ impl FieldError {
         value: impl Into<serde_json::Value>,
         detail: impl Into<String>,
     ) -> Self {
-        Self::new(
-            field,
-            FieldProblem::TypeInvalid,
-            Some(value.into().to_string()),
-            detail,
-        )
+        Self::new(field, FieldProblem::TypeInvalid, Some(value.into().to_string()), detail)
     }
 
     /// What the value refers to does not exist.
     pub fn not_found(field: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
-        Self::new(
-            field,
-            FieldProblem::NotFound,
-            Some(value.into().to_string()),
-            "",
-        )
+        Self::new(field, FieldProblem::NotFound, Some(value.into().to_string()), "")
     }
 
     /// As a cause in a `Status`.
     pub fn cause(&self) -> StatusCause {
         let whole = self.to_string();
-        let message = whole[self.field.len()..]
-            .trim_start_matches(": ")
-            .to_owned();
-        StatusCause {
-            reason: self.problem.reason().into(),
-            message,
-            field: self.field.clone(),
-        }
+        let message = whole[self.field.len()..].trim_start_matches(": ").to_owned();
+        StatusCause { reason: self.problem.reason().into(), message, field: self.field.clone() }
     }
 }
 
@@ -202,10 +147,6 @@ impl fmt::Display for FieldError {
         if let Some(value) = &self.value {
             write!(f, ": {value}")?;
         }
-        if self.detail.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ": {}", self.detail)
-        }
+        if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
     }
 }

@@ -136,12 +136,7 @@ reasons! {
 impl Status {
     /// A status of `reason` with a message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            code: reason.code(),
-            reason,
-            message: message.into(),
-            details: None,
-        }
+        Self { code: reason.code(), reason, message: message.into(), details: None }
     }
 
     fn about(reason: Reason, resource: &ResourceType, name: &str, message: String) -> Self {
@@ -151,30 +146,17 @@ impl Status {
             kind: resource.plural.to_string(),
             ..StatusDetails::default()
         };
-        Self {
-            details: Some(details),
-            ..Self::new(reason, message)
-        }
+        Self { details: Some(details), ..Self::new(reason, message) }
     }
 
     /// No object of this name.
     pub fn not_found(resource: &ResourceType, name: &str) -> Self {
-        Self::about(
-            Reason::NotFound,
-            resource,
-            name,
-            format!("{resource} {name:?} not found"),
-        )
+        Self::about(Reason::NotFound, resource, name, format!("{resource} {name:?} not found"))
     }
 
     /// An object of this name exists.
     pub fn already_exists(resource: &ResourceType, name: &str) -> Self {
-        Self::about(
-            Reason::AlreadyExists,
-            resource,
-            name,
-            format!("{resource} {name:?} already exists"),
-        )
+        Self::about(Reason::AlreadyExists, resource, name, format!("{resource} {name:?} already exists"))
     }
 
     /// The object has changed, or a precondition does not hold: `problem` says which.
@@ -197,25 +179,14 @@ impl Status {
     pub fn invalid(resource: &ResourceType, name: &str, errors: &[FieldError]) -> Self {
         let listed = match errors {
             [one] => one.to_string(),
-            all => format!(
-                "[{}]",
-                all.iter()
-                    .map(FieldError::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
+            all => format!("[{}]", all.iter().map(FieldError::to_string).collect::<Vec<_>>().join(", ")),
         };
         let kind = if resource.group.is_empty() {
             resource.kind.to_string()
         } else {
             format!("{}.{}", resource.kind, resource.group)
         };
-        let mut status = Self::about(
-            Reason::Invalid,
-            resource,
-            name,
-            format!("{kind} {name:?} is invalid: {listed}"),
-        );
+        let mut status = Self::about(Reason::Invalid, resource, name, format!("{kind} {name:?} is invalid: {listed}"));
         if let Some(details) = &mut status.details {
             details.kind = resource.kind.to_string();
             details.causes = errors.iter().map(FieldError::cause).collect();
@@ -230,10 +201,7 @@ impl Status {
 
     /// A fault of the server.
     pub fn internal(message: impl fmt::Display) -> Self {
-        Self::new(
-            Reason::InternalError,
-            format!("Internal error occurred: {message}"),
-        )
+        Self::new(Reason::InternalError, format!("Internal error occurred: {message}"))
     }
 }
 
@@ -280,22 +248,13 @@ impl Default for Wire {
 impl From<Wire> for Status {
     fn from(wire: Wire) -> Self {
         let reason = Reason::parse(&wire.reason);
-        Self {
-            code: wire.code,
-            reason,
-            message: wire.message,
-            details: wire.details,
-        }
+        Self { code: wire.code, reason, message: wire.message, details: wire.details }
     }
 }
 
 impl From<Status> for Wire {
     fn from(status: Status) -> Self {
-        let outcome = if status.code < 400 {
-            "Success"
-        } else {
-            "Failure"
-        };
+        let outcome = if status.code < 400 { "Success" } else { "Failure" };
         Self {
             status: outcome.into(),
             message: status.message,
@@ -334,13 +293,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Status>(&wire).unwrap(), status);
         assert_eq!(status.code, 422);
         let causes = &status.details.as_ref().unwrap().causes;
-        assert_eq!(
-            causes[0].message,
-            "Invalid value: -1: must be greater than or equal to 0"
-        );
-        assert_eq!(
-            Status::not_found(&deployments, "x").message,
-            "deployments.apps \"x\" not found"
-        );
+        assert_eq!(causes[0].message, "Invalid value: -1: must be greater than or equal to 0");
+        assert_eq!(Status::not_found(&deployments, "x").message, "deployments.apps \"x\" not found");
     }
 }

@@ -76,19 +76,13 @@ pub(crate) fn kind(api_version: &str, kind: &str) -> Option<&'static Type> {
         .enumerate()
         .filter(|(_, source)| source.group == group)
         .find_map(|(index, _)| table(index).kind(api_version, kind))
-        .or_else(|| {
-            named("io.k8s.apimachinery.pkg.apis.meta.v1", kind).filter(|found| found.every_group)
-        })
+        .or_else(|| named("io.k8s.apimachinery.pkg.apis.meta.v1", kind).filter(|found| found.every_group))
 }
 
 /// A type by its package (`io.k8s.api.core.v1`) and name (`PodSpec`).
 pub(crate) fn named(package: &str, name: &str) -> Option<&'static Type> {
-    let index = SOURCES.iter().position(|source| {
-        package
-            .strip_suffix('.')
-            .unwrap_or(package)
-            .starts_with(source.packages)
-    })?;
+    let index =
+        SOURCES.iter().position(|source| package.strip_suffix('.').unwrap_or(package).starts_with(source.packages))?;
     table(index).named(package, name)
 }
 
@@ -98,9 +92,7 @@ pub(crate) fn fingerprint() -> u64 {
     static FINGERPRINT: OnceLock<u64> = OnceLock::new();
     *FINGERPRINT.get_or_init(|| {
         let mut hasher = rustc_hash::FxHasher::default();
-        SOURCES
-            .iter()
-            .for_each(|source| hasher.write(source.text.as_bytes()));
+        SOURCES.iter().for_each(|source| hasher.write(source.text.as_bytes()));
         hasher.finish()
     })
 }
@@ -129,25 +121,13 @@ mod tests {
                     shape = inner;
                 }
                 if let Shape::Object(reference) = shape {
-                    assert_eq!(
-                        reference.get().name,
-                        reference.name(),
-                        "{}.{}",
-                        found.name,
-                        field.name
-                    );
+                    assert_eq!(reference.get().name, reference.name(), "{}.{}", found.name, field.name);
                 }
             }
         }
         // The 862 published types less the 7 that are scalars of the table.
         assert_eq!((types, fields), (855, 3424));
-        assert!(
-            SOURCES
-                .iter()
-                .map(|source| source.text.len())
-                .sum::<usize>()
-                < 300 * 1024
-        );
+        assert!(SOURCES.iter().map(|source| source.text.len()).sum::<usize>() < 300 * 1024);
     }
 
     #[test]
@@ -156,26 +136,15 @@ mod tests {
             ("v1", "Pod", "io.k8s.api.core.v1"),
             ("v1", "Status", "io.k8s.apimachinery.pkg.apis.meta.v1"),
             ("apps/v1", "Deployment", "io.k8s.api.apps.v1"),
-            (
-                "autoscaling/v2",
-                "HorizontalPodAutoscaler",
-                "io.k8s.api.autoscaling.v2",
-            ),
-            (
-                "apps/v1",
-                "DeleteOptions",
-                "io.k8s.apimachinery.pkg.apis.meta.v1",
-            ),
+            ("autoscaling/v2", "HorizontalPodAutoscaler", "io.k8s.api.autoscaling.v2"),
+            ("apps/v1", "DeleteOptions", "io.k8s.apimachinery.pkg.apis.meta.v1"),
         ] {
             let found = kind(api_version, name).expect(name);
             assert_eq!((found.name, found.package.definition), (name, package));
         }
-        for (api_version, name) in [
-            ("v1", "PodSpec"),
-            ("apps/v2", "Deployment"),
-            ("nowhere/v1", "Pod"),
-            ("v1", "Deployment"),
-        ] {
+        for (api_version, name) in
+            [("v1", "PodSpec"), ("apps/v2", "Deployment"), ("nowhere/v1", "Pod"), ("v1", "Deployment")]
+        {
             assert!(kind(api_version, name).is_none(), "{api_version} {name}");
         }
     }
@@ -185,27 +154,11 @@ mod tests {
         let volume = named("io.k8s.api.core.v1", "Volume").expect("Volume");
         let config_map = volume.field("configMap").expect("configMap");
         assert_eq!(&*config_map.numbers, [2, 19]);
-        let rule = named(
-            "io.k8s.api.admissionregistration.v1",
-            "NamedRuleWithOperations",
-        )
-        .expect("rule");
-        assert_eq!(
-            &*rule.field("apiGroups").expect("apiGroups").numbers,
-            [2, 2, 1]
-        );
-        let schema = named(
-            "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
-            "JSONSchemaProps",
-        )
-        .expect("schema");
+        let rule = named("io.k8s.api.admissionregistration.v1", "NamedRuleWithOperations").expect("rule");
+        assert_eq!(&*rule.field("apiGroups").expect("apiGroups").numbers, [2, 2, 1]);
+        let schema =
+            named("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "JSONSchemaProps").expect("schema");
         assert_eq!(&*schema.field("$ref").expect("$ref").numbers, [3]);
-        assert_eq!(
-            &*schema
-                .field("x-kubernetes-int-or-string")
-                .expect("int-or-string")
-                .numbers,
-            [40]
-        );
+        assert_eq!(&*schema.field("x-kubernetes-int-or-string").expect("int-or-string").numbers, [40]);
     }
 }

@@ -52,10 +52,7 @@ pub(crate) struct Type {
 
 impl Type {
     pub(crate) fn field(&self, name: &str) -> Option<&Field> {
-        self.fields
-            .binary_search_by(|field| field.name.cmp(name))
-            .ok()
-            .map(|index| &self.fields[index])
+        self.fields.binary_search_by(|field| field.name.cmp(name)).ok().map(|index| &self.fields[index])
     }
 
     /// The name of the OpenAPI definition.
@@ -152,10 +149,8 @@ impl TypeRef {
     }
 
     pub(crate) fn get(&self) -> &'static Type {
-        self.found.get_or_init(|| {
-            super::named(&self.package, self.name)
-                .expect("the generator wrote only types that exist")
-        })
+        self.found
+            .get_or_init(|| super::named(&self.package, self.name).expect("the generator wrote only types that exist"))
     }
 }
 
@@ -184,39 +179,25 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn kind(&self, group_version: &str, kind: &str) -> Option<&'static Type> {
-        self.kinds
-            .get(&(group_version, kind))
-            .map(|index| &self.types[*index])
+        self.kinds.get(&(group_version, kind)).map(|index| &self.types[*index])
     }
 
     pub(crate) fn named(&self, package: &str, name: &str) -> Option<&'static Type> {
-        self.names
-            .get(&(package, name))
-            .map(|index| &self.types[*index])
+        self.names.get(&(package, name)).map(|index| &self.types[*index])
     }
 
     /// Parses a table. The text is part of the program and was checked by the tests, so a malformed line is a broken
     /// invariant.
     pub(crate) fn parse(text: &'static str) -> Table {
-        let mut package: &'static Package = &Package {
-            definition: "",
-            group_version: "-",
-        };
+        let mut package: &'static Package = &Package { definition: "", group_version: "-" };
         let mut types: Vec<Type> = Vec::new();
         let mut fields: Vec<Field> = Vec::new();
-        let mut lines = text
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .peekable();
+        let mut lines = text.lines().filter(|line| !line.starts_with('#')).peekable();
         while let Some(line) = lines.next() {
             if let Some(rest) = line.strip_prefix('=') {
-                let (definition, group_version) =
-                    rest.split_once(' ').expect("a package has two words");
+                let (definition, group_version) = rest.split_once(' ').expect("a package has two words");
                 // One leak per package and process: tables live as long as the program.
-                package = Box::leak(Box::new(Package {
-                    definition,
-                    group_version,
-                }));
+                package = Box::leak(Box::new(Package { definition, group_version }));
             } else if let Some(rest) = line.strip_prefix(' ') {
                 fields.push(field(rest, package));
             } else {
@@ -241,10 +222,7 @@ impl Table {
         };
         Table {
             types,
-            kinds: index(
-                |found| found.is_kind,
-                |found| (found.package.group_version, found.name),
-            ),
+            kinds: index(|found| found.is_kind, |found| (found.package.group_version, found.name)),
             names: index(|_| true, |found| (found.package.definition, found.name)),
         }
     }
@@ -295,11 +273,7 @@ fn field(line: &'static str, package: &'static Package) -> Field {
         required,
         zero_is_value: marks.contains('?'),
         zero_is_kept: marks.contains('+') || (required && !marks.contains('-')),
-        numbers: numbers
-            .trim_end_matches('w')
-            .split('.')
-            .filter_map(|number| number.parse().ok())
-            .collect(),
+        numbers: numbers.trim_end_matches('w').split('.').filter_map(|number| number.parse().ok()).collect(),
         wrapped: numbers.ends_with('w'),
         list: ListKind::Unstated,
         list_keys: Box::default(),
@@ -357,11 +331,7 @@ fn shape(word: &'static str, package: &'static Package) -> Shape {
                 Some((elsewhere, name)) => (format!("io.k8s.{elsewhere}"), name),
                 None => (package.definition.to_owned(), word),
             };
-            Shape::Object(Box::new(TypeRef {
-                package,
-                name,
-                found: OnceLock::new(),
-            }))
+            Shape::Object(Box::new(TypeRef { package, name, found: OnceLock::new() }))
         }
     }
 }
@@ -388,10 +358,7 @@ fn level(paths: &[(&[u32], usize)], depth: usize) -> Box<[WireStep]> {
             } else {
                 WireNode::Inlined(level(same, depth + 1))
             };
-            WireStep {
-                number: path[depth],
-                node,
-            }
+            WireStep { number: path[depth], node }
         })
         .collect()
 }

@@ -37,10 +37,7 @@ struct Range<'a> {
 
 impl Range<'_> {
     fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters
-            .iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| *value)
+        self.parameters.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 
     fn format(&self) -> Option<Format> {
@@ -57,9 +54,7 @@ impl Range<'_> {
         match self.parameter("as") {
             None => Some(Shape::Whole),
             Some("Table") if ours => Some(Shape::Table),
-            Some("PartialObjectMetadata" | "PartialObjectMetadataList") if ours => {
-                Some(Shape::Metadata)
-            }
+            Some("PartialObjectMetadata" | "PartialObjectMetadataList") if ours => Some(Shape::Metadata),
             Some(_) => None,
         }
     }
@@ -67,10 +62,7 @@ impl Range<'_> {
 
 /// The ranges that the client accepts, best first; an absent header accepts anything.
 fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
-    let lines = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|line| line.to_str().ok());
+    let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
     let mut ranges: Vec<Range<'_>> = lines
         .flat_map(|line| line.split(','))
         .filter(|range| !range.trim().is_empty())
@@ -80,22 +72,14 @@ fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
             let parameters: Vec<_> = parts.filter_map(|part| part.split_once('=')).collect();
             let quality = parameters.iter().find(|(name, _)| *name == "q");
             let quality = quality.map_or(1.0, |(_, value)| value.parse().unwrap_or(0.0));
-            Range {
-                essence,
-                parameters,
-                quality,
-            }
+            Range { essence, parameters, quality }
         })
         .filter(|range| range.quality > 0.0)
         .collect();
     // Stable: of equals, the first one.
     ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality));
     if ranges.is_empty() && !headers.contains_key(ACCEPT) {
-        ranges.push(Range {
-            essence: "*/*".into(),
-            parameters: Vec::new(),
-            quality: 1.0,
-        });
+        ranges.push(Range { essence: "*/*".into(), parameters: Vec::new(), quality: 1.0 });
     }
     ranges
 }
@@ -107,50 +91,29 @@ fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
 /// 406 when there is none.
 pub(super) fn negotiate(headers: &HeaderMap, streams: bool) -> Result<Accepted, Status> {
     let offered = |range: &Range<'_>| {
-        let accepted = Accepted {
-            format: range.format()?,
-            shape: range.shape()?,
-        };
+        let accepted = Accepted { format: range.format()?, shape: range.shape()? };
         // A stream of YAML documents is nothing that clients read.
         (!streams || accepted.format == Format::Json).then_some(accepted)
     };
     let protobuf = |range: &Range<'_>| {
-        let asked = range.essence == "application/vnd.kubernetes.protobuf"
-            && range.shape() == Some(Shape::Whole);
-        (asked && !streams).then_some(Accepted {
-            format: Format::Protobuf,
-            shape: Shape::Whole,
-        })
+        let asked = range.essence == "application/vnd.kubernetes.protobuf" && range.shape() == Some(Shape::Whole);
+        (asked && !streams).then_some(Accepted { format: Format::Protobuf, shape: Shape::Whole })
     };
     let ranges = ranges(headers);
-    ranges
-        .iter()
-        .find_map(offered)
-        .or_else(|| ranges.iter().find_map(protobuf))
-        .ok_or_else(|| {
-            let streams = if streams {
-                "application/json"
-            } else {
-                "application/json, application/yaml"
-            };
-            let message = format!("only the following media types are accepted: {streams}");
-            Status::new(Reason::NotAcceptable, message)
-        })
+    ranges.iter().find_map(offered).or_else(|| ranges.iter().find_map(protobuf)).ok_or_else(|| {
+        let streams = if streams { "application/json" } else { "application/json, application/yaml" };
+        let message = format!("only the following media types are accepted: {streams}");
+        Status::new(Reason::NotAcceptable, message)
+    })
 }
 
 /// Whether the client prefers aggregated discovery (`v2`, KEP-3352) to the plain form.
 pub(super) fn prefers_aggregated_discovery(headers: &HeaderMap) -> bool {
     let form = |range: &Range<'_>| {
         let json = range.format() == Some(Format::Json);
-        match (
-            range.parameter("as"),
-            range.parameter("g"),
-            range.parameter("v"),
-        ) {
+        match (range.parameter("as"), range.parameter("g"), range.parameter("v")) {
             (None, ..) if json => Some(false),
-            (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) if json => {
-                Some(true)
-            }
+            (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) if json => Some(true),
             _ => None,
         }
     };
@@ -163,10 +126,7 @@ mod tests {
     use http::HeaderValue;
 
     fn headers(accept: Option<&str>) -> HeaderMap {
-        accept
-            .map(|accept| (ACCEPT, HeaderValue::from_str(accept).unwrap()))
-            .into_iter()
-            .collect()
+        accept.map(|accept| (ACCEPT, HeaderValue::from_str(accept).unwrap())).into_iter().collect()
     }
 
     #[test]
@@ -180,32 +140,17 @@ mod tests {
             (Some("application/yaml"), yaml),
             (Some("Application/YAML; charset=utf-8"), yaml),
             (Some("application/json;q=0.5, application/yaml"), yaml),
-            (
-                Some("application/vnd.kubernetes.protobuf,application/json"),
-                json(Shape::Whole),
-            ),
+            (Some("application/vnd.kubernetes.protobuf,application/json"), json(Shape::Whole)),
             (
                 Some(
                     "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
                 ),
                 json(Shape::Table),
             ),
-            (
-                Some("application/json;as=Table;v=v9;g=meta.k8s.io,application/json"),
-                json(Shape::Whole),
-            ),
-            (
-                Some("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"),
-                json(Shape::Metadata),
-            ),
-            (
-                Some("application/json;as=Nonsense;g=meta.k8s.io;v=v1"),
-                None,
-            ),
-            (
-                Some("application/vnd.kubernetes.protobuf"),
-                Some((Format::Protobuf, Shape::Whole)),
-            ),
+            (Some("application/json;as=Table;v=v9;g=meta.k8s.io,application/json"), json(Shape::Whole)),
+            (Some("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), json(Shape::Metadata)),
+            (Some("application/json;as=Nonsense;g=meta.k8s.io;v=v1"), None),
+            (Some("application/vnd.kubernetes.protobuf"), Some((Format::Protobuf, Shape::Whole))),
             (Some("text/html"), None),
             (Some(""), None),
             (Some("application/json;q=0"), None),
@@ -227,17 +172,10 @@ mod tests {
         let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         let both = format!("{aggregated},application/json");
         let reverse = format!("application/json,{aggregated}");
-        for (accept, expected) in [
-            (None, false),
-            (Some("application/json"), false),
-            (Some(&*both), true),
-            (Some(&*reverse), false),
-        ] {
-            assert_eq!(
-                prefers_aggregated_discovery(&headers(accept)),
-                expected,
-                "{accept:?}"
-            );
+        for (accept, expected) in
+            [(None, false), (Some("application/json"), false), (Some(&*both), true), (Some(&*reverse), false)]
+        {
+            assert_eq!(prefers_aggregated_discovery(&headers(accept)), expected, "{accept:?}");
         }
     }
 }

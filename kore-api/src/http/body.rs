@@ -94,10 +94,7 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let next = match &mut self.0 {
             Kind::Whole(bytes) if bytes.is_empty() => None,
             Kind::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
@@ -139,12 +136,7 @@ mod tests {
 
     fn joined(count: usize, size: usize) -> Body {
         let items = std::iter::repeat_n("x".repeat(size), count);
-        Body::joined(
-            b"[".to_vec(),
-            items,
-            |out, item| out.extend_from_slice(item.as_bytes()),
-            b"]",
-        )
+        Body::joined(b"[".to_vec(), items, |out, item| out.extend_from_slice(item.as_bytes()), b"]")
     }
 
     #[tokio::test]
@@ -155,11 +147,7 @@ mod tests {
             assert_eq!(sent, expected);
             assert_eq!(joined(count, size).into_bytes().unwrap(), expected);
             let known = http_body::Body::size_hint(&joined(count, size)).exact();
-            assert_eq!(
-                known.is_some(),
-                expected.len() <= PART_BYTES,
-                "{count} of {size}"
-            );
+            assert_eq!(known.is_some(), expected.len() <= PART_BYTES, "{count} of {size}");
         }
     }
 }

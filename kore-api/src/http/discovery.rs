@@ -18,16 +18,7 @@ use crate::registry::{Registry, ResourceInfo};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 /// What can be done with a resource.
-const VERBS: [&str; 8] = [
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
+const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// Groups, their versions by priority, and the resources of each.
 struct Groups<'a>(BTreeMap<&'a str, Vec<(&'a str, Vec<&'a ResourceInfo>)>>);
@@ -37,10 +28,7 @@ impl<'a> Groups<'a> {
         let mut groups: BTreeMap<&str, BTreeMap<&str, Vec<&ResourceInfo>>> = BTreeMap::new();
         for info in registry.iter().chain(reviews.iter()) {
             let versions = groups.entry(&info.resource.group).or_default();
-            versions
-                .entry(&info.resource.version)
-                .or_default()
-                .push(info);
+            versions.entry(&info.resource.version).or_default().push(info);
         }
         let sorted = groups.into_iter().map(|(group, versions)| {
             let mut versions: Vec<_> = versions.into_iter().collect();
@@ -51,18 +39,13 @@ impl<'a> Groups<'a> {
     }
 
     fn group(&self, group: &str) -> Result<&[(&'a str, Vec<&'a ResourceInfo>)], Status> {
-        self.0
-            .get(group)
-            .map(Vec::as_slice)
-            .ok_or_else(no_such_resource)
+        self.0.get(group).map(Vec::as_slice).ok_or_else(no_such_resource)
     }
 
     fn version(&self, group: &str, version: &str) -> Result<&[&'a ResourceInfo], Status> {
         let versions = self.group(group)?;
         let found = versions.iter().find(|(other, _)| *other == version);
-        found
-            .map(|(_, resources)| resources.as_slice())
-            .ok_or_else(no_such_resource)
+        found.map(|(_, resources)| resources.as_slice()).ok_or_else(no_such_resource)
     }
 }
 
@@ -70,9 +53,7 @@ impl<'a> Groups<'a> {
 fn priority(version: &str) -> (u8, u32, u32) {
     let parse = || {
         let rest = version.strip_prefix('v')?;
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let (major, stage) = rest.split_at(digits);
         let major = major.parse().ok()?;
         if stage.is_empty() {
@@ -99,29 +80,18 @@ pub(super) fn answer(
     let value = match *segments {
         [root @ ("api" | "apis")] if aggregated => {
             let mut response = json(&aggregated_list(&groups, root == "api"));
-            response.headers_mut().insert(
-                http::header::CONTENT_TYPE,
-                HeaderValue::from_static(AGGREGATED),
-            );
-            response
-                .headers_mut()
-                .insert(http::header::VARY, HeaderValue::from_static("Accept"));
+            response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
+            response.headers_mut().insert(http::header::VARY, HeaderValue::from_static("Accept"));
             return Ok(response);
         }
         ["api"] => {
-            let versions: Vec<&str> = groups
-                .group("")
-                .unwrap_or_default()
-                .iter()
-                .map(|(version, _)| *version)
-                .collect();
+            let versions: Vec<&str> =
+                groups.group("").unwrap_or_default().iter().map(|(version, _)| *version).collect();
             json!({"kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": []})
         }
         ["apis"] => {
             let named = groups.0.iter().filter(|(group, _)| !group.is_empty());
-            let groups: Vec<Value> = named
-                .map(|(group, versions)| group_value(group, versions))
-                .collect();
+            let groups: Vec<Value> = named.map(|(group, versions)| group_value(group, versions)).collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
         ["apis", group] if !group.is_empty() => {
@@ -131,9 +101,7 @@ pub(super) fn answer(
             value
         }
         ["api", version] => resource_list("", version, groups.version("", version)?),
-        ["apis", group, version] if !group.is_empty() => {
-            resource_list(group, version, groups.version(group, version)?)
-        }
+        ["apis", group, version] if !group.is_empty() => resource_list(group, version, groups.version(group, version)?),
         _ => return Err(no_such_resource()),
     };
     Ok(json(&value))
@@ -143,44 +111,21 @@ pub(super) fn answer(
 pub(super) fn paths(registry: &Registry, reviews: &Registry) -> Value {
     let mut paths = Vec::new();
     for (group, versions) in Groups::of(registry, reviews).0 {
-        let root = if group.is_empty() {
-            "/api".to_owned()
-        } else {
-            format!("/apis/{group}")
-        };
-        paths.extend(
-            versions
-                .iter()
-                .map(|(version, _)| format!("{root}/{version}")),
-        );
+        let root = if group.is_empty() { "/api".to_owned() } else { format!("/apis/{group}") };
+        paths.extend(versions.iter().map(|(version, _)| format!("{root}/{version}")));
         paths.push(root);
     }
-    paths.extend(
-        [
-            "/apis",
-            "/healthz",
-            "/livez",
-            "/openapi/v3",
-            "/readyz",
-            "/version",
-        ]
-        .map(String::from),
-    );
+    paths.extend(["/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"].map(String::from));
     paths.sort();
     json!({"paths": paths})
 }
 
 fn group_version(group: &str, version: &str) -> String {
-    if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    }
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
 fn group_value(group: &str, versions: &[(&str, Vec<&ResourceInfo>)]) -> Value {
-    let version =
-        |version: &str| json!({"groupVersion": group_version(group, version), "version": version});
+    let version = |version: &str| json!({"groupVersion": group_version(group, version), "version": version});
     let all: Vec<Value> = versions.iter().map(|(name, _)| version(name)).collect();
     json!({"name": group, "versions": all, "preferredVersion": all.first()})
 }
@@ -199,30 +144,19 @@ pub(super) fn subresource_kind(part: &str) -> Option<(&'static str, &'static str
 /// The parts of a resource's objects, by name.
 pub(super) fn subresources(info: &ResourceInfo) -> Vec<&str> {
     let generic = [("status", info.has_status), ("scale", info.scale.is_some())];
-    let generic = generic
-        .into_iter()
-        .filter(|(_, there)| *there)
-        .map(|(part, _)| part);
+    let generic = generic.into_iter().filter(|(_, there)| *there).map(|(part, _)| part);
     let mut all: Vec<&str> = generic.chain(info.subresources.iter().copied()).collect();
     all.sort_unstable();
     all
 }
 
 pub(super) fn part_verbs(info: &ResourceInfo, part: &str) -> Vec<&'static str> {
-    subresource_verbs(info, part)
-        .unwrap_or_default()
-        .iter()
-        .map(|verb| verb.as_str())
-        .collect()
+    subresource_verbs(info, part).unwrap_or_default().iter().map(|verb| verb.as_str()).collect()
 }
 
 /// What can be done with a resource as a whole.
 pub(super) fn resource_verbs(info: &ResourceInfo) -> &'static [&'static str] {
-    if is_review(&info.resource) {
-        &["create"]
-    } else {
-        &VERBS
-    }
+    if is_review(&info.resource) { &["create"] } else { &VERBS }
 }
 
 fn resource_list(group: &str, version: &str, resources: &[&ResourceInfo]) -> Value {
@@ -268,27 +202,17 @@ fn resource_list(group: &str, version: &str, resources: &[&ResourceInfo]) -> Val
 }
 
 fn aggregated_list(groups: &Groups<'_>, core: bool) -> Value {
-    let shown = groups
-        .0
-        .iter()
-        .filter(|(group, _)| group.is_empty() == core);
+    let shown = groups.0.iter().filter(|(group, _)| group.is_empty() == core);
     let items: Vec<Value> = shown
         .map(|(group, versions)| {
             let versions: Vec<Value> = versions
                 .iter()
                 .map(|(version, resources)| {
-                    let resources: Vec<Value> = resources
-                        .iter()
-                        .map(|info| aggregated_resource(info))
-                        .collect();
+                    let resources: Vec<Value> = resources.iter().map(|info| aggregated_resource(info)).collect();
                     json!({"version": version, "freshness": "Current", "resources": resources})
                 })
                 .collect();
-            let metadata = if group.is_empty() {
-                json!({})
-            } else {
-                json!({"name": group})
-            };
+            let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
@@ -316,10 +240,7 @@ fn aggregated_resource(info: &ResourceInfo) -> Value {
         "singularResource": info.singular,
         "verbs": resource_verbs(info),
     });
-    for (field, names) in [
-        ("shortNames", &info.short_names),
-        ("categories", &info.categories),
-    ] {
+    for (field, names) in [("shortNames", &info.short_names), ("categories", &info.categories)] {
         if !names.is_empty() {
             value[field] = json!(names);
         }
@@ -336,15 +257,8 @@ mod tests {
 
     #[test]
     fn versions_by_priority() {
-        let mut versions = [
-            "v1alpha1", "v2beta1", "foo", "v1", "v1beta2", "v10", "v2", "v1beta10",
-        ];
+        let mut versions = ["v1alpha1", "v2beta1", "foo", "v1", "v1beta2", "v10", "v2", "v1beta10"];
         versions.sort_by_key(|version| Reverse(priority(version)));
-        assert_eq!(
-            versions,
-            [
-                "v10", "v2", "v1", "v2beta1", "v1beta10", "v1beta2", "v1alpha1", "foo"
-            ]
-        );
+        assert_eq!(versions, ["v10", "v2", "v1", "v2beta1", "v1beta10", "v1beta2", "v1alpha1", "foo"]);
     }
 }

@@ -42,19 +42,10 @@ pub(super) fn answer(core: &dyn Core, probe: &str, query: &Query) -> Response<Bo
     let checks = [("ping", true), ("storage", ready)];
     let mut text = String::new();
     for (check, passed) in checks {
-        let line = if passed {
-            format!("[+]{check} ok")
-        } else {
-            format!("[-]{check} failed: not ready yet")
-        };
+        let line = if passed { format!("[+]{check} ok") } else { format!("[-]{check} failed: not ready yet") };
         writeln!(text, "{line}").expect("writing to a string does not fail");
     }
-    writeln!(
-        text,
-        "{probe} check {}",
-        if ready { "passed" } else { "failed" }
-    )
-    .expect("as above");
+    writeln!(text, "{probe} check {}", if ready { "passed" } else { "failed" }).expect("as above");
     let verbose = query.get("verbose").is_some();
     let mut response = match (ready, verbose) {
         (true, false) => with_type("text/plain; charset=utf-8", "ok"),

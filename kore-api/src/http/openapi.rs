@@ -42,20 +42,10 @@ impl Documents {
         // JSON is what it is; who wants something else is told so.
         negotiate(&head.headers, true)?;
         let mut built = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stale = built
-            .as_ref()
-            .is_none_or(|built| !Arc::ptr_eq(&built.registry, registry));
+        let stale = built.as_ref().is_none_or(|built| !Arc::ptr_eq(&built.registry, registry));
         if stale {
-            let sources = registry
-                .iter()
-                .chain(reviews.iter())
-                .map(|info| source(info))
-                .collect();
-            *built = Some(Built {
-                registry: registry.clone(),
-                sources,
-                documents: BTreeMap::new(),
-            });
+            let sources = registry.iter().chain(reviews.iter()).map(|info| source(info)).collect();
+            *built = Some(Built { registry: registry.clone(), sources, documents: BTreeMap::new() });
         }
         let built = built.as_mut().expect("built just now");
         let api_version = match *segments {
@@ -66,29 +56,17 @@ impl Documents {
         };
         let hash = openapi::hash(&built.sources, &api_version);
         let etag = format!("\"{hash}\"");
-        let known = head
-            .headers
-            .get(IF_NONE_MATCH)
-            .is_some_and(|known| known.as_bytes() == etag.as_bytes());
+        let known = head.headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes());
         let document = built.document(&api_version)?;
-        let mut response = with_type(
-            "application/json",
-            if known { Bytes::new() } else { document },
-        );
+        let mut response = with_type("application/json", if known { Bytes::new() } else { document });
         if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
         let headers = response.headers_mut();
-        headers.insert(
-            ETAG,
-            HeaderValue::from_str(&etag).map_err(Status::internal)?,
-        );
+        headers.insert(ETAG, HeaderValue::from_str(&etag).map_err(Status::internal)?);
         // Under the address that the index gives, the document never changes.
         if query.get("hash") == Some(&*hash) {
-            headers.insert(
-                CACHE_CONTROL,
-                HeaderValue::from_static("public, max-age=31536000, immutable"),
-            );
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
         }
         Ok(response)
     }
@@ -99,11 +77,9 @@ impl Built {
         if let Some(document) = self.documents.get(api_version) {
             return Ok(document.clone());
         }
-        let document =
-            openapi::document(&self.sources, api_version).ok_or_else(no_such_resource)?;
+        let document = openapi::document(&self.sources, api_version).ok_or_else(no_such_resource)?;
         let document = Bytes::from(serde_json::to_vec(&document).map_err(Status::internal)?);
-        self.documents
-            .insert(api_version.to_owned(), document.clone());
+        self.documents.insert(api_version.to_owned(), document.clone());
         Ok(document)
     }
 }
@@ -111,22 +87,13 @@ impl Built {
 fn source(info: &crate::registry::ResourceInfo) -> PathSource {
     let resource = &info.resource;
     let api_version = resource.api_version();
-    let source = PathSource::new(
-        &api_version,
-        &resource.kind,
-        &resource.plural,
-        resource.is_namespaced(),
-    );
-    subresources(info)
-        .into_iter()
-        .fold(source.with_verbs(resource_verbs(info)), |source, part| {
-            let verbs = part_verbs(info, part);
-            match subresource_kind(part) {
-                Some(("", version, kind)) => source.with_subresource(part, version, kind, &verbs),
-                Some((group, version, kind)) => {
-                    source.with_subresource(part, &format!("{group}/{version}"), kind, &verbs)
-                }
-                None => source.with_subresource(part, &api_version, &resource.kind, &verbs),
-            }
-        })
+    let source = PathSource::new(&api_version, &resource.kind, &resource.plural, resource.is_namespaced());
+    subresources(info).into_iter().fold(source.with_verbs(resource_verbs(info)), |source, part| {
+        let verbs = part_verbs(info, part);
+        match subresource_kind(part) {
+            Some(("", version, kind)) => source.with_subresource(part, version, kind, &verbs),
+            Some((group, version, kind)) => source.with_subresource(part, &format!("{group}/{version}"), kind, &verbs),
+            None => source.with_subresource(part, &api_version, &resource.kind, &verbs),
+        }
+    })
 }

@@ -40,11 +40,7 @@ impl Target {
     /// 400 for a path that is not percent-encoded UTF-8 or has such segments.
     pub fn parse(path: &str) -> Result<Self, Status> {
         let trimmed = path.strip_suffix('/').unwrap_or(path);
-        let segments = trimmed
-            .split('/')
-            .skip(1)
-            .map(segment)
-            .collect::<Result<Vec<_>, _>>()?;
+        let segments = trimmed.split('/').skip(1).map(segment).collect::<Result<Vec<_>, _>>()?;
         let parts: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
         // An empty segment: `//`. Nothing is served there.
         let resource = match parts[..] {
@@ -53,10 +49,7 @@ impl Target {
             ["apis", group, version, ref rest @ ..] => ResourcePath::parse(group, version, rest),
             _ => None,
         };
-        Ok(resource.map_or_else(
-            || Self::Other(format!("/{}", parts.join("/"))),
-            Self::Resource,
-        ))
+        Ok(resource.map_or_else(|| Self::Other(format!("/{}", parts.join("/"))), Self::Resource))
     }
 }
 
@@ -68,16 +61,12 @@ impl ResourcePath {
         };
         let (namespace, rest) = match rest {
             // A namespace is itself an object, with these two parts.
-            ["namespaces"] | ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => {
-                (None, rest)
-            }
+            ["namespaces"] | ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => (None, rest),
             ["namespaces", namespace, rest @ ..] => (Some(*namespace), rest),
             rest => (None, rest),
         };
         let (plural, rest) = rest.split_first()?;
-        let (name, rest) = rest
-            .split_first()
-            .map_or((None, rest), |(name, rest)| (Some(*name), rest));
+        let (name, rest) = rest.split_first().map_or((None, rest), |(name, rest)| (Some(*name), rest));
         Some(Self {
             group: group.to_owned(),
             version: version.to_owned(),
@@ -91,15 +80,10 @@ impl ResourcePath {
 }
 
 fn segment(text: &str) -> Result<Cow<'_, str>, Status> {
-    let decoded = percent_decode(text).ok_or_else(|| {
-        Status::bad_request(format!(
-            "the path segment {text:?} is not percent-encoded UTF-8"
-        ))
-    })?;
+    let decoded = percent_decode(text)
+        .ok_or_else(|| Status::bad_request(format!("the path segment {text:?} is not percent-encoded UTF-8")))?;
     if matches!(&*decoded, "." | "..") || decoded.contains(['/', '\\', '\0']) {
-        return Err(Status::bad_request(format!(
-            "the path segment {text:?} is not allowed"
-        )));
+        return Err(Status::bad_request(format!("the path segment {text:?} is not allowed")));
     }
     Ok(decoded)
 }
@@ -133,12 +117,8 @@ mod tests {
             Ok(Target::Resource(path)) => {
                 let or = |text: Option<String>| text.unwrap_or_else(|| "-".into());
                 let watch = if path.watch { " watch" } else { "" };
-                let (namespace, name, part) =
-                    (or(path.namespace), or(path.name), or(path.subresource));
-                format!(
-                    "{}/{} {namespace} {} {name} {part}{watch}",
-                    path.group, path.version, path.plural
-                )
+                let (namespace, name, part) = (or(path.namespace), or(path.name), or(path.subresource));
+                format!("{}/{} {namespace} {} {name} {part}{watch}", path.group, path.version, path.plural)
             }
             Ok(Target::Other(path)) => path,
             Err(status) => status.code.to_string(),
@@ -153,21 +133,12 @@ mod tests {
             ("/api/v1/namespaces", "/v1 - namespaces - -"),
             ("/api/v1/namespaces/a", "/v1 - namespaces a -"),
             ("/api/v1/namespaces/a/status", "/v1 - namespaces a status"),
-            (
-                "/api/v1/namespaces/a/finalize",
-                "/v1 - namespaces a finalize",
-            ),
+            ("/api/v1/namespaces/a/finalize", "/v1 - namespaces a finalize"),
             ("/api/v1/namespaces/a/pods", "/v1 a pods - -"),
             ("/api/v1/namespaces/a/pods/b", "/v1 a pods b -"),
             ("/api/v1/namespaces/a/pods/b/log", "/v1 a pods b log"),
-            (
-                "/api/v1/namespaces/a/pods/b/proxy/x/y",
-                "/v1 a pods b proxy/x/y",
-            ),
-            (
-                "/apis/apps/v1/namespaces/a/deployments/b/scale",
-                "apps/v1 a deployments b scale",
-            ),
+            ("/api/v1/namespaces/a/pods/b/proxy/x/y", "/v1 a pods b proxy/x/y"),
+            ("/apis/apps/v1/namespaces/a/deployments/b/scale", "apps/v1 a deployments b scale"),
             ("/api/v1/watch/namespaces/a/pods/b", "/v1 a pods b - watch"),
             ("/api/v1/watch/pods", "/v1 - pods - - watch"),
             ("/api/v1/nodes/system%3Anode", "/v1 - nodes system:node -"),

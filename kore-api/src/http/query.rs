@@ -24,11 +24,8 @@ impl Query {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let decoded = |text: &str| {
             let text = text.replace('+', " ");
-            let invalid =
-                || Status::bad_request(format!("the query {text:?} is not percent-encoded UTF-8"));
-            percent_decode(&text)
-                .map(|text| text.into_owned())
-                .ok_or_else(invalid)
+            let invalid = || Status::bad_request(format!("the query {text:?} is not percent-encoded UTF-8"));
+            percent_decode(&text).map(|text| text.into_owned()).ok_or_else(invalid)
         };
         let parameters = pairs.take(PARAMETERS_MAX + 1).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -36,19 +33,14 @@ impl Query {
         });
         let parameters = parameters.collect::<Result<Vec<_>, Status>>()?;
         if parameters.len() > PARAMETERS_MAX {
-            return Err(Status::bad_request(format!(
-                "more than {PARAMETERS_MAX} query parameters"
-            )));
+            return Err(Status::bad_request(format!("more than {PARAMETERS_MAX} query parameters")));
         }
         Ok(Self(parameters))
     }
 
     /// The first value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether a parameter is set and true.
@@ -104,11 +96,7 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), Status> {
         "gracePeriodSeconds" => options.grace_period_seconds = number(name, value)?,
         "propagationPolicy" => options.propagation = propagation(value)?,
         "orphanDependents" => {
-            let orphan = if flag(name, value)? {
-                Propagation::Orphan
-            } else {
-                Propagation::Background
-            };
+            let orphan = if flag(name, value)? { Propagation::Orphan } else { Propagation::Background };
             options.propagation = options.propagation.or(Some(orphan));
         }
         // Of this front end only.
@@ -125,45 +113,26 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), Status> {
 /// 400 that names the field and its value.
 pub(super) fn delete_options(options: &mut Options, body: &Value) -> Result<(), Status> {
     let wrong = |field: &str, value: &Value| {
-        Status::bad_request(format!(
-            "DeleteOptions: {field}: Invalid value: {value}: has the wrong type"
-        ))
+        Status::bad_request(format!("DeleteOptions: {field}: Invalid value: {value}: has the wrong type"))
     };
     let Value::Object(fields) = body else {
-        return Err(Status::bad_request(
-            "the body of a deletion must be DeleteOptions",
-        ));
+        return Err(Status::bad_request("the body of a deletion must be DeleteOptions"));
     };
-    let kind = fields
-        .get("kind")
-        .and_then(Value::as_str)
-        .unwrap_or("DeleteOptions");
+    let kind = fields.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");
     if kind != "DeleteOptions" {
-        return Err(Status::bad_request(format!(
-            "the body of a deletion must be DeleteOptions, not {kind:?}"
-        )));
+        return Err(Status::bad_request(format!("the body of a deletion must be DeleteOptions, not {kind:?}")));
     }
     let set = |name: &str| fields.get(name).filter(|value| !value.is_null());
     if let Some(seconds) = set("gracePeriodSeconds") {
-        let seconds = seconds
-            .as_i64()
-            .ok_or_else(|| wrong("gracePeriodSeconds", seconds))?;
+        let seconds = seconds.as_i64().ok_or_else(|| wrong("gracePeriodSeconds", seconds))?;
         options.grace_period_seconds = Some(seconds);
     }
     if let Some(orphan) = set("orphanDependents") {
-        let orphan = orphan
-            .as_bool()
-            .ok_or_else(|| wrong("orphanDependents", orphan))?;
-        options.propagation = Some(if orphan {
-            Propagation::Orphan
-        } else {
-            Propagation::Background
-        });
+        let orphan = orphan.as_bool().ok_or_else(|| wrong("orphanDependents", orphan))?;
+        options.propagation = Some(if orphan { Propagation::Orphan } else { Propagation::Background });
     }
     if let Some(policy) = set("propagationPolicy") {
-        let policy = policy
-            .as_str()
-            .ok_or_else(|| wrong("propagationPolicy", policy))?;
+        let policy = policy.as_str().ok_or_else(|| wrong("propagationPolicy", policy))?;
         options.propagation = propagation(policy)?.or(options.propagation);
     }
     if let Some(stages) = set("dryRun") {
@@ -173,25 +142,20 @@ pub(super) fn delete_options(options: &mut Options, body: &Value) -> Result<(), 
         }
     }
     if let Some(conditions) = set("preconditions") {
-        let conditions = conditions
-            .as_object()
-            .ok_or_else(|| wrong("preconditions", conditions))?;
+        let conditions = conditions.as_object().ok_or_else(|| wrong("preconditions", conditions))?;
         let text = |name: &str| match conditions.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(other) => Err(wrong(&format!("preconditions.{name}"), other)),
         };
         options.precondition_uid = text("uid")?.or(options.precondition_uid.take());
-        options.precondition_revision =
-            text("resourceVersion")?.or(options.precondition_revision.take());
+        options.precondition_revision = text("resourceVersion")?.or(options.precondition_revision.take());
     }
     Ok(())
 }
 
 fn invalid(name: &str, value: &str, expected: &str) -> Status {
-    Status::bad_request(format!(
-        "invalid value {value:?} for the query parameter {name:?}: {expected}"
-    ))
+    Status::bad_request(format!("invalid value {value:?} for the query parameter {name:?}: {expected}"))
 }
 
 fn flag(name: &str, value: &str) -> Result<bool, Status> {
@@ -206,15 +170,8 @@ fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<Option<T>, St
     if value.is_empty() {
         return Ok(None);
     }
-    let expected = if name == "gracePeriodSeconds" {
-        "must be an integer"
-    } else {
-        "must be an integer, 0 or more"
-    };
-    value
-        .parse()
-        .map(Some)
-        .map_err(|_| invalid(name, value, expected))
+    let expected = if name == "gracePeriodSeconds" { "must be an integer" } else { "must be an integer, 0 or more" };
+    value.parse().map(Some).map_err(|_| invalid(name, value, expected))
 }
 
 fn dry_run(value: &str) -> Result<bool, Status> {
@@ -231,11 +188,7 @@ fn field_validation(value: &str) -> Result<FieldValidation, Status> {
         "Ignore" => Ok(FieldValidation::Ignore),
         "Warn" => Ok(FieldValidation::Warn),
         "Strict" => Ok(FieldValidation::Strict),
-        _ => Err(invalid(
-            "fieldValidation",
-            value,
-            "supported values: \"Ignore\", \"Strict\", \"Warn\"",
-        )),
+        _ => Err(invalid("fieldValidation", value, "supported values: \"Ignore\", \"Strict\", \"Warn\"")),
     }
 }
 
@@ -266,12 +219,10 @@ mod tests {
     use serde_json::json;
 
     fn options(query: &str) -> Result<Options, String> {
-        Query::parse(query)
-            .and_then(|query| query.options())
-            .map_err(|status| {
-                assert_eq!(status.code, 400);
-                status.message
-            })
+        Query::parse(query).and_then(|query| query.options()).map_err(|status| {
+            assert_eq!(status.code, 400);
+            status.message
+        })
     }
 
     #[test]
@@ -298,18 +249,12 @@ mod tests {
             force: true,
             grace_period_seconds: Some(-1),
             propagation: Some(Propagation::Orphan),
-            extra: vec![
-                ("follow".into(), "true".into()),
-                ("tailLines".into(), "3".into()),
-            ],
+            extra: vec![("follow".into(), "true".into()), ("tailLines".into(), "3".into())],
             ..Options::default()
         };
         assert_eq!(all, Ok(expected));
         assert_eq!(options(""), Ok(Options::default()));
-        assert_eq!(
-            options("limit=&labelSelector=&watch=false"),
-            Ok(Options::default())
-        );
+        assert_eq!(options("limit=&labelSelector=&watch=false"), Ok(Options::default()));
         assert_eq!(options("limit=1&limit=2").unwrap().limit, 1);
         let repeated = options("command=a&command=b").unwrap().extra;
         assert_eq!(repeated.len(), 2);
@@ -359,10 +304,7 @@ mod tests {
             (json!({"propagationPolicy": "Down"}), "propagationPolicy"),
         ] {
             let status = delete_options(&mut Options::default(), &body).unwrap_err();
-            assert!(
-                status.code == 400 && status.message.contains(named),
-                "{status}"
-            );
+            assert!(status.code == 400 && status.message.contains(named), "{status}");
         }
     }
 }

@@ -41,45 +41,26 @@ pub(super) async fn answer(
     let body = read_body(verb, &head.headers, body, &mut options)?;
     let watched = path.name.as_deref().filter(|_| verb == Verb::Watch);
     if let Some(name) = watched {
-        let selectors = options
-            .field_selector
-            .take()
-            .into_iter()
-            .chain([format!("metadata.name={name}")]);
+        let selectors = options.field_selector.take().into_iter().chain([format!("metadata.name={name}")]);
         options.field_selector = Some(selectors.collect::<Vec<_>>().join(","));
     }
     let request = Request {
         verb,
         resource: resource.resource.clone(),
         namespace: path.namespace.as_deref().map(Arc::from),
-        name: path
-            .name
-            .as_deref()
-            .filter(|_| watched.is_none())
-            .map(Arc::from),
+        name: path.name.as_deref().filter(|_| watched.is_none()).map(Arc::from),
         subresource: path.subresource.as_deref().map(Arc::from),
         options,
         body,
     };
     let closing = head.extensions.get::<super::Closing>().cloned();
-    let reply = Reply::new(
-        resource.clone(),
-        accepted,
-        &info.query,
-        core.clock(),
-        closing,
-    )?;
+    let reply = Reply::new(resource.clone(), accepted, &info.query, core.clock(), closing)?;
     let response = core.handle(user, request).await?;
     reply.write(response)
 }
 
 /// What the method means for this path, if the resource has it.
-fn verb(
-    resource: &ResourceInfo,
-    path: &ResourcePath,
-    method: &Method,
-    is_watch: bool,
-) -> Result<Verb, Status> {
+fn verb(resource: &ResourceInfo, path: &ResourcePath, method: &Method, is_watch: bool) -> Result<Verb, Status> {
     let namespaced = resource.resource.is_namespaced();
     if path.namespace.is_some() && !namespaced {
         return Err(no_such_resource());
@@ -105,16 +86,10 @@ fn verb(
     match path.subresource.as_deref() {
         Some(part) => {
             let verbs = subresource_verbs(resource, part).ok_or_else(no_such_resource)?;
-            if verbs.contains(&verb) {
-                Ok(verb)
-            } else {
-                Err(method_not_allowed())
-            }
+            if verbs.contains(&verb) { Ok(verb) } else { Err(method_not_allowed()) }
         }
         // A namespaced object is made, and a namespace emptied, in a namespace.
-        None if namespaced && path.namespace.is_none() && !verb.is_read() => {
-            Err(method_not_allowed())
-        }
+        None if namespaced && path.namespace.is_none() && !verb.is_read() => Err(method_not_allowed()),
         None => Ok(verb),
     }
 }
@@ -130,31 +105,19 @@ pub(super) fn subresource_verbs(resource: &ResourceInfo, part: &str) -> Option<&
         "finalize" => Some(&[Verb::Update]),
         "log" => Some(&[Verb::Get]),
         "attach" | "exec" | "portforward" => Some(&[Verb::Create, Verb::Get]),
-        "proxy" => Some(&[
-            Verb::Create,
-            Verb::Delete,
-            Verb::Get,
-            Verb::Patch,
-            Verb::Update,
-        ]),
+        "proxy" => Some(&[Verb::Create, Verb::Delete, Verb::Get, Verb::Patch, Verb::Update]),
         _ => Some(PART),
     }
 }
 
-fn read_body(
-    verb: Verb,
-    headers: &HeaderMap,
-    body: Bytes,
-    options: &mut Options,
-) -> Result<Body, Status> {
+fn read_body(verb: Verb, headers: &HeaderMap, body: Bytes, options: &mut Options) -> Result<Body, Status> {
     match verb {
         Verb::Get | Verb::List | Verb::Watch => Ok(Body::Empty),
         Verb::Create | Verb::Update => Ok(Body::Encoded(body_format(headers)?, body)),
         Verb::Patch => Ok(Body::EncodedPatch(patch_kind(headers)?, body)),
         Verb::Delete | Verb::DeleteCollection => {
             if !body.is_empty() {
-                let decoded =
-                    codec::decode(body_format(headers)?, &body, &codec::Limits::default());
+                let decoded = codec::decode(body_format(headers)?, &body, &codec::Limits::default());
                 let decoded = decoded.map_err(|error| Status::bad_request(error.to_string()))?;
                 delete_options(options, &decoded.value)?;
             }
@@ -165,16 +128,8 @@ fn read_body(
 
 /// The `Content-Type` without parameters; empty if there is none.
 fn media_type(headers: &HeaderMap) -> String {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase()
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 pub(super) fn body_format(headers: &HeaderMap) -> Result<Format, Status> {
@@ -182,11 +137,7 @@ pub(super) fn body_format(headers: &HeaderMap) -> Result<Format, Status> {
         // As upstream: who says nothing means JSON.
         "" => Ok(Format::Json),
         media_type => Format::from_content_type(media_type).ok_or_else(|| {
-            let accepted = [
-                "application/json",
-                "application/yaml",
-                "application/vnd.kubernetes.protobuf",
-            ];
+            let accepted = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
             unsupported(&accepted)
         }),
     }

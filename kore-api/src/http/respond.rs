@@ -43,13 +43,7 @@ impl Reply {
         let include = IncludeObject::parse(query.get("includeObject").unwrap_or_default())?;
         let table = Table::new(resource.clone(), include, clock);
         let pretty = query.flag("pretty")?;
-        Ok(Self {
-            resource,
-            accepted,
-            table,
-            pretty,
-            closing,
-        })
+        Ok(Self { resource, accepted, table, pretty, closing })
     }
 
     /// Writes an answer of the core.
@@ -57,9 +51,7 @@ impl Reply {
         let warnings = response.warnings;
         let mut written = self.write_content(response.content)?;
         for warning in warnings.iter().take(WARNINGS_MAX) {
-            written
-                .headers_mut()
-                .append(WARNING, warning_value(warning));
+            written.headers_mut().append(WARNING, warning_value(warning));
         }
         Ok(written)
     }
@@ -79,19 +71,10 @@ impl Reply {
             }
             Content::Status(status) => {
                 let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::OK);
-                self.value(
-                    code,
-                    &serde_json::to_value(&status).map_err(Status::internal)?,
-                )
+                self.value(code, &serde_json::to_value(&status).map_err(Status::internal)?)
             }
             Content::Watch(events) => {
-                let events = watch::lines(
-                    events,
-                    self.accepted.shape,
-                    self.table,
-                    self.resource,
-                    self.closing,
-                );
+                let events = watch::lines(events, self.accepted.shape, self.table, self.resource, self.closing);
                 Ok(with_type("application/json", Body::stream(events)))
             }
             Content::Bytes(bytes) => {
@@ -102,11 +85,7 @@ impl Reply {
     }
 
     fn object(self, code: StatusCode, object: &Object) -> Result<Response<Body>, Status> {
-        let as_stored = self.accepted
-            == Accepted {
-                format: Format::Json,
-                shape: Shape::Whole,
-            };
+        let as_stored = self.accepted == Accepted { format: Format::Json, shape: Shape::Whole };
         if as_stored && !self.pretty {
             let mut out = Vec::with_capacity(object.body().len() + 256);
             object.write_json(&mut out);
@@ -129,67 +108,35 @@ impl Reply {
         let body = match self.accepted.shape {
             Shape::Whole => {
                 let resource = &self.resource.resource;
-                let head = list_head(
-                    &format!("{}List", resource.kind),
-                    &resource.api_version(),
-                    &metadata,
-                );
-                Body::joined(
-                    head,
-                    items,
-                    |out, object: Object| object.write_json(out),
-                    b"]}\n",
-                )
+                let head = list_head(&format!("{}List", resource.kind), &resource.api_version(), &metadata);
+                Body::joined(head, items, |out, object: Object| object.write_json(out), b"]}\n")
             }
             Shape::Metadata => {
                 let head = list_head("PartialObjectMetadataList", "meta.k8s.io/v1", &metadata);
-                Body::joined(
-                    head,
-                    items,
-                    |out, object: Object| append(out, &partial(&object.to_value())),
-                    b"]}\n",
-                )
+                Body::joined(head, items, |out, object: Object| append(out, &partial(&object.to_value())), b"]}\n")
             }
             Shape::Table => {
                 let table = self.table.clone();
-                let write =
-                    move |out: &mut Vec<u8>, object: Object| append(out, &table.row(&object));
+                let write = move |out: &mut Vec<u8>, object: Object| append(out, &table.row(&object));
                 Body::joined(self.table.head(&metadata), items, write, b"]}\n")
             }
         };
         if self.accepted.format == Format::Json && !self.pretty {
             return Ok(with_type("application/json", body));
         }
-        let bytes = body
-            .into_bytes()
-            .map_err(|_| Status::internal("a list is no stream"))?;
-        self.value(
-            StatusCode::OK,
-            &serde_json::from_slice(&bytes).map_err(Status::internal)?,
-        )
+        let bytes = body.into_bytes().map_err(|_| Status::internal("a list is no stream"))?;
+        self.value(StatusCode::OK, &serde_json::from_slice(&bytes).map_err(Status::internal)?)
     }
 
     fn value(&self, code: StatusCode, value: &Value) -> Result<Response<Body>, Status> {
         let format = self.accepted.format;
         let pretty = self.pretty && format == Format::Json;
-        let encoded = if pretty {
-            None
-        } else {
-            codec::encode(format, value).ok()
-        };
+        let encoded = if pretty { None } else { codec::encode(format, value).ok() };
         // What has no protobuf is sent as JSON, and says so.
         let (format, bytes) = match encoded {
             Some(bytes) => (format, bytes),
-            None if pretty => (
-                Format::Json,
-                serde_json::to_vec_pretty(value)
-                    .map_err(Status::internal)?
-                    .into(),
-            ),
-            None => (
-                Format::Json,
-                codec::encode(Format::Json, value).map_err(Status::internal)?,
-            ),
+            None if pretty => (Format::Json, serde_json::to_vec_pretty(value).map_err(Status::internal)?.into()),
+            None => (Format::Json, codec::encode(Format::Json, value).map_err(Status::internal)?),
         };
         let mut response = with_type(format.content_type(), bytes);
         *response.status_mut() = code;
@@ -211,8 +158,7 @@ fn list_metadata(list: &ObjectList) -> Value {
 
 fn list_head(kind: &str, api_version: &str, metadata: &Value) -> Vec<u8> {
     let (kind, api_version) = (json!(kind), json!(api_version));
-    format!(r#"{{"kind":{kind},"apiVersion":{api_version},"metadata":{metadata},"items":["#)
-        .into_bytes()
+    format!(r#"{{"kind":{kind},"apiVersion":{api_version},"metadata":{metadata},"items":["#).into_bytes()
 }
 
 /// Appends a value as JSON.
@@ -245,16 +191,10 @@ pub(super) fn json(value: &impl Serialize) -> Response<Body> {
 /// A status as an answer.
 pub(super) fn refuse(status: &Status) -> Response<Body> {
     let mut response = json(status);
-    *response.status_mut() =
-        StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let retry_after = status
-        .details
-        .as_ref()
-        .map_or(0, |details| details.retry_after_seconds);
+    *response.status_mut() = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let retry_after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     if retry_after > 0 {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, retry_after.into());
+        response.headers_mut().insert(RETRY_AFTER, retry_after.into());
     }
     response
 }
@@ -262,11 +202,7 @@ pub(super) fn refuse(status: &Status) -> Response<Body> {
 /// A `Warning` header as RFC 7234 has it: code, agent, text.
 fn warning_value(text: &str) -> HeaderValue {
     let mut quoted = String::from("299 - \"");
-    for c in text
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(WARNING_CHARS_MAX)
-    {
+    for c in text.chars().filter(|c| !c.is_control()).take(WARNING_CHARS_MAX) {
         if matches!(c, '"' | '\\') {
             quoted.push('\\');
         }
@@ -278,13 +214,8 @@ fn warning_value(text: &str) -> HeaderValue {
 
 /// The age of an object as tables show it.
 pub(super) fn age(object: &Value, now: Timestamp) -> Value {
-    let created = object["metadata"]["creationTimestamp"]
-        .as_str()
-        .and_then(|time| time.parse::<Timestamp>().ok());
-    created.map_or_else(
-        || "<unknown>".into(),
-        |created| crate::kinds::duration::between(created, now).into(),
-    )
+    let created = object["metadata"]["creationTimestamp"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
+    created.map_or_else(|| "<unknown>".into(), |created| crate::kinds::duration::between(created, now).into())
 }
 
 #[cfg(test)]
@@ -295,10 +226,7 @@ mod tests {
     fn a_warning_is_quoted() {
         for (text, expected) in [
             ("plain", r#"299 - "plain""#),
-            (
-                "unknown field \"a\\b\"\n",
-                r#"299 - "unknown field \"a\\b\"""#,
-            ),
+            ("unknown field \"a\\b\"\n", r#"299 - "unknown field \"a\\b\"""#),
             ("für", "299 - \"für\""),
         ] {
             assert_eq!(warning_value(text).as_bytes(), expected.as_bytes());

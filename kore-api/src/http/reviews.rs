@@ -24,43 +24,21 @@ const ACCESS: &str = "selfsubjectaccessreviews";
 const RULES: &str = "selfsubjectrulesreviews";
 const SELF: &str = "selfsubjectreviews";
 
-const VERBS: [Verb; 8] = [
-    Verb::Create,
-    Verb::Delete,
-    Verb::DeleteCollection,
-    Verb::Get,
-    Verb::List,
-    Verb::Patch,
-    Verb::Update,
-    Verb::Watch,
-];
+const VERBS: [Verb; 8] =
+    [Verb::Create, Verb::Delete, Verb::DeleteCollection, Verb::Get, Verb::List, Verb::Patch, Verb::Update, Verb::Watch];
 
 /// The reviews, as discovery shows them.
 pub(super) fn registry() -> Registry {
     let review = |group: &'static str, plural: &'static str, kind: &'static str| {
         let (group, version) = (group.into(), "v1".into());
-        let resource = ResourceType {
-            group,
-            version,
-            plural: plural.into(),
-            kind: kind.into(),
-            scope: Scope::Cluster,
-        };
+        let resource = ResourceType { group, version, plural: plural.into(), kind: kind.into(), scope: Scope::Cluster };
         let mut info = ResourceInfo::new(resource);
         info.has_status = false;
         info
     };
     Registry::new()
-        .with(review(
-            "authorization.k8s.io",
-            ACCESS,
-            "SelfSubjectAccessReview",
-        ))
-        .with(review(
-            "authorization.k8s.io",
-            RULES,
-            "SelfSubjectRulesReview",
-        ))
+        .with(review("authorization.k8s.io", ACCESS, "SelfSubjectAccessReview"))
+        .with(review("authorization.k8s.io", RULES, "SelfSubjectRulesReview"))
         .with(review("authentication.k8s.io", SELF, "SelfSubjectReview"))
 }
 
@@ -85,24 +63,13 @@ pub(super) async fn answer(
     }
     negotiate(&head.headers, false)?;
     let decoded = codec::decode(body_format(&head.headers)?, body, &codec::Limits::default());
-    let mut review = decoded
-        .map_err(|error| Status::bad_request(error.to_string()))?
-        .value;
+    let mut review = decoded.map_err(|error| Status::bad_request(error.to_string()))?.value;
     if !review.is_object() {
-        return Err(Status::bad_request(
-            "the body of the request must be an object",
-        ));
+        return Err(Status::bad_request("the body of the request must be an object"));
     }
     let status = match &*path.plural {
         ACCESS => access(core, user, &review["spec"]).await?,
-        RULES => {
-            rules(
-                core,
-                user,
-                review["spec"]["namespace"].as_str().unwrap_or_default(),
-            )
-            .await
-        }
+        RULES => rules(core, user, review["spec"]["namespace"].as_str().unwrap_or_default()).await,
         _ => {
             json!({"userInfo": {"username": user.name, "uid": user.uid, "groups": user.groups, "extra": user.extra}})
         }
@@ -114,24 +81,19 @@ pub(super) async fn answer(
 }
 
 async fn access(core: &dyn Core, user: &User, spec: &Value) -> Result<Value, Status> {
-    let text =
-        |attributes: &Value, field: &str| attributes[field].as_str().unwrap_or_default().to_owned();
+    let text = |attributes: &Value, field: &str| attributes[field].as_str().unwrap_or_default().to_owned();
     let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     match (resource.is_object(), path.is_object()) {
         (true, false) => {
             let verb = text(resource, "verb");
-            let asked: Vec<Verb> = VERBS
-                .into_iter()
-                .filter(|known| verb == "*" || verb == known.as_str())
-                .collect();
+            let asked: Vec<Verb> = VERBS.into_iter().filter(|known| verb == "*" || verb == known.as_str()).collect();
             if asked.is_empty() {
                 let problem = format!("the verb {verb:?} means nothing to this server");
                 return Ok(json!({"allowed": false, "reason": problem}));
             }
             let field = |name| text(resource, name);
             let (group, version, plural) = (field("group"), field("version"), field("resource"));
-            let (subresource, namespace, name) =
-                (field("subresource"), field("namespace"), field("name"));
+            let (subresource, namespace, name) = (field("subresource"), field("namespace"), field("name"));
             let mut decision = Decision::Allow;
             for verb in asked {
                 let resource = ResourceAttributes {
@@ -152,17 +114,10 @@ async fn access(core: &dyn Core, user: &User, spec: &Value) -> Result<Value, Sta
         }
         (false, true) => {
             let (path, verb) = (text(path, "path"), text(path, "verb"));
-            let attributes = Attributes {
-                user,
-                resource: None,
-                path: &path,
-                verb: &verb,
-            };
+            let attributes = Attributes { user, resource: None, path: &path, verb: &verb };
             Ok(shown(core.authorize(&attributes).await))
         }
-        _ => Err(Status::bad_request(
-            "spec: exactly one of resourceAttributes and nonResourceAttributes must be set",
-        )),
+        _ => Err(Status::bad_request("spec: exactly one of resourceAttributes and nonResourceAttributes must be set")),
     }
 }
 
@@ -176,13 +131,7 @@ fn shown(decision: Decision) -> Value {
 
 async fn decide(core: &dyn Core, user: &User, resource: ResourceAttributes<'_>) -> Decision {
     let verb = resource.verb.as_str();
-    core.authorize(&Attributes {
-        user,
-        resource: Some(resource),
-        path: "",
-        verb,
-    })
-    .await
+    core.authorize(&Attributes { user, resource: Some(resource), path: "", verb }).await
 }
 
 /// What the user may do in a namespace, found out by asking about everything there is.
@@ -194,11 +143,7 @@ async fn rules(core: &dyn Core, user: &User, namespace: &str) -> Value {
         let resource = &info.resource;
         let parts = discovery::subresources(info);
         for part in std::iter::once("").chain(parts) {
-            let possible = if part.is_empty() {
-                &VERBS[..]
-            } else {
-                subresource_verbs(info, part).unwrap_or_default()
-            };
+            let possible = if part.is_empty() { &VERBS[..] } else { subresource_verbs(info, part).unwrap_or_default() };
             let mut allowed: Vec<&str> = Vec::new();
             for verb in possible {
                 let attributes = ResourceAttributes {
@@ -207,11 +152,7 @@ async fn rules(core: &dyn Core, user: &User, namespace: &str) -> Value {
                     version: &resource.version,
                     resource: &resource.plural,
                     subresource: part,
-                    namespace: if resource.is_namespaced() {
-                        namespace
-                    } else {
-                        ""
-                    },
+                    namespace: if resource.is_namespaced() { namespace } else { "" },
                     name: "",
                 };
                 if decide(core, user, attributes).await == Decision::Allow {
@@ -219,33 +160,18 @@ async fn rules(core: &dyn Core, user: &User, namespace: &str) -> Value {
                 }
             }
             everything &= allowed.len() == possible.len();
-            let name = if part.is_empty() {
-                resource.plural.to_string()
-            } else {
-                format!("{}/{part}", resource.plural)
-            };
+            let name =
+                if part.is_empty() { resource.plural.to_string() } else { format!("{}/{part}", resource.plural) };
             if !allowed.is_empty() {
-                rules.push(
-                    json!({"verbs": allowed, "apiGroups": [resource.group], "resources": [name]}),
-                );
+                rules.push(json!({"verbs": allowed, "apiGroups": [resource.group], "resources": [name]}));
             }
         }
     }
     if everything {
         rules = vec![json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})];
     }
-    let paths = [
-        "/api",
-        "/api/*",
-        "/apis",
-        "/apis/*",
-        "/healthz",
-        "/livez",
-        "/openapi",
-        "/openapi/*",
-        "/readyz",
-        "/version",
-    ];
+    let paths =
+        ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version"];
     json!({
         "resourceRules": rules,
         "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": paths}],

@@ -28,11 +28,7 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) fn new(core: Arc<dyn Core>) -> Self {
         let reviews = Arc::new(reviews::registry());
-        Self {
-            core,
-            reviews,
-            documents: Documents::default(),
-        }
+        Self { core, reviews, documents: Documents::default() }
     }
 }
 
@@ -49,10 +45,7 @@ impl Service<Request<Bytes>> for Routes {
         let routes = self.clone();
         Box::pin(async move {
             let is_head = request.method() == Method::HEAD;
-            let mut response = routes
-                .answer(request)
-                .await
-                .unwrap_or_else(|status| refuse(&status));
+            let mut response = routes.answer(request).await.unwrap_or_else(|status| refuse(&status));
             if is_head {
                 *response.body_mut() = Body::empty();
             }
@@ -66,18 +59,10 @@ impl Routes {
         let core = &self.core;
         let (head, body) = request.into_parts();
         let of_layers = || Status::internal("the layers in front of the routes are missing");
-        let info = head
-            .extensions
-            .get::<Arc<RequestInfo>>()
-            .ok_or_else(of_layers)?;
+        let info = head.extensions.get::<Arc<RequestInfo>>().ok_or_else(of_layers)?;
         let user = head.extensions.get::<User>().ok_or_else(of_layers)?;
         let path = match &info.target {
-            Target::Resource(path)
-                if self
-                    .reviews
-                    .get(&path.group, &path.version, &path.plural)
-                    .is_some() =>
-            {
+            Target::Resource(path) if self.reviews.get(&path.group, &path.version, &path.plural).is_some() => {
                 return reviews::answer(&**core, user, &head, path, &body).await;
             }
             Target::Resource(path) => {
@@ -91,16 +76,11 @@ impl Routes {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         match segments[..] {
             [""] => Ok(json(&discovery::paths(&core.registry(), &self.reviews))),
-            ["healthz" | "livez" | "readyz"] => {
-                Ok(health::answer(&**core, segments[0], &info.query))
-            }
+            ["healthz" | "livez" | "readyz"] => Ok(health::answer(&**core, segments[0], &info.query)),
             ["version"] => Ok(json(&health::version())),
-            ["api" | "apis", ..] => {
-                discovery::answer(&core.registry(), &self.reviews, &segments, &head)
-            }
+            ["api" | "apis", ..] => discovery::answer(&core.registry(), &self.reviews, &segments, &head),
             ["openapi", "v3", ref rest @ ..] => {
-                self.documents
-                    .answer(&core.registry(), &self.reviews, rest, &info.query, &head)
+                self.documents.answer(&core.registry(), &self.reviews, rest, &info.query, &head)
             }
             _ => Err(no_such_resource()),
         }
@@ -109,10 +89,7 @@ impl Routes {
 
 /// Nothing is served there.
 pub(super) fn no_such_resource() -> Status {
-    Status::new(
-        Reason::NotFound,
-        "the server could not find the requested resource",
-    )
+    Status::new(Reason::NotFound, "the server could not find the requested resource")
 }
 
 /// Something is served there, but not with this method.

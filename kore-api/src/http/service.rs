@@ -11,8 +11,8 @@ use http::{Request, Response};
 use tower::{Layer, Service};
 
 use super::layer::{
-    Answer, Authenticate, AuthenticateLayer, AuthorizePaths, AuthorizePathsLayer, CatchPanic,
-    CatchPanicLayer, Describe, DescribeLayer, InFlight, InFlightLayer, ReadBody, ReadBodyLayer,
+    Answer, Authenticate, AuthenticateLayer, AuthorizePaths, AuthorizePathsLayer, CatchPanic, CatchPanicLayer,
+    Describe, DescribeLayer, InFlight, InFlightLayer, ReadBody, ReadBodyLayer,
 };
 use super::routes::Routes;
 use super::{Body, Core};
@@ -62,11 +62,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            body_bytes: 3 << 20,
-            requests_in_flight: 600,
-            request_timeout: Duration::from_secs(60),
-        }
+        Self { body_bytes: 3 << 20, requests_in_flight: 600, request_timeout: Duration::from_secs(60) }
     }
 }
 
@@ -77,15 +73,10 @@ impl ApiService {
     }
 
     /// As [`ApiService::new`], with limits of one's own.
-    pub fn with_limits(
-        core: impl Core,
-        authenticator: impl Authenticator,
-        limits: &Limits,
-    ) -> Self {
+    pub fn with_limits(core: impl Core, authenticator: impl Authenticator, limits: &Limits) -> Self {
         let core: Arc<dyn Core> = Arc::new(core);
         let stack = ReadBodyLayer::new(limits.body_bytes).layer(Routes::new(core.clone()));
-        let stack =
-            InFlightLayer::new(limits.requests_in_flight, limits.request_timeout).layer(stack);
+        let stack = InFlightLayer::new(limits.requests_in_flight, limits.request_timeout).layer(stack);
         let stack = AuthorizePathsLayer::new(core).layer(stack);
         let stack = AuthenticateLayer::new(authenticator).layer(stack);
         let stack = CatchPanicLayer.layer(DescribeLayer.layer(stack));

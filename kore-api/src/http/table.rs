@@ -26,9 +26,7 @@ impl IncludeObject {
             "Object" => Ok(Self::Object),
             _ => {
                 let supported = "supported values: \"Metadata\", \"None\", \"Object\"";
-                let message = format!(
-                    "invalid value {text:?} for the query parameter \"includeObject\": {supported}"
-                );
+                let message = format!("invalid value {text:?} for the query parameter \"includeObject\": {supported}");
                 Err(Status::bad_request(message))
             }
         }
@@ -47,11 +45,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(resource: Arc<ResourceInfo>, include: IncludeObject, clock: Clock) -> Self {
-        Self {
-            resource,
-            include,
-            clock,
-        }
+        Self { resource, include, clock }
     }
 
     fn columns(&self) -> Value {
@@ -113,11 +107,7 @@ impl Table {
 
     /// A table of one object in a watch; upstream's clients take the columns from the first one.
     pub(super) fn of_event(&self, object: &Object, columns: bool) -> Value {
-        self.of_rows(
-            &revision(object.revision()),
-            vec![self.row(object)],
-            columns,
-        )
+        self.of_rows(&revision(object.revision()), vec![self.row(object)], columns)
     }
 
     /// A table without rows: a bookmark.
@@ -128,10 +118,7 @@ impl Table {
     /// A table of a value that is no stored object: a `Scale`.
     pub(super) fn of_value(&self, value: Value) -> Value {
         let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
-        let plain = Self {
-            resource: Arc::new(ResourceInfo::new((*self.resource.resource).clone())),
-            ..self.clone()
-        };
+        let plain = Self { resource: Arc::new(ResourceInfo::new((*self.resource.resource).clone())), ..self.clone() };
         plain.of_rows(&metadata, vec![plain.row_of_value(value)], true)
     }
 
@@ -139,8 +126,7 @@ impl Table {
     pub(super) fn head(&self, metadata: &Value) -> Vec<u8> {
         let columns = self.columns();
         let head = r#"{"kind":"Table","apiVersion":"meta.k8s.io/v1""#;
-        format!(r#"{head},"metadata":{metadata},"columnDefinitions":{columns},"rows":["#)
-            .into_bytes()
+        format!(r#"{head},"metadata":{metadata},"columnDefinitions":{columns},"rows":["#).into_bytes()
     }
 }
 

@@ -52,12 +52,7 @@ pub(super) fn lines(
     closing: Option<Closing>,
 ) -> BoxStream<'static, Result<Bytes, Error>> {
     let mut events = events.fuse();
-    let mut writer = Writer {
-        shape,
-        table,
-        resource,
-        rows_sent: false,
-    };
+    let mut writer = Writer { shape, table, resource, rows_sent: false };
     let batches = stream::poll_fn(move |context| {
         let mut batch = Vec::new();
         while batch.len() < BATCH_BYTES {
@@ -89,25 +84,13 @@ impl Writer {
         };
         match event {
             Ok(WatchEvent::Added(object)) => line("ADDED", &mut |out| self.object(out, &object)),
-            Ok(WatchEvent::Modified(object)) => {
-                line("MODIFIED", &mut |out| self.object(out, &object))
-            }
-            Ok(WatchEvent::Deleted(object)) => {
-                line("DELETED", &mut |out| self.object(out, &object))
-            }
-            Ok(WatchEvent::Bookmark {
-                revision,
-                initial_events_end,
-            }) => {
-                line("BOOKMARK", &mut |out| {
-                    append(out, &self.bookmark(revision, initial_events_end))
-                });
+            Ok(WatchEvent::Modified(object)) => line("MODIFIED", &mut |out| self.object(out, &object)),
+            Ok(WatchEvent::Deleted(object)) => line("DELETED", &mut |out| self.object(out, &object)),
+            Ok(WatchEvent::Bookmark { revision, initial_events_end }) => {
+                line("BOOKMARK", &mut |out| append(out, &self.bookmark(revision, initial_events_end)));
             }
             Err(error) => {
-                let status = error
-                    .status()
-                    .cloned()
-                    .unwrap_or_else(|| Status::internal(&error));
+                let status = error.status().cloned().unwrap_or_else(|| Status::internal(&error));
                 line("ERROR", &mut |out| append(out, &status));
             }
         }

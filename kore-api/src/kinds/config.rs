@@ -19,23 +19,13 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub(super) static CONFIG_MAP: Entry = Entry {
     short_names: &["cm"],
     has_status: false,
-    columns: &[
-        NAME,
-        Title("Data", "string", "How many pieces of data it holds.", 0),
-        AGE,
-    ],
+    columns: &[NAME, Title("Data", "string", "How many pieces of data it holds.", 0), AGE],
     rules: Rules {
         always: config_map,
         change: |new, old| same_if_immutable(new, old, &["data", "binaryData"]),
         status: |_, _| {},
     },
-    cells: |row| {
-        vec![
-            row.name(),
-            (row.count("/data") + row.count("/binaryData")).into(),
-            row.age(),
-        ]
-    },
+    cells: |row| vec![row.name(), (row.count("/data") + row.count("/binaryData")).into(), row.age()],
     ..Entry::of(ResourceType::of::<ConfigMap>)
 };
 
@@ -49,27 +39,12 @@ pub(super) static SECRET: Entry = Entry {
         AGE,
     ],
     defaults: &SECRET_DEFAULTS,
-    rules: Rules {
-        always: secret,
-        change: secret_change,
-        status: |_, _| {},
-    },
-    cells: |row| {
-        vec![
-            row.name(),
-            row.text("/type").into(),
-            row.count("/data").into(),
-            row.age(),
-        ]
-    },
+    rules: Rules { always: secret, change: secret_change, status: |_, _| {} },
+    cells: |row| vec![row.name(), row.text("/type").into(), row.count("/data").into(), row.age()],
     ..Entry::of(ResourceType::of::<Secret>)
 };
 
-static SECRET_DEFAULTS: Shape = Shape {
-    set: &[("type", Text("Opaque"))],
-    rule: Some(encode_texts),
-    ..PLAIN
-};
+static SECRET_DEFAULTS: Shape = Shape { set: &[("type", Text("Opaque"))], rule: Some(encode_texts), ..PLAIN };
 
 /// `stringData` is a way to write, never to read.
 fn encode_texts(secret: &mut Object) {
@@ -81,10 +56,7 @@ fn encode_texts(secret: &mut Object) {
     }
     let data = object_in(secret, "data");
     for (key, text) in texts {
-        data.insert(
-            key,
-            STANDARD.encode(text.as_str().unwrap_or_default()).into(),
-        );
+        data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
     }
 }
 
@@ -134,8 +106,7 @@ const REQUIRED_KEYS: &[(&str, &[&str])] = &[
 fn required_keys(secret: &Field<'_, '_>, data: &Field<'_, '_>, kind: &str, keys: &[&str]) {
     match kind {
         "kubernetes.io/service-account-token" => {
-            let (metadata, annotation) =
-                (secret.get("metadata"), "kubernetes.io/service-account.name");
+            let (metadata, annotation) = (secret.get("metadata"), "kubernetes.io/service-account.name");
             metadata.get("annotations").key(annotation).required();
         }
         // One of the two will do.
@@ -150,11 +121,7 @@ fn required_keys(secret: &Field<'_, '_>, data: &Field<'_, '_>, kind: &str, keys:
                     value.missing("");
                 } else if kind.starts_with("kubernetes.io/docker") && !is_json(value.text()) {
                     let detail = "must be JSON";
-                    value.report(FieldError::invalid(
-                        value.path(),
-                        "<secret contents redacted>",
-                        detail,
-                    ));
+                    value.report(FieldError::invalid(value.path(), "<secret contents redacted>", detail));
                 }
             }
         }
@@ -205,9 +172,9 @@ fn decoded_len(text: &str) -> usize {
 }
 
 fn is_json(text: &str) -> bool {
-    STANDARD.decode(text).is_ok_and(|bytes| {
-        serde_json::from_slice::<Value>(&bytes).is_ok_and(|value| value.is_object())
-    })
+    STANDARD
+        .decode(text)
+        .is_ok_and(|bytes| serde_json::from_slice::<Value>(&bytes).is_ok_and(|value| value.is_object()))
 }
 
 #[cfg(test)]
@@ -220,42 +187,22 @@ mod tests {
     fn string_data_is_merged_into_data() {
         let mut secret = json!({"data": {"a": "MQ==", "b": "Mg=="}, "stringData": {"a": "3"}});
         SECRET.defaults.fill(&mut secret);
-        assert_eq!(
-            secret,
-            json!({"data": {"a": "Mw==", "b": "Mg=="}, "type": "Opaque"})
-        );
+        assert_eq!(secret, json!({"data": {"a": "Mw==", "b": "Mg=="}, "type": "Opaque"}));
     }
 
     #[test]
     fn keys_and_size() {
-        assert_eq!(
-            errors(
-                &CONFIG_MAP,
-                &json!({"data": {"a": "x"}, "binaryData": {"b": "eA=="}})
-            ),
-            [""; 0]
-        );
-        let found = errors(
-            &CONFIG_MAP,
-            &json!({"data": {"a b": "", "c": ""}, "binaryData": {"c": "", "..": ""}}),
-        );
+        assert_eq!(errors(&CONFIG_MAP, &json!({"data": {"a": "x"}, "binaryData": {"b": "eA=="}})), [""; 0]);
+        let found = errors(&CONFIG_MAP, &json!({"data": {"a b": "", "c": ""}, "binaryData": {"c": "", "..": ""}}));
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(
-            found[0].starts_with(
-                "data[a b]: Invalid value: \"a b\": a valid config key must consist of"
-            ),
+            found[0].starts_with("data[a b]: Invalid value: \"a b\": a valid config key must consist of"),
             "{found:?}"
         );
-        assert_eq!(
-            found[1],
-            "data[c]: Invalid value: \"c\": duplicate of key present in binaryData"
-        );
+        assert_eq!(found[1], "data[c]: Invalid value: \"c\": duplicate of key present in binaryData");
         let big = |bytes: usize| json!({"data": {"a": "x".repeat(bytes)}});
         assert_eq!(errors(&CONFIG_MAP, &big(MAX_BYTES)), [""; 0]);
-        assert_eq!(
-            errors(&CONFIG_MAP, &big(MAX_BYTES + 1)),
-            ["[]: Too long: may not be more than 1048576 bytes"]
-        );
+        assert_eq!(errors(&CONFIG_MAP, &big(MAX_BYTES + 1)), ["[]: Too long: may not be more than 1048576 bytes"]);
         let encoded = |bytes: usize| json!({"data": {"a": STANDARD.encode(vec![0; bytes])}});
         assert_eq!(errors(&SECRET, &encoded(MAX_BYTES)), [""; 0]);
         assert_eq!(errors(&SECRET, &encoded(MAX_BYTES + 3)).len(), 1);
@@ -264,46 +211,20 @@ mod tests {
     #[test]
     fn types_of_secrets_have_required_keys() {
         let fields = |kind: &str, data: Value| -> Vec<String> {
-            let found = errors(
-                &SECRET,
-                &json!({"type": format!("kubernetes.io/{kind}"), "data": data}),
-            );
-            found
-                .iter()
-                .map(|error| error.split(": ").next().unwrap().to_owned())
-                .collect()
+            let found = errors(&SECRET, &json!({"type": format!("kubernetes.io/{kind}"), "data": data}));
+            found.iter().map(|error| error.split(": ").next().unwrap().to_owned()).collect()
         };
         for (kind, data, expected) in [
             ("tls", json!({"tls.crt": "", "tls.key": ""}), vec![]),
             ("tls", json!({"tls.crt": ""}), vec!["data[tls.key]"]),
             ("tls", json!(null), vec!["data[tls.crt]", "data[tls.key]"]),
             ("basic-auth", json!({"password": "eA=="}), vec![]),
-            (
-                "basic-auth",
-                json!({}),
-                vec!["data[username]", "data[password]"],
-            ),
-            (
-                "ssh-auth",
-                json!({"ssh-privatekey": ""}),
-                vec!["data[ssh-privatekey]"],
-            ),
-            (
-                "dockerconfigjson",
-                json!({".dockerconfigjson": STANDARD.encode("{}")}),
-                vec![],
-            ),
-            (
-                "dockerconfigjson",
-                json!({".dockerconfigjson": STANDARD.encode("{")}),
-                vec!["data[.dockerconfigjson]"],
-            ),
+            ("basic-auth", json!({}), vec!["data[username]", "data[password]"]),
+            ("ssh-auth", json!({"ssh-privatekey": ""}), vec!["data[ssh-privatekey]"]),
+            ("dockerconfigjson", json!({".dockerconfigjson": STANDARD.encode("{}")}), vec![]),
+            ("dockerconfigjson", json!({".dockerconfigjson": STANDARD.encode("{")}), vec!["data[.dockerconfigjson]"]),
             ("dockercfg", json!({}), vec!["data[.dockercfg]"]),
-            (
-                "service-account-token",
-                json!({}),
-                vec!["metadata.annotations[kubernetes.io/service-account.name]"],
-            ),
+            ("service-account-token", json!({}), vec!["metadata.annotations[kubernetes.io/service-account.name]"]),
         ] {
             assert_eq!(fields(kind, data.clone()), expected, "{kind} {data}");
         }

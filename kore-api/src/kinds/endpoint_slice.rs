@@ -42,15 +42,8 @@ pub(super) static ENDPOINT_SLICE: Entry = Entry {
     ..Entry::of(ResourceType::of::<EndpointSlice>)
 };
 
-static DEFAULTS: Shape = Shape {
-    parts: &[("ports", &PORT)],
-    ..PLAIN
-};
-static PORT: Shape = Shape {
-    set: &[("name", Text("")), ("protocol", Text("TCP"))],
-    rule: Some(drop_null),
-    ..PLAIN
-};
+static DEFAULTS: Shape = Shape { parts: &[("ports", &PORT)], ..PLAIN };
+static PORT: Shape = Shape { set: &[("name", Text("")), ("protocol", Text("TCP"))], rule: Some(drop_null), ..PLAIN };
 
 /// No port number means all ports.
 fn drop_null(port: &mut Object) {
@@ -62,9 +55,7 @@ fn always(slice: &Field<'_, '_>) {
     kind.required_one_of(&["FQDN", "IPv4", "IPv6"]);
     let endpoints = slice.get("endpoints");
     if endpoints.at_most(MAX_ENDPOINTS) {
-        endpoints
-            .items()
-            .for_each(|endpoint| one_endpoint(&endpoint, kind.text()));
+        endpoints.items().for_each(|endpoint| one_endpoint(&endpoint, kind.text()));
     }
     let ports = slice.get("ports");
     if !ports.at_most(MAX_PORTS) {
@@ -76,8 +67,7 @@ fn always(slice: &Field<'_, '_>) {
         if name.named(names::dns_label) && !seen.insert(name.text()) {
             name.duplicate();
         }
-        port.get("protocol")
-            .required_one_of(&["SCTP", "TCP", "UDP"]);
+        port.get("protocol").required_one_of(&["SCTP", "TCP", "UDP"]);
         port.get("port").within(1, 65_535);
         port.get("appProtocol").named(names::qualified_name);
     }
@@ -91,15 +81,10 @@ fn one_endpoint(endpoint: &Field<'_, '_>, kind: &str) {
         for address in addresses.items() {
             let text = address.text();
             match kind {
-                "IPv4" if text.parse::<Ipv4Addr>().is_err() => {
-                    address.invalid("must be a valid IPv4 address")
-                }
-                "IPv6" if text.parse::<Ipv6Addr>().is_err() => {
-                    address.invalid("must be a valid IPv6 address")
-                }
+                "IPv4" if text.parse::<Ipv4Addr>().is_err() => address.invalid("must be a valid IPv4 address"),
+                "IPv6" if text.parse::<Ipv6Addr>().is_err() => address.invalid("must be a valid IPv6 address"),
                 "FQDN" => {
-                    address
-                        .named(|name| names::dns_subdomain(name.strip_suffix('.').unwrap_or(name)));
+                    address.named(|name| names::dns_subdomain(name.strip_suffix('.').unwrap_or(name)));
                 }
                 _ => {}
             }
@@ -117,26 +102,14 @@ fn one_endpoint(endpoint: &Field<'_, '_>, kind: &str) {
 }
 
 fn cells(row: &Row<'_>) -> Vec<Value> {
-    let ports = row
-        .items("/ports")
-        .iter()
-        .map(|port| match (&port["port"], &port["name"]) {
-            (Value::Number(number), _) => number.to_string(),
-            (_, Value::String(name)) if !name.is_empty() => name.clone(),
-            _ => "*".to_owned(),
-        });
-    let addresses = row
-        .items("/endpoints")
-        .iter()
-        .flat_map(|endpoint| list(&endpoint["addresses"]));
+    let ports = row.items("/ports").iter().map(|port| match (&port["port"], &port["name"]) {
+        (Value::Number(number), _) => number.to_string(),
+        (_, Value::String(name)) if !name.is_empty() => name.clone(),
+        _ => "*".to_owned(),
+    });
+    let addresses = row.items("/endpoints").iter().flat_map(|endpoint| list(&endpoint["addresses"]));
     let addresses = addresses.map(|address| address.as_str().unwrap_or_default().to_owned());
-    vec![
-        row.name(),
-        row.text("/addressType").into(),
-        some_of(ports),
-        some_of(addresses),
-        row.age(),
-    ]
+    vec![row.name(), row.text("/addressType").into(), some_of(ports), some_of(addresses), row.age()]
 }
 
 fn some_of(all: impl Iterator<Item = String>) -> Value {
@@ -156,20 +129,12 @@ mod tests {
 
     #[test]
     fn slices_as_rows() {
-        let shown = |slice: Value| {
-            cells(&Row {
-                object: &slice,
-                now: jiff::Timestamp::UNIX_EPOCH,
-            })[2..4]
-                .to_vec()
-        };
+        let shown = |slice: Value| cells(&Row { object: &slice, now: jiff::Timestamp::UNIX_EPOCH })[2..4].to_vec();
         assert_eq!(shown(json!({})), ["<unset>", "<unset>"]);
-        let endpoints = json!([{"addresses": ["10.0.0.1", "10.0.0.2"]}, {"addresses": ["10.0.0.3"]}, {"addresses": ["10.0.0.4"]}]);
+        let endpoints =
+            json!([{"addresses": ["10.0.0.1", "10.0.0.2"]}, {"addresses": ["10.0.0.3"]}, {"addresses": ["10.0.0.4"]}]);
         let slice = json!({"endpoints": endpoints, "ports": [{"port": 80}, {"name": "x"}, {}]});
-        assert_eq!(
-            shown(slice),
-            ["80,x,*", "10.0.0.1,10.0.0.2,10.0.0.3 + 1 more..."]
-        );
+        assert_eq!(shown(slice), ["80,x,*", "10.0.0.1,10.0.0.2,10.0.0.3 + 1 more..."]);
     }
 
     #[test]
@@ -191,10 +156,7 @@ mod tests {
             "ports": [{"name": "a", "protocol": "TCP", "port": 0}, {"name": "a", "protocol": "tcp"}],
         });
         let found = errors(&ENDPOINT_SLICE, &bad);
-        let fields: Vec<&str> = found
-            .iter()
-            .map(|error| error.split(": ").next().unwrap())
-            .collect();
+        let fields: Vec<&str> = found.iter().map(|error| error.split(": ").next().unwrap()).collect();
         assert_eq!(
             fields,
             [
@@ -206,18 +168,9 @@ mod tests {
                 "ports[1].protocol",
             ]
         );
-        assert_eq!(
-            errors(&ENDPOINT_SLICE, &json!({"endpoints": null})),
-            ["addressType: Required value"]
-        );
-        let changed = errors_of_change(
-            &ENDPOINT_SLICE,
-            &json!({"addressType": "IPv6"}),
-            &json!({"addressType": "IPv4"}),
-        );
-        assert_eq!(
-            changed,
-            ["addressType: Invalid value: \"IPv6\": field is immutable"]
-        );
+        assert_eq!(errors(&ENDPOINT_SLICE, &json!({"endpoints": null})), ["addressType: Required value"]);
+        let changed =
+            errors_of_change(&ENDPOINT_SLICE, &json!({"addressType": "IPv6"}), &json!({"addressType": "IPv4"}));
+        assert_eq!(changed, ["addressType: Invalid value: \"IPv6\": field is immutable"]);
     }
 }

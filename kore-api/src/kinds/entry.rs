@@ -51,20 +51,11 @@ pub(crate) struct Rules {
 }
 
 /// A column: title, type, what it shows, priority (1: only with `-o wide`).
-pub(crate) struct Title(
-    pub(crate) &'static str,
-    pub(crate) &'static str,
-    pub(crate) &'static str,
-    pub(crate) i32,
-);
+pub(crate) struct Title(pub(crate) &'static str, pub(crate) &'static str, pub(crate) &'static str, pub(crate) i32);
 
 /// The column every table begins with.
-pub(crate) const NAME: Title = Title(
-    "Name",
-    "string",
-    "The object's name, unique among objects of its kind in its namespace.",
-    0,
-);
+pub(crate) const NAME: Title =
+    Title("Name", "string", "The object's name, unique among objects of its kind in its namespace.", 0);
 /// How old the object is.
 pub(crate) const AGE: Title = Title("Age", "string", "How long ago the object was created.", 0);
 
@@ -74,11 +65,7 @@ pub(crate) fn flag(value: &Value) -> Option<String> {
 }
 
 /// No rules.
-pub(crate) const ANYTHING: Rules = Rules {
-    always: |_| {},
-    change: |_, _| {},
-    status: |_, _| {},
-};
+pub(crate) const ANYTHING: Rules = Rules { always: |_| {}, change: |_, _| {}, status: |_, _| {} };
 
 impl Entry {
     /// A kind about which nothing is special.
@@ -159,31 +146,23 @@ impl Strategy for BuiltIn {
     }
 
     fn validate(&self, transition: &Transition<'_>) -> Vec<FieldError> {
-        let Rules {
-            always,
-            change,
-            status,
-        } = self.0.rules;
+        let Rules { always, change, status } = self.0.rules;
         let before = transition.old.unwrap_or(&Value::Null);
-        check(transition.new, before, |new, old| {
-            match (transition.subresource, transition.old) {
-                ("", None) => always(new),
-                ("", Some(_)) => {
-                    always(new);
-                    change(new, old);
-                }
-                ("status", _) => status(new, old),
-                _ => {}
+        check(transition.new, before, |new, old| match (transition.subresource, transition.old) {
+            ("", None) => always(new),
+            ("", Some(_)) => {
+                always(new);
+                change(new, old);
             }
+            ("status", _) => status(new, old),
+            _ => {}
         })
     }
 
     fn warnings(&self, transition: &Transition<'_>) -> Vec<String> {
         let mut warnings = Vec::new();
         if transition.subresource.is_empty() {
-            check(transition.new, &Value::Null, |new, _| {
-                warnings = (self.0.warnings)(new)
-            });
+            check(transition.new, &Value::Null, |new, _| warnings = (self.0.warnings)(new));
         }
         warnings
     }

@@ -31,28 +31,14 @@ pub(super) static EVENT: Entry = Entry {
         Title("Type", "string", "Normal or Warning.", 0),
         Title("Reason", "string", "A word for what happened.", 0),
         Title("Object", "string", "What it happened to.", 0),
-        Title(
-            "Subobject",
-            "string",
-            "The part of the object it is about.",
-            1,
-        ),
+        Title("Subobject", "string", "The part of the object it is about.", 1),
         Title("Source", "string", "Who reported it.", 1),
         Title("Message", "string", "What happened, in words.", 0),
         Title("First Seen", "string", "How long ago it happened first.", 1),
         Title("Count", "string", "How often it has happened.", 1),
-        Title(
-            "Name",
-            "string",
-            "The object's name, unique among objects of its kind in its namespace.",
-            1,
-        ),
+        Title("Name", "string", "The object's name, unique among objects of its kind in its namespace.", 1),
     ],
-    rules: Rules {
-        always,
-        change: |_, _| {},
-        status: |_, _| {},
-    },
+    rules: Rules { always, change: |_, _| {}, status: |_, _| {} },
     selectable: |event, field| (field == "source").then(|| component(event).to_owned()),
     cells,
     ..Entry::of(ResourceType::of::<Event>)
@@ -66,18 +52,11 @@ fn always(event: &Field<'_, '_>) {
     let (namespace, involved) = (metadata.get("namespace"), event.get("involvedObject"));
     let about = involved.get("namespace");
     let fits = match about.text() {
-        "" => matches!(
-            namespace.text(),
-            "" | NAMESPACE_OF_CLUSTER_OBJECTS | "kube-system"
-        ),
+        "" => matches!(namespace.text(), "" | NAMESPACE_OF_CLUSTER_OBJECTS | "kube-system"),
         about => about == namespace.text(),
     };
     if !fits {
-        about.report(crate::error::FieldError::invalid(
-            about.path(),
-            about.text(),
-            "does not match event.namespace",
-        ));
+        about.report(crate::error::FieldError::invalid(about.path(), about.text(), "does not match event.namespace"));
     }
     // Events of the newer form say when they happened, who reports them and what was done.
     if event.get("eventTime").is_set() {
@@ -95,9 +74,7 @@ fn always(event: &Field<'_, '_>) {
 fn cells(row: &Row<'_>) -> Vec<Value> {
     const UNKNOWN: &str = "<unknown>";
     let since = |pointer: &str| row.since(row.at(pointer));
-    let first = since("/firstTimestamp")
-        .or_else(|| since("/eventTime"))
-        .unwrap_or_else(|| UNKNOWN.to_owned());
+    let first = since("/firstTimestamp").or_else(|| since("/eventTime")).unwrap_or_else(|| UNKNOWN.to_owned());
     let mut last = since("/lastTimestamp").unwrap_or_else(|| first.clone());
     let mut count = row.int("/count").max(1);
     if row.at("/series").is_object() {
@@ -126,28 +103,16 @@ fn cells(row: &Row<'_>) -> Vec<Value> {
 /// Who reported it.
 fn component(event: &Value) -> &str {
     let given = [&event["source"]["component"], &event["reportingComponent"]];
-    given
-        .into_iter()
-        .filter_map(Value::as_str)
-        .find(|name| !name.is_empty())
-        .unwrap_or_default()
+    given.into_iter().filter_map(Value::as_str).find(|name| !name.is_empty()).unwrap_or_default()
 }
 
 fn source(row: &Row<'_>) -> String {
     let or = |text: &str, pointer: &str| {
-        if text.is_empty() {
-            row.text(pointer).to_owned()
-        } else {
-            text.to_owned()
-        }
+        if text.is_empty() { row.text(pointer).to_owned() } else { text.to_owned() }
     };
     let component = component(row.object).to_owned();
     let host = or(row.text("/source/host"), "/reportingInstance");
-    if host.is_empty() {
-        component
-    } else {
-        format!("{component}, {host}")
-    }
+    if host.is_empty() { component } else { format!("{component}, {host}") }
 }
 
 #[cfg(test)]
@@ -168,28 +133,11 @@ mod tests {
         let shown = |event: &Value| -> Vec<String> {
             let cells = cells(&Row { object: event, now });
             assert_eq!(cells.len(), EVENT.columns.len());
-            cells
-                .iter()
-                .map(|cell| {
-                    cell.as_str()
-                        .map_or_else(|| cell.to_string(), str::to_owned)
-                })
-                .collect()
+            cells.iter().map(|cell| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned)).collect()
         };
         assert_eq!(
             shown(&old),
-            [
-                "60s",
-                "Normal",
-                "Pulled",
-                "pod/web-1",
-                "spec.containers{c}",
-                "kubelet, n1",
-                "done",
-                "60m",
-                "4",
-                "e",
-            ]
+            ["60s", "Normal", "Pulled", "pod/web-1", "spec.containers{c}", "kubelet, n1", "done", "60m", "4", "e",]
         );
         let new = json!({
             "metadata": {"name": "f"}, "involvedObject": {"kind": "Node", "name": "n"}, "type": "Warning", "reason": "Gone",
@@ -198,12 +146,7 @@ mod tests {
         let source = |event: &Value| EVENT.info().strategy.selectable(event, "source");
         assert_eq!(source(&old).as_deref(), Some("kubelet"));
         assert_eq!(source(&new).as_deref(), Some("watcher"));
-        assert_eq!(
-            shown(&new),
-            [
-                "30m", "Warning", "Gone", "node/n", "", "watcher", "m", "30m", "1", "f"
-            ]
-        );
+        assert_eq!(shown(&new), ["30m", "Warning", "Gone", "node/n", "", "watcher", "m", "30m", "1", "f"]);
         let series = json!({"series": {"count": 7, "lastObservedTime": "2026-01-01T00:59:30Z"}});
         assert_eq!(shown(&series)[0], "30s");
         assert_eq!(shown(&series)[8], "7");
@@ -217,14 +160,8 @@ mod tests {
         };
         assert_eq!(event("a", "a"), [""; 0]);
         assert_eq!(event("default", ""), [""; 0]);
-        assert_eq!(
-            event("a", "b"),
-            ["involvedObject.namespace: Invalid value: \"b\": does not match event.namespace"]
-        );
-        let new = errors(
-            &EVENT,
-            &json!({"eventTime": "2026-01-01T00:30:00Z", "type": "Sad", "reason": "R"}),
-        );
+        assert_eq!(event("a", "b"), ["involvedObject.namespace: Invalid value: \"b\": does not match event.namespace"]);
+        let new = errors(&EVENT, &json!({"eventTime": "2026-01-01T00:30:00Z", "type": "Sad", "reason": "R"}));
         assert_eq!(new.len(), 4, "{new:?}");
     }
 }

@@ -12,18 +12,9 @@ use serde_json::Value;
 use crate::error::FieldError;
 
 /// Runs `rules` over an object as it is to be and as it is (null: not at all), and returns all they have reported.
-pub(crate) fn check(
-    new: &Value,
-    old: &Value,
-    rules: impl FnOnce(&Field<'_, '_>, &Field<'_, '_>),
-) -> Vec<FieldError> {
+pub(crate) fn check(new: &Value, old: &Value, rules: impl FnOnce(&Field<'_, '_>, &Field<'_, '_>)) -> Vec<FieldError> {
     let sink = RefCell::new(Vec::new());
-    let root = |value| Field {
-        value,
-        step: Step::Root,
-        up: None,
-        sink: &sink,
-    };
+    let root = |value| Field { value, step: Step::Root, up: None, sink: &sink };
     rules(&root(new), &root(old));
     sink.into_inner()
 }
@@ -51,20 +42,12 @@ static NULL: Value = Value::Null;
 impl<'v, 'p> Field<'v, 'p> {
     /// The field `name` of this object.
     pub(crate) fn get<'s>(&'s self, name: &'s str) -> Field<'v, 's> {
-        Field {
-            value: self.value.get(name).unwrap_or(&NULL),
-            step: Step::Name(name),
-            up: Some(self),
-            sink: self.sink,
-        }
+        Field { value: self.value.get(name).unwrap_or(&NULL), step: Step::Name(name), up: Some(self), sink: self.sink }
     }
 
     /// The entry `key` of this map; its path is `map[key]`.
     pub(crate) fn key<'s>(&'s self, key: &'s str) -> Field<'v, 's> {
-        Field {
-            step: Step::Key(key),
-            ..self.get(key)
-        }
+        Field { step: Step::Key(key), ..self.get(key) }
     }
 
     /// The items of this list.
@@ -83,27 +66,15 @@ impl<'v, 'p> Field<'v, 'p> {
     where
         'v: 's,
     {
-        self.value
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| {
-                let field = Field {
-                    value,
-                    step: Step::Key(key),
-                    up: Some(self),
-                    sink: self.sink,
-                };
-                (key.as_str(), field)
-            })
+        self.value.as_object().into_iter().flatten().map(|(key, value)| {
+            let field = Field { value, step: Step::Key(key), up: Some(self), sink: self.sink };
+            (key.as_str(), field)
+        })
     }
 
     /// This place with the value of another, for what is reported where it does not stand.
     pub(crate) fn showing(&self, other: &Field<'v, '_>) -> Self {
-        Field {
-            value: other.value,
-            ..*self
-        }
+        Field { value: other.value, ..*self }
     }
 
     /// The value; null when absent.
@@ -193,11 +164,7 @@ impl Field<'_, '_> {
     pub(crate) fn one_of(&self, supported: &[&str]) -> bool {
         let fine = !self.is_set() || supported.contains(&self.text());
         if !fine {
-            self.report(FieldError::not_supported(
-                self.path(),
-                self.text(),
-                supported,
-            ));
+            self.report(FieldError::not_supported(self.path(), self.text(), supported));
         }
         fine
     }

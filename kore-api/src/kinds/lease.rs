@@ -10,23 +10,9 @@ pub(super) static LEASE: Entry = Entry {
     has_status: false,
     unconditional_update: false,
     create_on_update: true,
-    columns: &[
-        NAME,
-        Title("Holder", "string", "Who holds the lease now.", 0),
-        AGE,
-    ],
-    rules: Rules {
-        always,
-        change: |_, _| {},
-        status: |_, _| {},
-    },
-    cells: |row| {
-        vec![
-            row.name(),
-            row.text("/spec/holderIdentity").into(),
-            row.age(),
-        ]
-    },
+    columns: &[NAME, Title("Holder", "string", "Who holds the lease now.", 0), AGE],
+    rules: Rules { always, change: |_, _| {}, status: |_, _| {} },
+    cells: |row| vec![row.name(), row.text("/spec/holderIdentity").into(), row.age()],
     ..Entry::of(ResourceType::of::<Lease>)
 };
 
@@ -48,18 +34,9 @@ mod tests {
 
     #[test]
     fn numbers_of_a_lease() {
+        assert_eq!(errors(&LEASE, &json!({"spec": {"leaseDurationSeconds": 15, "leaseTransitions": 0}})), [""; 0]);
         assert_eq!(
-            errors(
-                &LEASE,
-                &json!({"spec": {"leaseDurationSeconds": 15, "leaseTransitions": 0}})
-            ),
-            [""; 0]
-        );
-        assert_eq!(
-            errors(
-                &LEASE,
-                &json!({"spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1}})
-            ),
+            errors(&LEASE, &json!({"spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1}})),
             [
                 "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
                 "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",

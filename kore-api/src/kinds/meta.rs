@@ -34,10 +34,7 @@ pub(crate) fn annotations(annotations: &Field<'_, '_>) {
         bytes += key.len() + value.len();
     }
     if bytes > MAX_ANNOTATION_BYTES {
-        annotations.report(FieldError::too_long(
-            annotations.path(),
-            MAX_ANNOTATION_BYTES,
-        ));
+        annotations.report(FieldError::too_long(annotations.path(), MAX_ANNOTATION_BYTES));
     }
 }
 
@@ -52,9 +49,7 @@ pub(crate) fn selector(selector: &Field<'_, '_>) {
             }
             "In" | "NotIn" => {}
             "Exists" | "DoesNotExist" if values.len() > 0 => {
-                values.forbidden(
-                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-                );
+                values.forbidden("may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
             }
             "Exists" | "DoesNotExist" => {}
             _ => operator.invalid("not a valid selector operator"),
@@ -102,9 +97,7 @@ mod tests {
                 {"key": "a", "operator": "In", "values": ["x", "-"]},
             ],
         }});
-        let errors = check(&object, &Value::Null, |root, _| {
-            selector(&root.get("selector"))
-        });
+        let errors = check(&object, &Value::Null, |root, _| selector(&root.get("selector")));
         let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(
             fields,
@@ -121,18 +114,9 @@ mod tests {
     #[test]
     fn a_selector_is_matched_with_labels() {
         let selector = json!({"matchLabels": {"app": "web"}});
-        assert_eq!(
-            matches(&selector, &json!({"app": "web", "x": "y"})),
-            Some(true)
-        );
+        assert_eq!(matches(&selector, &json!({"app": "web", "x": "y"})), Some(true));
         assert_eq!(matches(&selector, &json!({"app": "db"})), Some(false));
         assert_eq!(matches(&selector, &Value::Null), Some(false));
-        assert_eq!(
-            matches(
-                &json!({"matchExpressions": [{"key": "a", "operator": "Near"}]}),
-                &json!({})
-            ),
-            None
-        );
+        assert_eq!(matches(&json!({"matchExpressions": [{"key": "a", "operator": "Near"}]}), &json!({})), None);
     }
 }

@@ -61,9 +61,7 @@ static ENTRIES: [&Entry; 12] = [
 /// assert!(pods.selectable_fields.contains(&"spec.nodeName"));
 /// ```
 pub fn builtin() -> Registry {
-    ENTRIES.iter().fold(Registry::new(), |registry, entry| {
-        registry.with(entry.info())
-    })
+    ENTRIES.iter().fold(Registry::new(), |registry, entry| registry.with(entry.info()))
 }
 
 #[cfg(test)]
@@ -93,20 +91,11 @@ mod tests {
         vec![
             (&config::CONFIG_MAP, json!({"data": {"a": "b"}})),
             (&config::SECRET, json!({"stringData": {"a": "b"}})),
-            (
-                &endpoint_slice::ENDPOINT_SLICE,
-                json!({"addressType": "IPv4", "ports": [{"port": 80}], "endpoints": []}),
-            ),
-            (
-                &event::EVENT,
-                json!({"involvedObject": {"kind": "Pod", "name": "a", "namespace": "b"}}),
-            ),
+            (&endpoint_slice::ENDPOINT_SLICE, json!({"addressType": "IPv4", "ports": [{"port": 80}], "endpoints": []})),
+            (&event::EVENT, json!({"involvedObject": {"kind": "Pod", "name": "a", "namespace": "b"}})),
             (&lease::LEASE, json!({"spec": {"holderIdentity": "a"}})),
             (&namespace::NAMESPACE, json!({})),
-            (
-                &node::NODE,
-                json!({"spec": {"podCIDR": "10.0.0.0/24"}, "status": {"capacity": {"cpu": "1"}}}),
-            ),
+            (&node::NODE, json!({"spec": {"podCIDR": "10.0.0.0/24"}, "status": {"capacity": {"cpu": "1"}}})),
             (&pod::POD, json!({"spec": spec})),
             (&scaled::DEPLOYMENT, scaled.clone()),
             (&scaled::REPLICA_SET, scaled),
@@ -134,41 +123,22 @@ mod tests {
             info.strategy.default(&mut object);
             info.strategy.prepare_create(&mut object);
             let schema = Schema::of(&api_version, &kind).unwrap();
-            assert!(
-                check(&schema, &object).is_empty(),
-                "{kind}: {:?}",
-                check(&schema, &object)
-            );
+            assert!(check(&schema, &object).is_empty(), "{kind}: {:?}", check(&schema, &object));
             let mut stored = object.clone();
             normalize(&schema, &mut stored);
             info.strategy.default(&mut stored);
             assert_eq!(stored, object, "{kind}");
-            let transition = crate::registry::Transition {
-                new: &object,
-                old: None,
-                subresource: "",
-            };
+            let transition = crate::registry::Transition { new: &object, old: None, subresource: "" };
             assert_eq!(info.strategy.validate(&transition), [], "{kind}");
-            let transition = crate::registry::Transition {
-                old: Some(&object),
-                ..transition
-            };
-            assert_eq!(
-                info.strategy.validate(&transition),
-                [],
-                "{kind}: no change is no offence"
-            );
+            let transition = crate::registry::Transition { old: Some(&object), ..transition };
+            assert_eq!(info.strategy.validate(&transition), [], "{kind}: no change is no offence");
         }
     }
 
     #[test]
     fn every_kind_is_whole() {
         let registry = builtin();
-        assert_eq!(
-            registry.iter().count(),
-            ENTRIES.len(),
-            "no two entries have the same names"
-        );
+        assert_eq!(registry.iter().count(), ENTRIES.len(), "no two entries have the same names");
         for info in registry.iter() {
             let mut object = json!({"metadata": {"name": "a", "namespace": "b"}});
             info.strategy.default(&mut object);
@@ -176,26 +146,11 @@ mod tests {
             info.strategy.default(&mut object);
             assert_eq!(object, once, "{info:?}: defaults are stable");
             let cells = info.strategy.cells(&object, jiff::Timestamp::UNIX_EPOCH);
-            assert_eq!(
-                cells.len(),
-                info.columns.len(),
-                "{info:?}: a cell for each column"
-            );
-            assert_eq!(
-                info.columns
-                    .iter()
-                    .filter(|column| column.format == "name")
-                    .count(),
-                1,
-                "{info:?}"
-            );
+            assert_eq!(cells.len(), info.columns.len(), "{info:?}: a cell for each column");
+            assert_eq!(info.columns.iter().filter(|column| column.format == "name").count(), 1, "{info:?}");
             for (cell, column) in cells.iter().zip(&info.columns) {
                 assert!(!cell.is_null(), "{info:?}: {}", column.name);
-                assert!(
-                    column.kind != "integer" || cell.is_i64(),
-                    "{info:?}: {} is {cell}",
-                    column.name
-                );
+                assert!(column.kind != "integer" || cell.is_i64(), "{info:?}: {} is {cell}", column.name);
             }
         }
     }
@@ -206,11 +161,7 @@ mod tests {
         match value {
             Value::Object(fields) => {
                 for (name, field) in fields {
-                    places(
-                        field,
-                        &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")),
-                        found,
-                    );
+                    places(field, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), found);
                 }
             }
             Value::Array(items) => {
@@ -224,22 +175,15 @@ mod tests {
 
     #[test]
     fn flags_that_are_absent_are_selected_as_false() {
-        for (kind, field, name) in [
-            ("pods", "spec.hostNetwork", "hostNetwork"),
-            ("nodes", "spec.unschedulable", "unschedulable"),
-        ] {
+        for (kind, field, name) in
+            [("pods", "spec.hostNetwork", "hostNetwork"), ("nodes", "spec.unschedulable", "unschedulable")]
+        {
             let info = builtin().get("", "v1", kind).unwrap().clone();
             assert!(info.selectable_fields.contains(&field));
             let mut object = json!({"spec": {}});
-            assert_eq!(
-                info.strategy.selectable(&object, field).as_deref(),
-                Some("false")
-            );
+            assert_eq!(info.strategy.selectable(&object, field).as_deref(), Some("false"));
             object["spec"][name] = json!(true);
-            assert_eq!(
-                info.strategy.selectable(&object, field).as_deref(),
-                Some("true")
-            );
+            assert_eq!(info.strategy.selectable(&object, field).as_deref(), Some("true"));
             assert_eq!(info.strategy.selectable(&object, "metadata.name"), None);
         }
     }

@@ -34,26 +34,21 @@ pub(crate) fn qualified_name(text: &str) -> Vec<String> {
         None => (None, text),
         Some((prefix, name)) if !name.contains('/') => (Some(prefix), name),
         Some(_) => {
-            let example =
-                "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+            let example = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
             return vec![format!("a qualified name {NAME} {example}")];
         }
     };
     match prefix {
         Some("") => problems.push("prefix part must be non-empty".to_owned()),
-        Some(prefix) => problems.extend(
-            dns_subdomain(prefix)
-                .into_iter()
-                .map(|problem| format!("prefix part {problem}")),
-        ),
+        Some(prefix) => {
+            problems.extend(dns_subdomain(prefix).into_iter().map(|problem| format!("prefix part {problem}")))
+        }
         None => {}
     }
     if name.is_empty() {
         problems.push("name part must be non-empty".to_owned());
     } else if name.len() > LABEL_BYTES {
-        problems.push(format!(
-            "name part must be no more than {LABEL_BYTES} bytes"
-        ));
+        problems.push(format!("name part must be no more than {LABEL_BYTES} bytes"));
     }
     if !edges(name, |c| c.is_ascii_alphanumeric(), word) {
         problems.push(format!("name part {NAME}"));
@@ -106,9 +101,7 @@ pub(crate) fn env_name(text: &str) -> Vec<String> {
 pub(crate) fn port_name(text: &str) -> Vec<String> {
     let mut problems = at_most(text, PORT_NAME_BYTES);
     if !text.bytes().all(|c| lower_alphanumeric(c) || c == b'-') {
-        problems.push(
-            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned(),
-        );
+        problems.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
     }
     if !text.bytes().any(|c| c.is_ascii_lowercase()) {
         problems.push("must contain at least one letter (a-z)".to_owned());
@@ -144,16 +137,11 @@ pub(crate) fn ip(text: &str) -> Vec<String> {
 
 /// Whether `text` is digits and a percent sign.
 pub(crate) fn is_percent(text: &str) -> bool {
-    text.strip_suffix('%')
-        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()))
+    text.strip_suffix('%').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()))
 }
 
 fn at_most(text: &str, bytes: usize) -> Vec<String> {
-    if text.len() > bytes {
-        vec![format!("must be no more than {bytes} bytes")]
-    } else {
-        Vec::new()
-    }
+    if text.len() > bytes { vec![format!("must be no more than {bytes} bytes")] } else { Vec::new() }
 }
 
 fn lower_alphanumeric(c: u8) -> bool {
@@ -182,37 +170,13 @@ mod tests {
         type Rule = fn(&str) -> Vec<String>;
         let long = "a".repeat(64);
         let rows: &[(Rule, &[&str], &[&str])] = &[
-            (
-                dns_label,
-                &["a", "a-b", "0a"],
-                &["", "A", "-a", "a-", "a.b", "a_b", &long],
-            ),
-            (
-                dns_subdomain,
-                &["a.b", "a-b.c", &long],
-                &["", ".a", "a..b", "A.b", "a_b"],
-            ),
-            (
-                qualified_name,
-                &["a", "A.b_c-d", "example.com/a"],
-                &["", "/a", "a/", "a/b/c", "a b", "E.com/a", &long],
-            ),
-            (
-                label_value,
-                &["", "a", "A_b.c-d"],
-                &["-", "a-", "a b", &long],
-            ),
-            (
-                config_key,
-                &["a", ".profile", "KEY_name.x-y"],
-                &["", ".", "..", "..a", "a/b", "a b"],
-            ),
+            (dns_label, &["a", "a-b", "0a"], &["", "A", "-a", "a-", "a.b", "a_b", &long]),
+            (dns_subdomain, &["a.b", "a-b.c", &long], &["", ".a", "a..b", "A.b", "a_b"]),
+            (qualified_name, &["a", "A.b_c-d", "example.com/a"], &["", "/a", "a/", "a/b/c", "a b", "E.com/a", &long]),
+            (label_value, &["", "a", "A_b.c-d"], &["-", "a-", "a b", &long]),
+            (config_key, &["a", ".profile", "KEY_name.x-y"], &["", ".", "..", "..a", "a/b", "a b"]),
             (env_name, &["A", "a.b-c", "1 2"], &["", "a=b", "ä"]),
-            (
-                port_name,
-                &["http", "a-1", "1a"],
-                &["", "HTTP", "1", "-a", "a--b", "abcdefghijklmnop"],
-            ),
+            (port_name, &["http", "a-1", "1a"], &["", "HTTP", "1", "-a", "a--b", "abcdefghijklmnop"]),
             (http_header, &["X-A", "a1"], &["", "a b", "a:"]),
             (ip, &["10.0.0.1", "::1"], &["", "10.0.0", "a"]),
         ];

@@ -19,42 +19,23 @@ pub(super) static NAMESPACE: Entry = Entry {
     names: NameRule::Label,
     subresources: &["finalize"],
     selectable_fields: &["status.phase"],
-    columns: &[
-        NAME,
-        Title(
-            "Status",
-            "string",
-            "Whether it is in use or on its way out.",
-            0,
-        ),
-        AGE,
-    ],
+    columns: &[NAME, Title("Status", "string", "Whether it is in use or on its way out.", 0), AGE],
     defaults: &DEFAULTS,
     prepare_create,
     prepare_update,
-    rules: Rules {
-        always,
-        change: |_, _| {},
-        status: |_, _| {},
-    },
+    rules: Rules { always, change: |_, _| {}, status: |_, _| {} },
     begin_deletion,
     is_held: |namespace| !list(&namespace["spec"]["finalizers"]).is_empty(),
     cells: |row| vec![row.name(), or_none(row.text("/status/phase")), row.age()],
     ..Entry::of(ResourceType::of::<Namespace>)
 };
 
-static DEFAULTS: Shape = Shape {
-    rule: Some(label),
-    ..PLAIN
-};
+static DEFAULTS: Shape = Shape { rule: Some(label), ..PLAIN };
 
 /// A namespace bears its name as a label, too.
 fn label(namespace: &mut Object) {
     let metadata = object_in(namespace, "metadata");
-    if let Some(name) = metadata
-        .get("name")
-        .cloned()
-        .filter(|name| name.as_str().is_some_and(|name| !name.is_empty()))
+    if let Some(name) = metadata.get("name").cloned().filter(|name| name.as_str().is_some_and(|name| !name.is_empty()))
     {
         object_in(metadata, "labels").insert(NAME_LABEL.to_owned(), name);
     }
@@ -69,9 +50,7 @@ fn prepare_create(namespace: &mut Value) {
     namespace.insert("status".to_owned(), json!({"phase": "Active"}));
     let spec = object_in(namespace, "spec");
     let finalizers = spec.entry("finalizers").or_insert_with(|| json!([]));
-    if let Some(finalizers) = finalizers
-        .as_array_mut()
-        .filter(|finalizers| !finalizers.contains(&json!("kubernetes")))
+    if let Some(finalizers) = finalizers.as_array_mut().filter(|finalizers| !finalizers.contains(&json!("kubernetes")))
     {
         finalizers.push("kubernetes".into());
     }

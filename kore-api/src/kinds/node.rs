@@ -27,33 +27,14 @@ pub(super) static NODE: Entry = Entry {
         Title("Roles", "string", "What it is for, by its labels.", 0),
         AGE,
         Title("Version", "string", "The version of its agent.", 0),
-        Title(
-            "Internal-IP",
-            "string",
-            "Its address inside the cluster.",
-            1,
-        ),
-        Title(
-            "External-IP",
-            "string",
-            "Its address outside the cluster.",
-            1,
-        ),
+        Title("Internal-IP", "string", "Its address inside the cluster.", 1),
+        Title("External-IP", "string", "Its address outside the cluster.", 1),
         Title("OS-Image", "string", "Its operating system.", 1),
         Title("Kernel-Version", "string", "Its kernel.", 1),
-        Title(
-            "Container-Runtime",
-            "string",
-            "What runs its containers.",
-            1,
-        ),
+        Title("Container-Runtime", "string", "What runs its containers.", 1),
     ],
     defaults: &DEFAULTS,
-    rules: Rules {
-        always,
-        change,
-        status,
-    },
+    rules: Rules { always, change, status },
     selectable: |node, field| match field {
         "spec.unschedulable" => flag(&node["spec"]["unschedulable"]),
         _ => None,
@@ -62,18 +43,9 @@ pub(super) static NODE: Entry = Entry {
     ..Entry::of(ResourceType::of::<Node>)
 };
 
-static DEFAULTS: Shape = Shape {
-    parts: &[("spec", &SPEC), ("status", &STATUS)],
-    ..PLAIN
-};
-static SPEC: Shape = Shape {
-    rule: Some(pod_networks),
-    ..PLAIN
-};
-static STATUS: Shape = Shape {
-    rule: Some(allocatable),
-    ..PLAIN
-};
+static DEFAULTS: Shape = Shape { parts: &[("spec", &SPEC), ("status", &STATUS)], ..PLAIN };
+static SPEC: Shape = Shape { rule: Some(pod_networks), ..PLAIN };
+static STATUS: Shape = Shape { rule: Some(allocatable), ..PLAIN };
 
 /// A node that reserves nothing gives all it has.
 fn allocatable(status: &mut Object) {
@@ -120,16 +92,12 @@ fn always(node: &Field<'_, '_>) {
 
 fn change(new: &Field<'_, '_>, old: &Field<'_, '_>) {
     let (spec, before) = (new.get("spec"), old.get("spec"));
-    let carried = |field: &str| {
-        (before.get(field).len() > 0) && spec.get(field).value() != before.get(field).value()
-    };
+    let carried = |field: &str| (before.get(field).len() > 0) && spec.get(field).value() != before.get(field).value();
     if carried("podCIDRs") {
-        spec.get("podCIDRs")
-            .forbidden("node updates may not change podCIDR except from \"\" to valid");
+        spec.get("podCIDRs").forbidden("node updates may not change podCIDR except from \"\" to valid");
     }
     if carried("providerID") {
-        spec.get("providerID")
-            .forbidden("node updates may not change providerID except from \"\" to valid");
+        spec.get("providerID").forbidden("node updates may not change providerID except from \"\" to valid");
     }
 }
 
@@ -162,30 +130,16 @@ fn is_cidr(text: &str) -> bool {
 }
 
 fn cells(row: &Row<'_>) -> Vec<Value> {
-    let ready = row
-        .items("/status/conditions")
-        .iter()
-        .find(|condition| condition["type"] == "Ready");
+    let ready = row.items("/status/conditions").iter().find(|condition| condition["type"] == "Ready");
     let word = match ready {
         Some(ready) if ready["status"] == "True" => "Ready",
         Some(_) => "NotReady",
         None => "Unknown",
     };
-    let cordoned = if row.at("/spec/unschedulable") == true {
-        ",SchedulingDisabled"
-    } else {
-        ""
-    };
+    let cordoned = if row.at("/spec/unschedulable") == true { ",SchedulingDisabled" } else { "" };
     let address = |kind: &str| {
-        let found = row
-            .items("/status/addresses")
-            .iter()
-            .find(|address| address["type"] == kind);
-        or_none(
-            found
-                .and_then(|address| address["address"].as_str())
-                .unwrap_or_default(),
-        )
+        let found = row.items("/status/addresses").iter().find(|address| address["type"] == kind);
+        or_none(found.and_then(|address| address["address"].as_str()).unwrap_or_default())
     };
     let info = |field: &str| or(row.text(&format!("/status/nodeInfo/{field}")), "<unknown>");
     vec![
@@ -232,10 +186,7 @@ mod tests {
                 "nodeInfo": {"kubeletVersion": "v1.37.0", "osImage": "Debian"},
             },
         });
-        let row = cells(&Row {
-            object: &node,
-            now: jiff::Timestamp::UNIX_EPOCH,
-        });
+        let row = cells(&Row { object: &node, now: jiff::Timestamp::UNIX_EPOCH });
         let shown: Vec<&str> = row.iter().map(|cell| cell.as_str().unwrap()).collect();
         assert_eq!(
             shown,
@@ -256,8 +207,7 @@ mod tests {
 
     #[test]
     fn what_a_node_has_is_what_it_gives() {
-        let mut node =
-            json!({"spec": {"podCIDR": "10.0.0.0/24"}, "status": {"capacity": {"cpu": "4"}}});
+        let mut node = json!({"spec": {"podCIDR": "10.0.0.0/24"}, "status": {"capacity": {"cpu": "4"}}});
         NODE.defaults.fill(&mut node);
         assert_eq!(node["spec"]["podCIDRs"], json!(["10.0.0.0/24"]));
         assert_eq!(node["status"]["allocatable"], json!({"cpu": "4"}));
@@ -266,23 +216,14 @@ mod tests {
     #[test]
     fn taints_and_networks() {
         let taint = json!({"key": "a", "effect": "NoSchedule"});
-        assert_eq!(
-            errors(
-                &NODE,
-                &json!({"spec": {"taints": [taint], "podCIDRs": ["10.0.0.0/24"]}})
-            ),
-            [""; 0]
-        );
+        assert_eq!(errors(&NODE, &json!({"spec": {"taints": [taint], "podCIDRs": ["10.0.0.0/24"]}})), [""; 0]);
         let found = errors(
             &NODE,
             &json!({"spec": {
                 "taints": [taint, taint, {"key": "", "effect": "Sometimes"}, {"key": "b"}], "podCIDRs": ["10.0.0.0/33"],
             }}),
         );
-        let fields: Vec<&str> = found
-            .iter()
-            .map(|error| error.split(": ").next().unwrap())
-            .collect();
+        let fields: Vec<&str> = found.iter().map(|error| error.split(": ").next().unwrap()).collect();
         assert_eq!(
             fields,
             [

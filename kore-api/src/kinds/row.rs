@@ -45,9 +45,7 @@ impl<'a> Row<'a> {
 
     /// How long ago the object was created.
     pub(crate) fn age(&self) -> Value {
-        self.since(self.at("/metadata/creationTimestamp"))
-            .unwrap_or_else(|| "<unknown>".to_owned())
-            .into()
+        self.since(self.at("/metadata/creationTimestamp")).unwrap_or_else(|| "<unknown>".to_owned()).into()
     }
 
     /// How long ago `time` was, if there is one.
@@ -58,11 +56,8 @@ impl<'a> Row<'a> {
     /// The names and the images of the containers in the list at `pointer`.
     pub(crate) fn containers(&self, pointer: &str) -> [Value; 2] {
         ["name", "image"].map(|field| {
-            let texts: Vec<&str> = self
-                .items(pointer)
-                .iter()
-                .filter_map(|container| container[field].as_str())
-                .collect();
+            let texts: Vec<&str> =
+                self.items(pointer).iter().filter_map(|container| container[field].as_str()).collect();
             texts.join(",").into()
         })
     }
@@ -86,19 +81,14 @@ pub(crate) fn or_none(text: impl Into<String>) -> Value {
 /// `text`, or `other` when it is empty.
 pub(crate) fn or(text: impl Into<String>, other: &str) -> Value {
     let text = text.into();
-    if text.is_empty() {
-        other.into()
-    } else {
-        text.into()
-    }
+    if text.is_empty() { other.into() } else { text.into() }
 }
 
 /// A map of labels: `a=b,c=d`.
 pub(crate) fn labels(map: &Value) -> Value {
     let pairs = map.as_object().into_iter().flatten();
-    let shown: Vec<String> = pairs
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
+    let shown: Vec<String> =
+        pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     or_none(shown.join(","))
 }
 
@@ -106,17 +96,11 @@ pub(crate) fn labels(map: &Value) -> Value {
 pub(crate) fn selector(selector: &Value) -> Value {
     let mut shown: Vec<(String, String)> = Vec::new();
     for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
-        shown.push((
-            key.clone(),
-            format!("{key}={}", value.as_str().unwrap_or_default()),
-        ));
+        shown.push((key.clone(), format!("{key}={}", value.as_str().unwrap_or_default())));
     }
     for expression in list(&selector["matchExpressions"]) {
         let key = expression["key"].as_str().unwrap_or_default();
-        let mut values: Vec<&str> = list(&expression["values"])
-            .iter()
-            .filter_map(Value::as_str)
-            .collect();
+        let mut values: Vec<&str> = list(&expression["values"]).iter().filter_map(Value::as_str).collect();
         values.sort_unstable();
         let values = values.join(",");
         let text = match expression["operator"].as_str() {
@@ -129,13 +113,7 @@ pub(crate) fn selector(selector: &Value) -> Value {
         shown.push((key.to_owned(), text));
     }
     shown.sort();
-    or_none(
-        shown
-            .into_iter()
-            .map(|(_, text)| text)
-            .collect::<Vec<_>>()
-            .join(","),
-    )
+    or_none(shown.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]
@@ -158,10 +136,7 @@ mod tests {
                 ]}),
                 "a,b=2,c in (x,y),!d,e notin (z)",
             ),
-            (
-                json!({"matchExpressions": [{"key": "a", "operator": "Near"}]}),
-                "<error>",
-            ),
+            (json!({"matchExpressions": [{"key": "a", "operator": "Near"}]}), "<error>"),
         ] {
             assert_eq!(selector(&given), shown, "{given}");
         }

@@ -31,11 +31,7 @@ pub(crate) enum Literal {
 }
 
 /// The shape with no defaults.
-pub(crate) const PLAIN: Shape = Shape {
-    set: &[],
-    rule: None,
-    parts: &[],
-};
+pub(crate) const PLAIN: Shape = Shape { set: &[], rule: None, parts: &[] };
 
 impl Shape {
     /// Fills in what is absent, at every depth.
@@ -116,10 +112,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    static INNER: Shape = Shape {
-        set: &[("protocol", Literal::Text("TCP"))],
-        ..PLAIN
-    };
+    static INNER: Shape = Shape { set: &[("protocol", Literal::Text("TCP"))], ..PLAIN };
     static OUTER: Shape = Shape {
         set: &[
             ("replicas", Literal::Number(1)),
@@ -141,10 +134,7 @@ mod tests {
             "replicas": 1, "timeoutSeconds": 1, "links": true, "context": {"protocol": "TCP"}, "ports": [{"protocol": "TCP"}],
         });
         assert_eq!(filled(json!({})), all);
-        assert_eq!(
-            filled(json!({"replicas": null, "timeoutSeconds": 0, "ports": [{"protocol": ""}]})),
-            all
-        );
+        assert_eq!(filled(json!({"replicas": null, "timeoutSeconds": 0, "ports": [{"protocol": ""}]})), all);
         let chosen = json!({
             "replicas": 0, "timeoutSeconds": 5, "links": false, "context": {"protocol": "UDP"}, "ports": [{"protocol": "UDP"}],
         });

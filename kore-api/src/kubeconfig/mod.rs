@@ -62,30 +62,17 @@ impl Kubeconfig {
                 user.client_key_data = encode(key);
             }
         }
-        let context = Context {
-            cluster: name.to_owned(),
-            user: name.to_owned(),
-            namespace: access.namespace.clone(),
-        };
+        let context = Context { cluster: name.to_owned(), user: name.to_owned(), namespace: access.namespace.clone() };
         let name = || name.to_owned();
         let config = Config {
             api_version: "v1".into(),
             kind: "Config".into(),
-            clusters: vec![NamedCluster {
-                name: name(),
-                cluster,
-            }],
+            clusters: vec![NamedCluster { name: name(), cluster }],
             users: vec![NamedUser { name: name(), user }],
-            contexts: vec![NamedContext {
-                name: name(),
-                context,
-            }],
+            contexts: vec![NamedContext { name: name(), context }],
             current_context: name(),
         };
-        Self {
-            config,
-            path: PathBuf::new(),
-        }
+        Self { config, path: PathBuf::new() }
     }
 
     /// Reads a file.
@@ -93,20 +80,12 @@ impl Kubeconfig {
     /// # Errors
     /// [`Error::Config`] that names the file, and the place where it is not YAML.
     pub async fn read(path: &Path) -> Result<Self, Error> {
-        let problem = |problem: String| Error::Config {
-            path: path.display().to_string(),
-            problem,
-        };
-        let bytes = tokio::fs::read(path)
-            .await
-            .map_err(|error| problem(error.to_string()))?;
+        let problem = |problem: String| Error::Config { path: path.display().to_string(), problem };
+        let bytes = tokio::fs::read(path).await.map_err(|error| problem(error.to_string()))?;
         let decoded = codec::decode(Format::Yaml, &bytes, &codec::Limits::default());
         let value = decoded.map_err(|error| problem(error.to_string()))?.value;
         let config = serde_json::from_value(value).map_err(|error| problem(error.to_string()))?;
-        Ok(Self {
-            config,
-            path: path.to_owned(),
-        })
+        Ok(Self { config, path: path.to_owned() })
     }
 
     /// Puts the file in place of whatever there is, at once; only its owner may read it.
@@ -114,25 +93,15 @@ impl Kubeconfig {
     /// # Errors
     /// [`Error::Config`] that names the file.
     pub async fn write(&self, path: &Path) -> Result<(), Error> {
-        let problem = |problem: String| Error::Config {
-            path: path.display().to_string(),
-            problem,
-        };
-        let value =
-            serde_json::to_value(&self.config).map_err(|error| problem(error.to_string()))?;
-        let text =
-            codec::encode(Format::Yaml, &value).map_err(|error| problem(error.to_string()))?;
-        private_file::write(path, text.into())
-            .await
-            .map_err(|error| problem(error.to_string()))
+        let problem = |problem: String| Error::Config { path: path.display().to_string(), problem };
+        let value = serde_json::to_value(&self.config).map_err(|error| problem(error.to_string()))?;
+        let text = codec::encode(Format::Yaml, &value).map_err(|error| problem(error.to_string()))?;
+        private_file::write(path, text.into()).await.map_err(|error| problem(error.to_string()))
     }
 
     /// The names of the contexts.
     pub fn contexts(&self) -> impl Iterator<Item = &str> {
-        self.config
-            .contexts
-            .iter()
-            .map(|context| context.name.as_str())
+        self.config.contexts.iter().map(|context| context.name.as_str())
     }
 
     /// The server and the identity of a context, of the current one if none is named. Files that it refers to are read, but for
@@ -142,31 +111,14 @@ impl Kubeconfig {
     /// [`Error::Config`] that names the entry which is missing or cannot be used.
     pub async fn access(&self, context: Option<&str>) -> Result<Access, Error> {
         let wanted = context.unwrap_or(&self.config.current_context);
-        let Config {
-            clusters,
-            users,
-            contexts,
-            ..
-        } = &self.config;
-        let context = contexts
-            .iter()
-            .find(|named| named.name == wanted)
-            .map(|named| &named.context);
+        let Config { clusters, users, contexts, .. } = &self.config;
+        let context = contexts.iter().find(|named| named.name == wanted).map(|named| &named.context);
         let context = context.ok_or_else(|| self.missing("context", wanted))?;
-        let cluster = clusters
-            .iter()
-            .find(|named| named.name == context.cluster)
-            .map(|named| &named.cluster);
+        let cluster = clusters.iter().find(|named| named.name == context.cluster).map(|named| &named.cluster);
         let cluster = cluster.ok_or_else(|| self.missing("cluster", &context.cluster))?;
-        let user = users
-            .iter()
-            .find(|named| named.name == context.user)
-            .map(|named| &named.user);
-        let authority = self.data(
-            "certificate-authority",
-            &cluster.certificate_authority_data,
-            &cluster.certificate_authority,
-        );
+        let user = users.iter().find(|named| named.name == context.user).map(|named| &named.user);
+        let authority =
+            self.data("certificate-authority", &cluster.certificate_authority_data, &cluster.certificate_authority);
         let access = Access {
             server: cluster.server.trim_end_matches('/').to_owned(),
             authority: authority.await?.unwrap_or_default(),
@@ -177,10 +129,7 @@ impl Kubeconfig {
                 None if context.user.is_empty() => Credentials::None,
                 None => return Err(self.missing("user", &context.user)),
             },
-            namespace: context
-                .namespace
-                .clone()
-                .filter(|namespace| !namespace.is_empty()),
+            namespace: context.namespace.clone().filter(|namespace| !namespace.is_empty()),
         };
         if access.server.is_empty() {
             return Err(self.problem(format!("cluster {:?} has no server", context.cluster)));
@@ -189,34 +138,20 @@ impl Kubeconfig {
     }
 
     async fn credentials(&self, user: &User) -> Result<Credentials, Error> {
-        let chain = self
-            .data(
-                "client-certificate",
-                &user.client_certificate_data,
-                &user.client_certificate,
-            )
-            .await?;
-        let key = self
-            .data("client-key", &user.client_key_data, &user.client_key)
-            .await?;
+        let chain = self.data("client-certificate", &user.client_certificate_data, &user.client_certificate).await?;
+        let key = self.data("client-key", &user.client_key_data, &user.client_key).await?;
         let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         match (set(&user.token_file), set(&user.token), chain, key) {
             // As upstream: a token file goes before a token.
             (Some(file), ..) => Ok(Credentials::TokenFile(self.beside(&file))),
             (None, Some(token), ..) => Ok(Credentials::Token(token)),
             (None, None, Some(chain), Some(key)) => Ok(Credentials::Certificate { chain, key }),
-            (None, None, Some(_), None) => {
-                Err(self.problem("a client-certificate without client-key".into()))
-            }
+            (None, None, Some(_), None) => Err(self.problem("a client-certificate without client-key".into())),
             _ => {
-                let unknown = user
-                    .other
-                    .keys()
-                    .find(|key| matches!(key.as_str(), "exec" | "auth-provider" | "username"));
+                let unknown =
+                    user.other.keys().find(|key| matches!(key.as_str(), "exec" | "auth-provider" | "username"));
                 match unknown {
-                    Some(unknown) => {
-                        Err(self.problem(format!("users: {unknown} is not supported")))
-                    }
+                    Some(unknown) => Err(self.problem(format!("users: {unknown} is not supported"))),
                     None => Ok(Credentials::None),
                 }
             }
@@ -228,16 +163,9 @@ impl Kubeconfig {
     }
 
     /// What is embedded, or else in the file.
-    async fn data(
-        &self,
-        what: &str,
-        data: &Option<String>,
-        file: &Option<String>,
-    ) -> Result<Option<Vec<u8>>, Error> {
+    async fn data(&self, what: &str, data: &Option<String>, file: &Option<String>) -> Result<Option<Vec<u8>>, Error> {
         if let Some(data) = data.as_deref().filter(|data| !data.is_empty()) {
-            let decoded = STANDARD
-                .decode(data)
-                .map_err(|error| self.problem(format!("{what}-data: {error}")))?;
+            let decoded = STANDARD.decode(data).map_err(|error| self.problem(format!("{what}-data: {error}")))?;
             return Ok(Some(decoded));
         }
         let Some(file) = file.as_deref().filter(|file| !file.is_empty()) else {
@@ -245,8 +173,7 @@ impl Kubeconfig {
         };
         let path = self.beside(file);
         let read = tokio::fs::read(&path).await;
-        read.map(Some)
-            .map_err(|error| self.problem(format!("{what}: {}: {error}", path.display())))
+        read.map(Some).map_err(|error| self.problem(format!("{what}: {}: {error}", path.display())))
     }
 
     fn beside(&self, file: &str) -> PathBuf {
@@ -254,10 +181,7 @@ impl Kubeconfig {
     }
 
     fn problem(&self, problem: String) -> Error {
-        Error::Config {
-            path: self.path.display().to_string(),
-            problem,
-        }
+        Error::Config { path: self.path.display().to_string(), problem }
     }
 }
 

@@ -7,20 +7,13 @@ async fn what_is_written_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("deep/kubeconfig");
     let pem = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_vec();
-    let mut access = Access::new(
-        "https://127.0.0.1:6443/",
-        Credentials::Token("yes: \"#quoted".into()),
-    )
-    .trust(pem);
+    let mut access = Access::new("https://127.0.0.1:6443/", Credentials::Token("yes: \"#quoted".into())).trust(pem);
     access.namespace = Some("team".into());
     for credentials in [
         access.credentials.clone(),
         Credentials::None,
         Credentials::TokenFile("/var/run/token".into()),
-        Credentials::Certificate {
-            chain: b"chain".to_vec(),
-            key: b"key".to_vec(),
-        },
+        Credentials::Certificate { chain: b"chain".to_vec(), key: b"key".to_vec() },
     ] {
         access.credentials = credentials;
         Kubeconfig::new("true", &access).write(&path).await.unwrap();
@@ -28,15 +21,8 @@ async fn what_is_written_is_read() {
         assert_eq!(read.access(None).await.unwrap(), access);
         assert_eq!(read.contexts().collect::<Vec<_>>(), ["true"]);
     }
-    assert_eq!(
-        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
-    assert_eq!(
-        std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
-        1,
-        "nothing is left behind"
-    );
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left behind");
 }
 
 const OF_KUBECTL: &str = "
@@ -91,17 +77,8 @@ async fn what_others_have_written_is_read() {
     );
     assert_eq!(two.tls_server_name.as_deref(), Some("other"));
     let one = config.access(Some("one")).await.unwrap();
-    assert_eq!(
-        (one.server.as_str(), &one.authority[..]),
-        ("https://one:6443", &b"ca.crt"[..])
-    );
-    assert_eq!(
-        one.credentials,
-        Credentials::Certificate {
-            chain: b"me.crt".to_vec(),
-            key: b"me.key".to_vec()
-        }
-    );
+    assert_eq!((one.server.as_str(), &one.authority[..]), ("https://one:6443", &b"ca.crt"[..]));
+    assert_eq!(one.credentials, Credentials::Certificate { chain: b"me.crt".to_vec(), key: b"me.key".to_vec() });
     assert_eq!(one.namespace.as_deref(), Some("ns"));
     for (context, named) in [
         ("plugin", "exec is not supported"),
@@ -116,11 +93,5 @@ async fn what_others_have_written_is_read() {
     assert_eq!(Kubeconfig::read(&path).await.unwrap().contexts().count(), 0);
     std::fs::write(&path, "clusters: [").unwrap();
     assert!(Kubeconfig::read(&path).await.is_err());
-    assert!(
-        Kubeconfig::read(&directory.path().join("missing"))
-            .await
-            .unwrap_err()
-            .to_string()
-            .contains("missing")
-    );
+    assert!(Kubeconfig::read(&directory.path().join("missing")).await.unwrap_err().to_string().contains("missing"));
 }

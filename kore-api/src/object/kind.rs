@@ -140,11 +140,7 @@ impl ResourceType {
 
     /// The `apiVersion` of its objects: `v1` in the core group, `group/version` elsewhere.
     pub fn api_version(&self) -> Cow<'static, str> {
-        if self.group.is_empty() {
-            self.version.clone()
-        } else {
-            format!("{}/{}", self.group, self.version).into()
-        }
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version).into() }
     }
 
     /// Whether its objects live in a namespace.
@@ -157,10 +153,6 @@ impl ResourceType {
 impl fmt::Display for ResourceType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.plural)?;
-        if self.group.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ".{}", self.group)
-        }
+        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
     }
 }

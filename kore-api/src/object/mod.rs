@@ -9,10 +9,7 @@
 
 mod key;
 mod kind;
-#[expect(
-    clippy::module_inception,
-    reason = "the object model's one central type"
-)]
+#[expect(clippy::module_inception, reason = "the object model's one central type")]
 mod object;
 mod view;
 

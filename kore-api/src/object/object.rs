@@ -97,22 +97,16 @@ impl Object {
     /// When `value` has no `apiVersion`, `kind` or `metadata`, or a part of the header has the wrong type.
     pub fn from_value(value: Value, revision: Revision) -> Result<Self, MalformedObject> {
         let Value::Object(mut fields) = value else {
-            return Err(MalformedObject {
-                field: "",
-                problem: "not a JSON object".into(),
-            });
+            return Err(MalformedObject { field: "", problem: "not a JSON object".into() });
         };
         let mut managed_fields = None;
         if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
             metadata.remove("resourceVersion");
-            managed_fields = metadata
-                .remove("managedFields")
-                .filter(|fields| !fields.is_null());
+            managed_fields = metadata.remove("managedFields").filter(|fields| !fields.is_null());
         }
         let body = serde_json::to_vec(&fields).expect("a JSON tree always encodes");
-        let managed_fields = managed_fields.map(|fields| {
-            Bytes::from(serde_json::to_vec(&fields).expect("a JSON tree always encodes"))
-        });
+        let managed_fields =
+            managed_fields.map(|fields| Bytes::from(serde_json::to_vec(&fields).expect("a JSON tree always encodes")));
         Self::from_parts(body.into(), managed_fields, revision)
     }
 
@@ -120,27 +114,16 @@ impl Object {
     ///
     /// # Errors
     /// As [`Object::from_value`], and when `body` is not JSON.
-    pub fn from_parts(
-        body: Bytes,
-        managed_fields: Option<Bytes>,
-        revision: Revision,
-    ) -> Result<Self, MalformedObject> {
-        let malformed = |field: &'static str| {
-            move |error: serde_json::Error| MalformedObject {
-                field,
-                problem: error.to_string(),
-            }
-        };
+    pub fn from_parts(body: Bytes, managed_fields: Option<Bytes>, revision: Revision) -> Result<Self, MalformedObject> {
+        let malformed =
+            |field: &'static str| move |error: serde_json::Error| MalformedObject { field, problem: error.to_string() };
         let head: Head<'_> = serde_json::from_slice(&body).map_err(malformed(""))?;
         let inside = head.metadata.get();
         let meta: Meta = serde_json::from_str(inside).map_err(malformed("metadata"))?;
         let metadata_at = inside.as_ptr() as usize - body.as_ptr() as usize + 1;
         let metadata_empty = inside[1..].trim_start().starts_with('}');
         let inner = Inner {
-            key: ObjectKey::namespaced(
-                meta.namespace.unwrap_or_default(),
-                meta.name.unwrap_or_default(),
-            ),
+            key: ObjectKey::namespaced(meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default()),
             api_version: head.api_version.into(),
             kind: head.kind.into(),
             uid: meta.uid.unwrap_or_default(),
@@ -241,10 +224,7 @@ impl Object {
     /// The value of one label.
     pub fn label(&self, key: &str) -> Option<&str> {
         let labels = &self.0.labels;
-        labels
-            .binary_search_by(|(other, _)| (**other).cmp(key))
-            .ok()
-            .map(|at| &*labels[at].1)
+        labels.binary_search_by(|(other, _)| (**other).cmp(key)).ok().map(|at| &*labels[at].1)
     }
 
     /// The owners.
@@ -254,10 +234,7 @@ impl Object {
 
     /// The managing controller, if there is one.
     pub fn controller(&self) -> Option<&OwnerReference> {
-        self.0
-            .owner_references
-            .iter()
-            .find(|owner| owner.controller)
+        self.0.owner_references.iter().find(|owner| owner.controller)
     }
 
     /// The finalizers.
@@ -287,11 +264,9 @@ impl Object {
 
     /// The whole object as a tree, `resourceVersion` and `managedFields` included. Decodes the body: not for hot paths.
     pub fn to_value(&self) -> Value {
-        let mut value: Value = serde_json::from_slice(&self.0.body)
-            .expect("the body was parsed when the object was made");
-        let metadata = value["metadata"]
-            .as_object_mut()
-            .expect("the header was read from it");
+        let mut value: Value =
+            serde_json::from_slice(&self.0.body).expect("the body was parsed when the object was made");
+        let metadata = value["metadata"].as_object_mut().expect("the header was read from it");
         if self.0.revision != 0 {
             metadata.insert("resourceVersion".into(), self.0.revision.to_string().into());
         }
@@ -336,22 +311,17 @@ impl Object {
     /// When the body is no `K`.
     pub fn view<K: Kind>(&self) -> Result<View<K>, UndecodableView> {
         let mut slot = self.0.view.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = slot
-            .as_ref()
-            .and_then(Weak::upgrade)
-            .and_then(|view| view.downcast::<K>().ok());
+        let held = slot.as_ref().and_then(Weak::upgrade).and_then(|view| view.downcast::<K>().ok());
         let typed = match held {
             Some(typed) => typed,
             None => {
-                let mut typed: K =
-                    serde_json::from_slice(&self.0.body).map_err(|source| UndecodableView {
-                        kind: K::KIND,
-                        key: self.0.key.clone(),
-                        source,
-                    })?;
-                typed.metadata_mut().resource_version = Some(self.0.revision)
-                    .filter(|revision| *revision != 0)
-                    .map(|revision| revision.to_string());
+                let mut typed: K = serde_json::from_slice(&self.0.body).map_err(|source| UndecodableView {
+                    kind: K::KIND,
+                    key: self.0.key.clone(),
+                    source,
+                })?;
+                typed.metadata_mut().resource_version =
+                    Some(self.0.revision).filter(|revision| *revision != 0).map(|revision| revision.to_string());
                 let typed = Arc::new(typed);
                 let weak: Weak<K> = Arc::downgrade(&typed);
                 *slot = Some(weak);
@@ -424,20 +394,13 @@ impl Sorted {
 /// # Errors
 /// When `value` is no JSON object, or its `metadata` is none.
 pub(crate) fn metadata_mut(value: &mut Value) -> Result<&mut Map<String, Value>, MalformedObject> {
-    let malformed = |field| MalformedObject {
-        field,
-        problem: "not a JSON object".into(),
-    };
+    let malformed = |field| MalformedObject { field, problem: "not a JSON object".into() };
     let fields = value.as_object_mut().ok_or_else(|| malformed(""))?;
-    let metadata = fields
-        .entry("metadata")
-        .or_insert_with(|| Value::Object(Map::new()));
+    let metadata = fields.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
     if metadata.is_null() {
         *metadata = Value::Object(Map::new());
     }
-    metadata
-        .as_object_mut()
-        .ok_or_else(|| malformed("metadata"))
+    metadata.as_object_mut().ok_or_else(|| malformed("metadata"))
 }
 
 #[cfg(test)]
@@ -465,10 +428,7 @@ mod tests {
                 let object = Object::from_value(value, revision).unwrap();
                 assert_eq!(encoded(&object), object.to_value());
                 let expected = (revision != 0).then(|| json!("42"));
-                assert_eq!(
-                    object.to_value()["metadata"].get("resourceVersion"),
-                    expected.as_ref()
-                );
+                assert_eq!(object.to_value()["metadata"].get("resourceVersion"), expected.as_ref());
             }
         }
     }
@@ -477,10 +437,7 @@ mod tests {
     fn the_body_does_not_depend_on_the_revision() {
         let value = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "resourceVersion": "9"}});
         let object = Object::from_value(value, 9).unwrap();
-        assert_eq!(
-            object.body(),
-            &Bytes::from_static(br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}"#)
-        );
+        assert_eq!(object.body(), &Bytes::from_static(br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}"#));
         assert_eq!(object.at_revision(10).body(), object.body());
     }
 
@@ -496,18 +453,12 @@ mod tests {
         )
         .unwrap();
         assert_eq!(object.key(), &ObjectKey::namespaced("ns", "rs"));
-        assert_eq!(
-            object.labels().collect::<Vec<_>>(),
-            [("a", "1"), ("b", "2")]
-        );
+        assert_eq!(object.labels().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
         assert_eq!((object.label("b"), object.label("c")), (Some("2"), None));
         assert_eq!(object.controller().map(|owner| &*owner.uid), Some("o"));
         assert_eq!(object.finalizers().collect::<Vec<_>>(), ["f"]);
         assert!(object.is_deleting());
-        assert_eq!(
-            (object.generation(), object.revision(), object.uid()),
-            (2, 5, "u")
-        );
+        assert_eq!((object.generation(), object.revision(), object.uid()), (2, 5, "u"));
     }
 
     #[test]
@@ -515,10 +466,7 @@ mod tests {
         for (value, field) in [
             (json!([]), ""),
             (json!({"kind": "Pod", "metadata": {}}), ""),
-            (
-                json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": 1}}}),
-                "metadata",
-            ),
+            (json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": 1}}}), "metadata"),
         ] {
             assert_eq!(Object::from_value(value, 1).unwrap_err().field, field);
         }

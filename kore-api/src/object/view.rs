@@ -43,10 +43,7 @@ impl<K: Kind> View<K> {
 
 impl<K> Clone for View<K> {
     fn clone(&self) -> Self {
-        Self {
-            object: self.object.clone(),
-            typed: self.typed.clone(),
-        }
+        Self { object: self.object.clone(), typed: self.typed.clone() }
     }
 }
 

@@ -9,21 +9,13 @@ use crate::facts::{self, Field, ListKind, MapKind, Shape, Special, Type};
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 pub(super) fn of(sources: &[&PathSource], api_version: &str) -> Map<String, Value> {
-    let mut builder = Builder {
-        api_version,
-        descriptions: Descriptions::of(sources),
-        done: Map::new(),
-        waiting: Vec::new(),
-    };
+    let mut builder =
+        Builder { api_version, descriptions: Descriptions::of(sources), done: Map::new(), waiting: Vec::new() };
     for source in sources {
         builder.kind(&source.api_version, &source.kind, source.schema.as_ref());
         builder.list(source);
         for subresource in &source.subresources {
-            builder.kind(
-                &subresource.api_version,
-                &subresource.kind,
-                source.schema.as_ref(),
-            );
+            builder.kind(&subresource.api_version, &subresource.kind, source.schema.as_ref());
         }
     }
     for name in ["DeleteOptions", "Status", "Patch", "ObjectMeta", "ListMeta"] {
@@ -54,8 +46,7 @@ impl Builder<'_> {
                     .cloned()
                     .unwrap_or_else(|| json!({ "x-kubernetes-preserve-unknown-fields": true }));
                 schema["type"] = "object".into();
-                schema["x-kubernetes-group-version-kind"] =
-                    json!([group_version_kind(api_version, kind)]);
+                schema["x-kubernetes-group-version-kind"] = json!([group_version_kind(api_version, kind)]);
                 if !schema["properties"].is_object() {
                     schema["properties"] = json!({});
                 }
@@ -80,18 +71,12 @@ impl Builder<'_> {
             "x-kubernetes-group-version-kind": [group_version_kind(&source.api_version, &kind)],
         });
         self.type_meta(&mut list["properties"], "ListMeta");
-        self.done
-            .insert(component_of(&source.api_version, &kind), list);
+        self.done.insert(component_of(&source.api_version, &kind), list);
     }
 
     /// The three fields that every kind has, with the texts of a built-in one.
     fn type_meta(&mut self, properties: &mut Value, metadata: &str) {
-        let text = |name: &str| {
-            self.descriptions
-                .field(&format!("{META}.Status"), name)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let text = |name: &str| self.descriptions.field(&format!("{META}.Status"), name).unwrap_or_default().to_owned();
         properties["apiVersion"] = json!({ "type": "string", "description": text("apiVersion") });
         properties["kind"] = json!({ "type": "string", "description": text("kind") });
         properties["metadata"] = json!({ "allOf": [reference(&format!("{META}.{metadata}"))] });
@@ -127,12 +112,7 @@ impl Builder<'_> {
         if !properties.is_empty() {
             schema["properties"] = Value::Object(properties);
         }
-        let required: Vec<&str> = found
-            .fields
-            .iter()
-            .filter(|field| field.required)
-            .map(|field| field.name)
-            .collect();
+        let required: Vec<&str> = found.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
         if !required.is_empty() {
             schema["required"] = required.into();
         }
@@ -143,8 +123,7 @@ impl Builder<'_> {
             schema["x-kubernetes-group-version-kind"] =
                 json!([group_version_kind(found.package.group_version, found.name)]);
         } else if found.every_group {
-            schema["x-kubernetes-group-version-kind"] =
-                json!([group_version_kind(self.api_version, found.name)]);
+            schema["x-kubernetes-group-version-kind"] = json!([group_version_kind(self.api_version, found.name)]);
         }
         self.done.insert(definition, schema);
     }
@@ -165,18 +144,13 @@ impl Builder<'_> {
                 self.waiting.push(found.get());
                 return json!({ "allOf": [reference(&found.get().definition())] });
             }
-            Shape::Time => (
-                "io.k8s.apimachinery.pkg.apis.meta.v1.Time",
-                json!({ "type": "string", "format": "date-time" }),
-            ),
-            Shape::MicroTime => (
-                "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime",
-                json!({ "type": "string", "format": "date-time" }),
-            ),
-            Shape::FieldsV1 => (
-                "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
-                json!({ "type": "object" }),
-            ),
+            Shape::Time => {
+                ("io.k8s.apimachinery.pkg.apis.meta.v1.Time", json!({ "type": "string", "format": "date-time" }))
+            }
+            Shape::MicroTime => {
+                ("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", json!({ "type": "string", "format": "date-time" }))
+            }
+            Shape::FieldsV1 => ("io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", json!({ "type": "object" })),
             Shape::Quantity => (
                 "io.k8s.apimachinery.pkg.api.resource.Quantity",
                 json!({ "oneOf": [{ "type": "string" }, { "type": "number" }] }),
@@ -185,14 +159,8 @@ impl Builder<'_> {
                 "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
                 json!({ "format": "int-or-string", "oneOf": [{ "type": "integer" }, { "type": "string" }] }),
             ),
-            Shape::Raw => (
-                "io.k8s.apimachinery.pkg.runtime.RawExtension",
-                json!({ "type": "object" }),
-            ),
-            Shape::Json => (
-                "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON",
-                json!({}),
-            ),
+            Shape::Raw => ("io.k8s.apimachinery.pkg.runtime.RawExtension", json!({ "type": "object" })),
+            Shape::Json => ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON", json!({})),
         };
         if !self.done.contains_key(name) {
             let mut scalar = scalar;
@@ -215,14 +183,10 @@ fn attributes(field: &Field, property: &mut Value) {
             property["x-kubernetes-list-map-keys"] = field.list_keys.to_vec().into();
         }
     }
-    let strategies: Vec<&str> = [
-        (field.merge, "merge"),
-        (field.replace, "replace"),
-        (field.retain_keys, "retainKeys"),
-    ]
-    .into_iter()
-    .filter_map(|(stated, name)| stated.then_some(name))
-    .collect();
+    let strategies: Vec<&str> = [(field.merge, "merge"), (field.replace, "replace"), (field.retain_keys, "retainKeys")]
+        .into_iter()
+        .filter_map(|(stated, name)| stated.then_some(name))
+        .collect();
     if !strategies.is_empty() {
         property["x-kubernetes-patch-strategy"] = strategies.join(",").into();
     }

@@ -21,9 +21,7 @@ impl Descriptions {
         }
         describe(&mut generator, "meta/v1", "DeleteOptions");
         describe(&mut generator, "meta/v1", "Status");
-        Descriptions {
-            types: generator.take_definitions(false),
-        }
+        Descriptions { types: generator.take_definitions(false) }
     }
 
     pub(super) fn of_type(&self, definition: &str) -> Option<&str> {

@@ -32,16 +32,7 @@ use std::hash::Hasher as _;
 use serde_json::{Map, Value, json};
 
 /// The verbs of a resource with everything.
-const ALL_VERBS: [&str; 8] = [
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
+const ALL_VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// A resource, as far as its OpenAPI document needs to know it.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,19 +118,12 @@ impl PathSource {
 
 /// The path of a group version in the index, and below `/openapi/v3/`: `api/v1`, `apis/apps/v1`.
 pub fn path_of(api_version: &str) -> String {
-    if api_version.contains('/') {
-        format!("apis/{api_version}")
-    } else {
-        format!("api/{api_version}")
-    }
+    if api_version.contains('/') { format!("apis/{api_version}") } else { format!("api/{api_version}") }
 }
 
 /// The answer to `/openapi/v3`: where each group version's document is.
 pub fn index(sources: &[PathSource]) -> Value {
-    let versions: BTreeSet<&str> = sources
-        .iter()
-        .map(|source| source.api_version.as_str())
-        .collect();
+    let versions: BTreeSet<&str> = sources.iter().map(|source| source.api_version.as_str()).collect();
     let paths: Map<String, Value> = versions
         .into_iter()
         .map(|version| {
@@ -156,10 +140,7 @@ pub fn hash(sources: &[PathSource], api_version: &str) -> String {
     let mut hasher = rustc_hash::FxHasher::default();
     hasher.write(env!("CARGO_PKG_VERSION").as_bytes());
     hasher.write_u64(crate::facts::fingerprint());
-    for source in sources
-        .iter()
-        .filter(|source| source.api_version == api_version)
-    {
+    for source in sources.iter().filter(|source| source.api_version == api_version) {
         hasher.write(format!("{source:?}").as_bytes());
     }
     format!("{:016X}", hasher.finish())
@@ -167,10 +148,7 @@ pub fn hash(sources: &[PathSource], api_version: &str) -> String {
 
 /// The document of a group version (`apps/v1`, `v1`). `None` if no source belongs to it.
 pub fn document(sources: &[PathSource], api_version: &str) -> Option<Value> {
-    let sources: Vec<&PathSource> = sources
-        .iter()
-        .filter(|source| source.api_version == api_version)
-        .collect();
+    let sources: Vec<&PathSource> = sources.iter().filter(|source| source.api_version == api_version).collect();
     if sources.is_empty() {
         return None;
     }
@@ -183,12 +161,7 @@ pub fn document(sources: &[PathSource], api_version: &str) -> Option<Value> {
             },
         },
     });
-    document["paths"] = Value::Object(
-        sources
-            .iter()
-            .flat_map(|source| paths::of(source))
-            .collect(),
-    );
+    document["paths"] = Value::Object(sources.iter().flat_map(|source| paths::of(source)).collect());
     document["components"]["schemas"] = Value::Object(components::of(&sources, api_version));
     Some(document)
 }

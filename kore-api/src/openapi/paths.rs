@@ -4,11 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{PathSource, component_of, group_version_kind, path_of, reference};
 
-const BODY_TYPES: [&str; 3] = [
-    "application/json",
-    "application/yaml",
-    "application/vnd.kubernetes.protobuf",
-];
+const BODY_TYPES: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const PATCH_TYPES: [&str; 4] = [
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -41,12 +37,7 @@ impl Action {
             Action::Update => ("update", "put", "put", "replace"),
             Action::Patch => ("patch", "patch", "patch", "patch"),
             Action::Delete => ("delete", "delete", "delete", "delete"),
-            Action::DeleteCollection => (
-                "deletecollection",
-                "delete",
-                "deletecollection",
-                "deleteCollection",
-            ),
+            Action::DeleteCollection => ("deletecollection", "delete", "deletecollection", "deleteCollection"),
         }
     }
 }
@@ -91,24 +82,10 @@ pub(super) fn of(source: &PathSource) -> Vec<(String, Value)> {
         ));
     }
     for subresource in &source.subresources {
-        let actions = [
-            Action::Get,
-            Action::Create,
-            Action::Update,
-            Action::Patch,
-            Action::Delete,
-        ];
+        let actions = [Action::Get, Action::Create, Action::Update, Action::Patch, Action::Delete];
         let object = (subresource.api_version.as_str(), subresource.kind.as_str());
         let place = format!("{collection}/{{name}}/{}", subresource.name);
-        paths.push(path(
-            source,
-            &place,
-            &actions,
-            &subresource.verbs,
-            object,
-            &subresource.name,
-            "",
-        ));
+        paths.push(path(source, &place, &actions, &subresource.verbs, object, &subresource.name, ""));
     }
     paths.into_iter().flatten().collect()
 }
@@ -128,17 +105,9 @@ fn path(
         if !verbs.iter().any(|served| served == verb) {
             continue;
         }
-        let namespaced = if source.namespaced && suffix.is_empty() {
-            "Namespaced"
-        } else {
-            ""
-        };
-        let id = format!(
-            "{start}{}{namespaced}{}{}{suffix}",
-            id_of(&source.api_version),
-            source.kind,
-            capital(subresource)
-        );
+        let namespaced = if source.namespaced && suffix.is_empty() { "Namespaced" } else { "" };
+        let id =
+            format!("{start}{}{namespaced}{}{}{suffix}", id_of(&source.api_version), source.kind, capital(subresource));
         let component = component_of(api_version, kind);
         let answer = match action {
             Action::List => component_of(api_version, &format!("{kind}List")),
@@ -160,9 +129,7 @@ fn path(
         let body = match action {
             Action::Create | Action::Update => Some((content(&BODY_TYPES[..], &component), true)),
             Action::Patch => Some((content(&PATCH_TYPES[..], PATCH), true)),
-            Action::Delete | Action::DeleteCollection => {
-                Some((content(&BODY_TYPES[..], DELETE_OPTIONS), false))
-            }
+            Action::Delete | Action::DeleteCollection => Some((content(&BODY_TYPES[..], DELETE_OPTIONS), false)),
             Action::List | Action::Get => None,
         };
         if let Some((content, required)) = body {
@@ -173,34 +140,19 @@ fn path(
     if item.is_empty() {
         return None;
     }
-    let mut parameters = vec![query(
-        "pretty",
-        "string",
-        "If 'true', the answer is indented for human readers.",
-    )];
+    let mut parameters = vec![query("pretty", "string", "If 'true', the answer is indented for human readers.")];
     if place.contains("{name}") {
         parameters.push(in_path("name", &format!("name of the {}", source.kind)));
     }
     if place.contains("{namespace}") {
-        parameters.push(in_path(
-            "namespace",
-            "the namespace of the object: its scope for names and permissions",
-        ));
+        parameters.push(in_path("namespace", "the namespace of the object: its scope for names and permissions"));
     }
     item.insert("parameters".to_owned(), parameters.into());
     Some((place.to_owned(), Value::Object(item)))
 }
 
 fn content(types: &[&str], component: &str) -> Value {
-    types
-        .iter()
-        .map(|name| {
-            (
-                (*name).to_owned(),
-                json!({ "schema": reference(component) }),
-            )
-        })
-        .collect()
+    types.iter().map(|name| ((*name).to_owned(), json!({ "schema": reference(component) }))).collect()
 }
 
 fn in_path(name: &str, description: &str) -> Value {
@@ -213,81 +165,27 @@ fn query(name: &str, json_type: &str, description: &str) -> Value {
 
 fn parameters(action: Action) -> Vec<Value> {
     let mut parameters = Vec::new();
-    let mut add = |name: &str, json_type: &str, description: &str| {
-        parameters.push(query(name, json_type, description))
-    };
+    let mut add = |name: &str, json_type: &str, description: &str| parameters.push(query(name, json_type, description));
     if matches!(action, Action::List | Action::DeleteCollection) {
-        add(
-            "labelSelector",
-            "string",
-            "Only objects whose labels match this selector.",
-        );
-        add(
-            "fieldSelector",
-            "string",
-            "Only objects whose fields match this selector.",
-        );
-        add(
-            "limit",
-            "integer",
-            "The most objects to answer with in one page.",
-        );
-        add(
-            "continue",
-            "string",
-            "The token of the page before, to read on.",
-        );
-        add(
-            "resourceVersion",
-            "string",
-            "The version of the collection to read, together with resourceVersionMatch.",
-        );
-        add(
-            "resourceVersionMatch",
-            "string",
-            "How resourceVersion is meant: Exact or NotOlderThan.",
-        );
-        add(
-            "timeoutSeconds",
-            "integer",
-            "After how many seconds the call ends, whatever happens.",
-        );
-        add(
-            "sendInitialEvents",
-            "boolean",
-            "Whether a watch begins with the objects that are there.",
-        );
+        add("labelSelector", "string", "Only objects whose labels match this selector.");
+        add("fieldSelector", "string", "Only objects whose fields match this selector.");
+        add("limit", "integer", "The most objects to answer with in one page.");
+        add("continue", "string", "The token of the page before, to read on.");
+        add("resourceVersion", "string", "The version of the collection to read, together with resourceVersionMatch.");
+        add("resourceVersionMatch", "string", "How resourceVersion is meant: Exact or NotOlderThan.");
+        add("timeoutSeconds", "integer", "After how many seconds the call ends, whatever happens.");
+        add("sendInitialEvents", "boolean", "Whether a watch begins with the objects that are there.");
     }
     if action == Action::List {
-        add(
-            "watch",
-            "boolean",
-            "Whether to answer with the stream of changes instead of the list.",
-        );
-        add(
-            "allowWatchBookmarks",
-            "boolean",
-            "Whether a watch may say how far it is without a change to tell.",
-        );
+        add("watch", "boolean", "Whether to answer with the stream of changes instead of the list.");
+        add("allowWatchBookmarks", "boolean", "Whether a watch may say how far it is without a change to tell.");
     }
     if !matches!(action, Action::List | Action::Get) {
-        add(
-            "dryRun",
-            "string",
-            "With the value All, everything happens but the write itself.",
-        );
+        add("dryRun", "string", "With the value All, everything happens but the write itself.");
     }
     if matches!(action, Action::Create | Action::Update | Action::Patch) {
-        add(
-            "fieldManager",
-            "string",
-            "The name under which the fields written here are owned.",
-        );
-        add(
-            "fieldValidation",
-            "string",
-            "What becomes of unknown and duplicate fields: Ignore, Warn or Strict.",
-        );
+        add("fieldManager", "string", "The name under which the fields written here are owned.");
+        add("fieldValidation", "string", "What becomes of unknown and duplicate fields: Ignore, Warn or Strict.");
     }
     if action == Action::Patch {
         add(
@@ -297,31 +195,16 @@ fn parameters(action: Action) -> Vec<Value> {
         );
     }
     if matches!(action, Action::Delete | Action::DeleteCollection) {
-        add(
-            "gracePeriodSeconds",
-            "integer",
-            "How many seconds an object has to end gracefully; 0 is at once.",
-        );
-        add(
-            "propagationPolicy",
-            "string",
-            "What becomes of dependents: Orphan, Background or Foreground.",
-        );
-        add(
-            "orphanDependents",
-            "boolean",
-            "Deprecated: use propagationPolicy.",
-        );
+        add("gracePeriodSeconds", "integer", "How many seconds an object has to end gracefully; 0 is at once.");
+        add("propagationPolicy", "string", "What becomes of dependents: Orphan, Background or Foreground.");
+        add("orphanDependents", "boolean", "Deprecated: use propagationPolicy.");
     }
     parameters
 }
 
 fn description(action: Action, kind: &str, subresource: &str) -> String {
-    let what = if subresource.is_empty() {
-        kind.to_owned()
-    } else {
-        format!("{kind} through the subresource {subresource}")
-    };
+    let what =
+        if subresource.is_empty() { kind.to_owned() } else { format!("{kind} through the subresource {subresource}") };
     match action {
         Action::List => format!("list or watch objects of kind {what}"),
         Action::Get => format!("read the specified {what}"),
@@ -335,16 +218,10 @@ fn description(action: Action, kind: &str, subresource: &str) -> String {
 
 /// `core_v1`, `apps_v1`, `rbacAuthorization_v1`.
 fn tag_of(api_version: &str) -> String {
-    let (group, version) = api_version
-        .rsplit_once('/')
-        .unwrap_or(("core", api_version));
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("core", api_version));
     let mut tag = String::new();
     for (index, part) in group.trim_end_matches(".k8s.io").split('.').enumerate() {
-        if index == 0 {
-            tag.push_str(part)
-        } else {
-            tag.push_str(&capital(part))
-        }
+        if index == 0 { tag.push_str(part) } else { tag.push_str(&capital(part)) }
     }
     format!("{tag}_{version}")
 }
@@ -356,8 +233,5 @@ fn id_of(api_version: &str) -> String {
 
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

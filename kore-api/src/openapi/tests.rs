@@ -21,18 +21,12 @@ fn check_references(value: &Value, schemas: &Map<String, Value>) {
     match value {
         Value::Object(members) => {
             if let Some(target) = members.get("$ref").and_then(Value::as_str) {
-                let name = target
-                    .strip_prefix("#/components/schemas/")
-                    .expect("a local reference");
+                let name = target.strip_prefix("#/components/schemas/").expect("a local reference");
                 assert!(schemas.contains_key(name), "{name}");
             }
-            members
-                .values()
-                .for_each(|member| check_references(member, schemas));
+            members.values().for_each(|member| check_references(member, schemas));
         }
-        Value::Array(items) => items
-            .iter()
-            .for_each(|item| check_references(item, schemas)),
+        Value::Array(items) => items.iter().for_each(|item| check_references(item, schemas)),
         _ => {}
     }
 }
@@ -42,26 +36,15 @@ fn documents_are_whole() {
     let sources = sources();
     for api_version in ["v1", "apps/v1", "apiextensions.k8s.io/v1", "example.com/v1"] {
         let document = document(&sources, api_version).expect(api_version);
-        let schemas = document["components"]["schemas"]
-            .as_object()
-            .expect("schemas");
+        let schemas = document["components"]["schemas"].as_object().expect("schemas");
         check_references(&document, schemas);
         let mut ids = BTreeSet::new();
         for (path, item) in document["paths"].as_object().expect("paths") {
-            for (method, operation) in item
-                .as_object()
-                .expect("operations")
-                .iter()
-                .filter(|(method, _)| *method != "parameters")
+            for (method, operation) in
+                item.as_object().expect("operations").iter().filter(|(method, _)| *method != "parameters")
             {
-                assert!(
-                    ids.insert(operation["operationId"].to_string()),
-                    "{method} {path}"
-                );
-                assert!(
-                    operation["x-kubernetes-group-version-kind"]["kind"].is_string(),
-                    "{method} {path}"
-                );
+                assert!(ids.insert(operation["operationId"].to_string()), "{method} {path}");
+                assert!(operation["x-kubernetes-group-version-kind"]["kind"].is_string(), "{method} {path}");
             }
         }
         assert!(schemas.values().all(|schema| !schema.is_null()));
@@ -76,11 +59,7 @@ fn patch_operations_declare_dry_run_and_field_validation() {
     for (api_version, path, kind) in [
         ("v1", "/api/v1/namespaces/{name}", "Namespace"),
         ("v1", "/api/v1/namespaces/{namespace}/pods/{name}", "Pod"),
-        (
-            "apps/v1",
-            "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
-            "Deployment",
-        ),
+        ("apps/v1", "/apis/apps/v1/namespaces/{namespace}/deployments/{name}", "Deployment"),
     ] {
         let document = document(&sources, api_version).expect(api_version);
         let operation = &document["paths"][path]["patch"];
@@ -103,43 +82,25 @@ fn explain_finds_types_and_texts() {
     let document = document(&sources(), "v1").expect("v1");
     let schemas = &document["components"]["schemas"];
     assert_eq!(
-        document["paths"]["/api/v1/namespaces/{namespace}/pods"]["get"]["x-kubernetes-group-version-kind"]
-            ["kind"],
+        document["paths"]["/api/v1/namespaces/{namespace}/pods"]["get"]["x-kubernetes-group-version-kind"]["kind"],
         "Pod"
     );
-    assert_eq!(
-        document["paths"]["/api/v1/pods"]["get"]["x-kubernetes-action"],
-        "list"
-    );
+    assert_eq!(document["paths"]["/api/v1/pods"]["get"]["x-kubernetes-action"], "list");
     assert_eq!(
         schemas["io.k8s.api.core.v1.Pod"]["x-kubernetes-group-version-kind"],
         json!([{"group": "", "kind": "Pod", "version": "v1"}])
     );
     let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
-    assert_eq!(
-        containers["items"]["allOf"][0]["$ref"],
-        "#/components/schemas/io.k8s.api.core.v1.Container"
-    );
+    assert_eq!(containers["items"]["allOf"][0]["$ref"], "#/components/schemas/io.k8s.api.core.v1.Container");
     assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
     assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
     assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");
-    assert_eq!(
-        schemas["io.k8s.api.core.v1.PodSpec"]["required"],
-        json!(["containers"])
-    );
-    for (definition, field) in [
-        ("PodSpec", "containers"),
-        ("Container", "image"),
-        ("NamespaceStatus", "phase"),
-        ("Pod", "spec"),
-    ] {
-        let text =
-            schemas[format!("io.k8s.api.core.v1.{definition}")]["properties"][field]["description"]
-                .as_str();
-        assert!(
-            text.is_some_and(|text| text.len() > 10),
-            "{definition}.{field}"
-        );
+    assert_eq!(schemas["io.k8s.api.core.v1.PodSpec"]["required"], json!(["containers"]));
+    for (definition, field) in
+        [("PodSpec", "containers"), ("Container", "image"), ("NamespaceStatus", "phase"), ("Pod", "spec")]
+    {
+        let text = schemas[format!("io.k8s.api.core.v1.{definition}")]["properties"][field]["description"].as_str();
+        assert!(text.is_some_and(|text| text.len() > 10), "{definition}.{field}");
     }
     assert!(schemas["io.k8s.apimachinery.pkg.api.resource.Quantity"]["description"].is_string());
     assert_eq!(schemas["io.k8s.api.core.v1.Binding"]["type"], "object");
@@ -149,10 +110,7 @@ fn explain_finds_types_and_texts() {
 fn custom_kinds_have_their_own_schema() {
     let document = document(&sources(), "example.com/v1").expect("example.com/v1");
     let schemas = &document["components"]["schemas"];
-    assert_eq!(
-        schemas["com.example.v1.Widget"]["properties"]["spec"]["properties"]["size"]["type"],
-        "integer"
-    );
+    assert_eq!(schemas["com.example.v1.Widget"]["properties"]["spec"]["properties"]["size"]["type"], "integer");
     assert_eq!(
         schemas["com.example.v1.Widget"]["properties"]["metadata"]["allOf"][0]["$ref"],
         "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -161,9 +119,7 @@ fn custom_kinds_have_their_own_schema() {
         schemas["com.example.v1.WidgetList"]["properties"]["items"]["items"]["$ref"],
         "#/components/schemas/com.example.v1.Widget"
     );
-    assert!(
-        document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets"]["post"].is_null()
-    );
+    assert!(document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets"]["post"].is_null());
 }
 
 #[test]

@@ -24,9 +24,7 @@ pub enum PatchError {
     #[error("a strategic merge patch needs a built-in kind; use a merge patch")]
     NoSchema,
     /// An operation of a JSON patch does not fit the object: its path is not there (422).
-    #[error(
-        "operation {index} ({operation}) of the JSON patch does not fit the object at {path:?}: {message}"
-    )]
+    #[error("operation {index} ({operation}) of the JSON patch does not fit the object at {path:?}: {message}")]
     Operation {
         /// The index of the operation, from 0.
         index: usize,
@@ -69,9 +67,7 @@ impl PatchError {
     /// The HTTP status that upstream answers with: 400, 413, 415 or 422.
     pub fn status(&self) -> u16 {
         match self {
-            PatchError::Malformed { .. }
-            | PatchError::Directive { .. }
-            | PatchError::MissingKey { .. } => 400,
+            PatchError::Malformed { .. } | PatchError::Directive { .. } | PatchError::MissingKey { .. } => 400,
             PatchError::TooLarge { .. } => 413,
             PatchError::NoSchema => 415,
             PatchError::Operation { .. } | PatchError::Test { .. } => 422,

@@ -38,10 +38,7 @@ fn merge_objects(
     changes: &[Value],
     path: &str,
 ) -> Result<Vec<Value>, PatchError> {
-    let missing = || PatchError::MissingKey {
-        path: path.to_owned(),
-        key: key.to_owned(),
-    };
+    let missing = || PatchError::MissingKey { path: path.to_owned(), key: key.to_owned() };
     let mut replace = false;
     let mut ordinary = Vec::new();
     for change in changes {
@@ -54,11 +51,7 @@ fn merge_objects(
                 items.retain(|item| item.get(key) != Some(value));
             }
             Some(_) => {
-                return Err(bad(
-                    path,
-                    DIRECTIVE,
-                    format!("is not replace, delete or merge: {}", members[DIRECTIVE]),
-                ));
+                return Err(bad(path, DIRECTIVE, format!("is not replace, delete or merge: {}", members[DIRECTIVE])));
             }
         }
     }
@@ -68,22 +61,13 @@ fn merge_objects(
     let element = field.and_then(Schema::element);
     for change in ordinary {
         let value = change.get(key).ok_or_else(missing)?;
-        let index = items
-            .iter()
-            .position(|item| item.get(key) == Some(value) && item.is_object())
-            .unwrap_or_else(|| {
+        let index =
+            items.iter().position(|item| item.get(key) == Some(value) && item.is_object()).unwrap_or_else(|| {
                 items.push(Value::Object(Map::new()));
                 items.len() - 1
             });
-        let members = items[index]
-            .as_object_mut()
-            .expect("only objects have a merge key");
-        merge_map(
-            element.as_ref(),
-            members,
-            change,
-            &format!("{path}[{key}={value}]"),
-        )?;
+        let members = items[index].as_object_mut().expect("only objects have a merge key");
+        merge_map(element.as_ref(), members, change, &format!("{path}[{key}={value}]"))?;
     }
     Ok(items)
 }
@@ -95,9 +79,7 @@ pub(super) fn delete_from(
     gone: &Value,
     path: &str,
 ) -> Result<(), PatchError> {
-    let gone = gone
-        .as_array()
-        .ok_or_else(|| bad(path, "$deleteFromPrimitiveList", "is not a list"))?;
+    let gone = gone.as_array().ok_or_else(|| bad(path, "$deleteFromPrimitiveList", "is not a list"))?;
     if let Some(Value::Array(items)) = members.get_mut(name) {
         items.retain(|item| !gone.contains(item));
     }
@@ -115,9 +97,7 @@ pub(super) fn merge_in_order(
     path: &str,
 ) -> Result<(), PatchError> {
     let directive = "$setElementOrder";
-    let order = order
-        .as_array()
-        .ok_or_else(|| bad(path, directive, "is not a list"))?;
+    let order = order.as_array().ok_or_else(|| bad(path, directive, "is not a list"))?;
     let key = field.and_then(Schema::merge_key);
     // Objects are told apart by their merge key, scalars by themselves.
     let identity = |item: &Value| match key {
@@ -128,13 +108,7 @@ pub(super) fn merge_in_order(
         .iter()
         .map(&identity)
         .collect::<Option<_>>()
-        .ok_or_else(|| {
-            bad(
-                path,
-                directive,
-                format!("has an item without {}", key.unwrap_or_default()),
-            )
-        })?;
+        .ok_or_else(|| bad(path, directive, format!("has an item without {}", key.unwrap_or_default())))?;
     let before = match members.get(name) {
         Some(Value::Array(items)) => items.clone(),
         _ => Vec::new(),
@@ -155,24 +129,17 @@ pub(super) fn merge_in_order(
         None if members.contains_key(name) => before.clone(),
         None => return Ok(()),
     };
-    let (mut named, others): (Vec<Value>, Vec<Value>) = merged
-        .into_iter()
-        .partition(|item| identity(item).is_some_and(|identity| order.contains(&identity)));
-    named.sort_by_cached_key(|item| {
-        order
-            .iter()
-            .position(|wanted| Some(wanted) == identity(item).as_ref())
-    });
-    let place = |item: &Value| {
-        before
-            .iter()
-            .position(|old| identity(old) == identity(item))
-    };
+    let (mut named, others): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|item| identity(item).is_some_and(|identity| order.contains(&identity)));
+    named.sort_by_cached_key(|item| order.iter().position(|wanted| Some(wanted) == identity(item).as_ref()));
+    let place = |item: &Value| before.iter().position(|old| identity(old) == identity(item));
     let mut result = Vec::with_capacity(named.len() + others.len());
     let mut others = others.into_iter().peekable();
     for item in named {
         // An item of the object's own goes first where it stood first.
-        while let Some(other) = others.next_if(|other| matches!((place(other), place(&item)), (Some(other), Some(item)) if other < item)) {
+        while let Some(other) =
+            others.next_if(|other| matches!((place(other), place(&item)), (Some(other), Some(item)) if other < item))
+        {
             result.push(other);
         }
         result.push(item);
@@ -190,17 +157,10 @@ fn agrees(
     path: &str,
 ) -> Result<(), PatchError> {
     let mut rest = order.iter();
-    for change in changes
-        .iter()
-        .filter(|change| change.get(DIRECTIVE).is_none())
-    {
+    for change in changes.iter().filter(|change| change.get(DIRECTIVE).is_none()) {
         let wanted = identity(change);
         if !rest.any(|next| Some(next) == wanted.as_ref()) {
-            return Err(bad(
-                path,
-                "$setElementOrder",
-                "does not agree with the order of the list in the patch",
-            ));
+            return Err(bad(path, "$setElementOrder", "does not agree with the order of the list in the patch"));
         }
     }
     Ok(())

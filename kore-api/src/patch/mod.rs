@@ -54,14 +54,9 @@ impl PatchKind {
     /// The syntax of a `Content-Type`; parameters are ignored. `None` if it is none of ours.
     pub fn from_content_type(content_type: &str) -> Option<PatchKind> {
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        [
-            PatchKind::Json,
-            PatchKind::Merge,
-            PatchKind::Strategic,
-            PatchKind::Apply,
-        ]
-        .into_iter()
-        .find(|kind| essence.eq_ignore_ascii_case(kind.content_type()))
+        [PatchKind::Json, PatchKind::Merge, PatchKind::Strategic, PatchKind::Apply]
+            .into_iter()
+            .find(|kind| essence.eq_ignore_ascii_case(kind.content_type()))
     }
 
     /// The `Content-Type` of a patch in this syntax.
@@ -85,18 +80,11 @@ impl PatchKind {
 ///
 /// # Errors
 /// [`PatchError`], which says whether the patch is malformed (400), too large (413) or does not fit the target (422).
-pub fn apply(
-    kind: PatchKind,
-    schema: Option<&Schema>,
-    target: &Value,
-    patch: &Value,
-) -> Result<Value, PatchError> {
+pub fn apply(kind: PatchKind, schema: Option<&Schema>, target: &Value, patch: &Value) -> Result<Value, PatchError> {
     match kind {
         PatchKind::Json => json::apply(target, patch),
         PatchKind::Merge => merge::apply(target, patch),
-        PatchKind::Strategic => {
-            strategic::apply(schema.ok_or(PatchError::NoSchema)?, target, patch)
-        }
+        PatchKind::Strategic => strategic::apply(schema.ok_or(PatchError::NoSchema)?, target, patch),
         PatchKind::Apply => structural::apply(schema, target, patch),
     }
 }

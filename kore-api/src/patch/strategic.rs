@@ -23,9 +23,7 @@ const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 
 pub(super) fn apply(schema: &Schema, target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let Value::Object(changes) = patch else {
-        return Err(PatchError::Malformed {
-            message: "a strategic merge patch is an object".to_owned(),
-        });
+        return Err(PatchError::Malformed { message: "a strategic merge patch is an object".to_owned() });
     };
     let mut members = target.as_object().cloned().unwrap_or_default();
     merge_map(Some(schema), &mut members, changes, "")?;
@@ -34,19 +32,11 @@ pub(super) fn apply(schema: &Schema, target: &Value, patch: &Value) -> Result<Va
 
 pub(super) fn bad(path: &str, directive: &str, message: impl Into<String>) -> PatchError {
     let path = if path.is_empty() { "the object" } else { path };
-    PatchError::Directive {
-        path: path.to_owned(),
-        directive: directive.to_owned(),
-        message: message.into(),
-    }
+    PatchError::Directive { path: path.to_owned(), directive: directive.to_owned(), message: message.into() }
 }
 
 fn child(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 pub(super) fn merge_map(
@@ -64,29 +54,15 @@ pub(super) fn merge_map(
         // Merging into nothing takes the rest of the patch as it is, without its directives.
         Some(Some("replace")) => members.clear(),
         Some(_) => {
-            return Err(bad(
-                path,
-                DIRECTIVE,
-                format!("is not replace, delete or merge: {}", changes[DIRECTIVE]),
-            ));
+            return Err(bad(path, DIRECTIVE, format!("is not replace, delete or merge: {}", changes[DIRECTIVE])));
         }
     }
     retain_keys(members, changes, path)?;
-    let ordered: Vec<&str> = changes
-        .keys()
-        .filter_map(|key| key.strip_prefix(ELEMENT_ORDER))
-        .collect();
+    let ordered: Vec<&str> = changes.keys().filter_map(|key| key.strip_prefix(ELEMENT_ORDER)).collect();
     for name in &ordered {
         let order = &changes[&format!("{ELEMENT_ORDER}{name}")];
         let field = schema.and_then(|schema| schema.field(name));
-        list::merge_in_order(
-            field.as_ref(),
-            members,
-            name,
-            changes.get(*name),
-            order,
-            &child(path, name),
-        )?;
+        list::merge_in_order(field.as_ref(), members, name, changes.get(*name), order, &child(path, name))?;
     }
     for (key, change) in changes {
         if let Some(name) = key.strip_prefix(DELETE_FROM) {
@@ -112,9 +88,7 @@ fn merge_field(
     let field = schema.and_then(|schema| schema.field(name));
     let path = child(path, name);
     let merged = match (members.remove(name), change) {
-        (Some(Value::Object(mut inner)), Value::Object(changes))
-            if !field.as_ref().is_some_and(Schema::replaces) =>
-        {
+        (Some(Value::Object(mut inner)), Value::Object(changes)) if !field.as_ref().is_some_and(Schema::replaces) => {
             merge_map(field.as_ref(), &mut inner, changes, &path)?;
             Value::Object(inner)
         }
@@ -124,9 +98,7 @@ fn merge_field(
             merge_map(field.as_ref(), &mut inner, changes, &path)?;
             Value::Object(inner)
         }
-        (Some(Value::Array(items)), Value::Array(changes)) => {
-            list::merge(field.as_ref(), items, changes, &path)?
-        }
+        (Some(Value::Array(items)), Value::Array(changes)) => list::merge(field.as_ref(), items, changes, &path)?,
         (_, Value::Array(changes)) => list::merge(field.as_ref(), Vec::new(), changes, &path)?,
         (_, scalar) => scalar.clone(),
     };
@@ -135,32 +107,19 @@ fn merge_field(
 }
 
 fn is_directive(key: &str) -> bool {
-    key == DIRECTIVE
-        || key == RETAIN_KEYS
-        || key.starts_with(ELEMENT_ORDER)
-        || key.starts_with(DELETE_FROM)
+    key == DIRECTIVE || key == RETAIN_KEYS || key.starts_with(ELEMENT_ORDER) || key.starts_with(DELETE_FROM)
 }
 
-fn retain_keys(
-    members: &mut Map<String, Value>,
-    changes: &Map<String, Value>,
-    path: &str,
-) -> Result<(), PatchError> {
+fn retain_keys(members: &mut Map<String, Value>, changes: &Map<String, Value>, path: &str) -> Result<(), PatchError> {
     let Some(directive) = changes.get(RETAIN_KEYS) else {
         return Ok(());
     };
-    let kept: Option<Vec<&str>> = directive
-        .as_array()
-        .and_then(|keys| keys.iter().map(Value::as_str).collect());
+    let kept: Option<Vec<&str>> = directive.as_array().and_then(|keys| keys.iter().map(Value::as_str).collect());
     let kept = kept.ok_or_else(|| bad(path, RETAIN_KEYS, "is not a list of names"))?;
-    if let Some((name, _)) = changes.iter().find(|(name, change)| {
-        !change.is_null() && !is_directive(name) && !kept.contains(&name.as_str())
-    }) {
-        return Err(bad(
-            path,
-            RETAIN_KEYS,
-            format!("does not name {name}, which the patch sets"),
-        ));
+    if let Some((name, _)) =
+        changes.iter().find(|(name, change)| !change.is_null() && !is_directive(name) && !kept.contains(&name.as_str()))
+    {
+        return Err(bad(path, RETAIN_KEYS, format!("does not name {name}, which the patch sets")));
     }
     members.retain(|name, _| kept.contains(&name.as_str()));
     Ok(())

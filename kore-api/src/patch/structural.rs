@@ -10,15 +10,9 @@ use crate::schema::{Form, ListType, Schema};
 /// List keys that may be left out of an item, with the value they then have.
 const KEY_DEFAULTS: [(&str, &str); 1] = [("protocol", "TCP")];
 
-pub(super) fn apply(
-    schema: Option<&Schema>,
-    target: &Value,
-    patch: &Value,
-) -> Result<Value, PatchError> {
+pub(super) fn apply(schema: Option<&Schema>, target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let Value::Object(applied) = patch else {
-        return Err(PatchError::Malformed {
-            message: "an applied configuration is an object".to_owned(),
-        });
+        return Err(PatchError::Malformed { message: "an applied configuration is an object".to_owned() });
     };
     let mut members = target.as_object().cloned().unwrap_or_default();
     merge_map(schema, &mut members, applied, "")?;
@@ -33,33 +27,21 @@ fn merge_map(
 ) -> Result<(), PatchError> {
     for (name, value) in applied.iter().filter(|(_, value)| !value.is_null()) {
         let field = schema.and_then(|schema| schema.field(name));
-        let path = if path.is_empty() {
-            name.clone()
-        } else {
-            format!("{path}.{name}")
-        };
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let slot = members.entry(name.clone()).or_insert(Value::Null);
         merge(field.as_ref(), slot, value, &path)?;
     }
     Ok(())
 }
 
-fn merge(
-    schema: Option<&Schema>,
-    slot: &mut Value,
-    applied: &Value,
-    path: &str,
-) -> Result<(), PatchError> {
-    let is_whole =
-        schema.is_some_and(|schema| schema.is_atomic_map() || schema.form() == Form::Any);
+fn merge(schema: Option<&Schema>, slot: &mut Value, applied: &Value, path: &str) -> Result<(), PatchError> {
+    let is_whole = schema.is_some_and(|schema| schema.is_atomic_map() || schema.form() == Form::Any);
     match (slot, applied) {
         (slot, Value::Object(applied)) if !is_whole => {
             if !slot.is_object() {
                 *slot = Value::Object(Map::new());
             }
-            let members = slot
-                .as_object_mut()
-                .expect("the line above made it an object");
+            let members = slot.as_object_mut().expect("the line above made it an object");
             merge_map(schema, members, applied, path)
         }
         (slot, Value::Array(applied)) => {
@@ -78,13 +60,7 @@ fn merge(
                     }
                 }
                 ListType::Map(keys) => {
-                    return merge_list(
-                        schema.and_then(Schema::element).as_ref(),
-                        keys,
-                        items,
-                        applied,
-                        path,
-                    );
+                    return merge_list(schema.and_then(Schema::element).as_ref(), keys, items, applied, path);
                 }
             }
             Ok(())
@@ -105,15 +81,9 @@ fn merge_list(
 ) -> Result<(), PatchError> {
     for value in applied {
         if let Some(key) = keys.iter().find(|key| key_of(value, key).is_none()) {
-            return Err(PatchError::MissingKey {
-                path: path.to_owned(),
-                key: (*key).to_owned(),
-            });
+            return Err(PatchError::MissingKey { path: path.to_owned(), key: (*key).to_owned() });
         }
-        let same = |item: &Value| {
-            keys.iter()
-                .all(|key| key_of(item, key) == key_of(value, key))
-        };
+        let same = |item: &Value| keys.iter().all(|key| key_of(item, key) == key_of(value, key));
         match items.iter_mut().find(|item| same(item)) {
             Some(item) => merge(element, item, value, path)?,
             None => {
@@ -127,15 +97,9 @@ fn merge_list(
 }
 
 fn key_of(item: &Value, key: &str) -> Option<Value> {
-    item.get(key)
-        .filter(|value| !value.is_null())
-        .cloned()
-        .or_else(|| {
-            KEY_DEFAULTS
-                .iter()
-                .find(|(name, _)| *name == key && item.is_object())
-                .map(|(_, value)| Value::from(*value))
-        })
+    item.get(key).filter(|value| !value.is_null()).cloned().or_else(|| {
+        KEY_DEFAULTS.iter().find(|(name, _)| *name == key && item.is_object()).map(|(_, value)| Value::from(*value))
+    })
 }
 
 #[cfg(test)]
@@ -198,21 +162,11 @@ mod tests {
                 json!({"spec": {"nodeName": "n"}}),
             ),
         ] {
-            assert_eq!(
-                apply(Schema::of(api_version, kind).as_ref(), &target, &applied),
-                Ok(expected)
-            );
+            assert_eq!(apply(Schema::of(api_version, kind).as_ref(), &target, &applied), Ok(expected));
         }
         assert_eq!(
-            apply(
-                Schema::of("v1", "Pod").as_ref(),
-                &json!({}),
-                &json!({"spec": {"containers": [{"image": "x"}]}})
-            ),
-            Err(PatchError::MissingKey {
-                path: "spec.containers".to_owned(),
-                key: "name".to_owned()
-            }),
+            apply(Schema::of("v1", "Pod").as_ref(), &json!({}), &json!({"spec": {"containers": [{"image": "x"}]}})),
+            Err(PatchError::MissingKey { path: "spec.containers".to_owned(), key: "name".to_owned() }),
         );
     }
 }

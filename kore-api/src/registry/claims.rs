@@ -28,11 +28,7 @@ pub struct Claim {
 impl Claim {
     /// A claim.
     pub fn new(pool: &'static str, field: impl Into<String>, value: Value) -> Self {
-        Self {
-            pool,
-            field: field.into(),
-            value,
-        }
+        Self { pool, field: field.into(), value }
     }
 
     /// The field as a JSON pointer (RFC 6901).
@@ -77,9 +73,7 @@ impl Pool {
     /// # Errors
     /// When `cidr` is no such range, or one with fewer than 8 or more than 24 bits for hosts to tell apart.
     pub fn addresses(cidr: &str) -> Result<Self, InvalidPool> {
-        let invalid = || InvalidPool {
-            text: cidr.to_owned(),
-        };
+        let invalid = || InvalidPool { text: cidr.to_owned() };
         let (address, bits) = cidr.split_once('/').ok_or_else(invalid)?;
         let address: Ipv4Addr = address.parse().map_err(|_| invalid())?;
         let prefix_bits: u32 = bits.parse().map_err(|_| invalid())?;
@@ -88,21 +82,13 @@ impl Pool {
         }
         let size = 1_u32 << (32 - prefix_bits);
         let first = (u32::from(address) & !(size - 1)) + 1;
-        Ok(Self {
-            values: Values::Addresses { prefix_bits },
-            first,
-            count: size - 2,
-        })
+        Ok(Self { values: Values::Addresses { prefix_bits }, first, count: size - 2 })
     }
 
     /// The numbers from `first` to `last`.
     pub fn numbers(first: u16, last: u16) -> Self {
         let count = u32::from(last.saturating_sub(first)) + 1;
-        Self {
-            values: Values::Numbers,
-            first: first.into(),
-            count,
-        }
+        Self { values: Values::Numbers, first: first.into(), count }
     }
 
     /// How many values there are.
@@ -136,19 +122,11 @@ impl Pool {
     /// Whether `value` is one of the pool's.
     pub fn contains(&self, value: &Value) -> bool {
         let number = match (self.values, value) {
-            (Values::Addresses { .. }, Value::String(text)) => {
-                text.parse::<Ipv4Addr>().ok().map(u32::from)
-            }
-            (Values::Numbers, value) => {
-                value.as_u64().and_then(|number| u32::try_from(number).ok())
-            }
+            (Values::Addresses { .. }, Value::String(text)) => text.parse::<Ipv4Addr>().ok().map(u32::from),
+            (Values::Numbers, value) => value.as_u64().and_then(|number| u32::try_from(number).ok()),
             _ => None,
         };
-        number.is_some_and(|number| {
-            number
-                .checked_sub(self.first)
-                .is_some_and(|index| index < self.count)
-        })
+        number.is_some_and(|number| number.checked_sub(self.first).is_some_and(|index| index < self.count))
     }
 }
 
@@ -197,9 +175,6 @@ mod tests {
     #[test]
     fn a_field_is_a_pointer() {
         let claim = Claim::new(NODE_PORTS, "spec.ports[10].nodePort", json!(30_080));
-        assert_eq!(
-            (claim.pointer().as_str(), claim.text().as_str()),
-            ("/spec/ports/10/nodePort", "30080")
-        );
+        assert_eq!((claim.pointer().as_str(), claim.text().as_str()), ("/spec/ports/10/nodePort", "30080"));
     }
 }

@@ -41,11 +41,7 @@ impl Registry {
     #[must_use]
     pub fn with(mut self, info: ResourceInfo) -> Self {
         let resource = &info.resource;
-        let key = (
-            resource.group.to_string(),
-            resource.version.to_string(),
-            resource.plural.to_string(),
-        );
+        let key = (resource.group.to_string(), resource.version.to_string(), resource.plural.to_string());
         self.resources.insert(key, Arc::new(info));
         self
     }
@@ -53,8 +49,7 @@ impl Registry {
     /// The resource of these names.
     pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<ResourceInfo>> {
         // A borrowed triple cannot be looked up in a map of owned ones; the strings are short, the map small.
-        self.resources
-            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+        self.resources.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
     /// The entry for `resource`.

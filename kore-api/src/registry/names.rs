@@ -22,9 +22,7 @@ impl NameRule {
     pub fn problem(self, name: &str) -> Option<&'static str> {
         let (fits, problem) = match self {
             Self::Subdomain if name.len() > 253 => (false, "must be no more than 253 bytes"),
-            Self::Label | Self::LetterLabel if name.len() > 63 => {
-                (false, "must be no more than 63 bytes")
-            }
+            Self::Label | Self::LetterLabel if name.len() > 63 => (false, "must be no more than 63 bytes"),
             Self::Subdomain => (
                 is_dns_subdomain(name),
                 "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and \
@@ -67,22 +65,10 @@ mod tests {
     fn names() {
         let long = "a".repeat(64);
         for (rule, good, bad) in [
-            (
-                NameRule::Subdomain,
-                vec!["a", "a.b-c", "0", &long],
-                vec!["", "A", "a_b", "-a", "a..b"],
-            ),
-            (
-                NameRule::Label,
-                vec!["a", "0a"],
-                vec!["a.b", "Foo", "a-", &long],
-            ),
+            (NameRule::Subdomain, vec!["a", "a.b-c", "0", &long], vec!["", "A", "a_b", "-a", "a..b"]),
+            (NameRule::Label, vec!["a", "0a"], vec!["a.b", "Foo", "a-", &long]),
             (NameRule::LetterLabel, vec!["a-0"], vec!["0a", "a.b"]),
-            (
-                NameRule::PathSegment,
-                vec!["system:node", "A b"],
-                vec!["..", "a/b", "50%"],
-            ),
+            (NameRule::PathSegment, vec!["system:node", "A b"], vec!["..", "a/b", "50%"]),
         ] {
             for name in good {
                 assert_eq!(rule.problem(name), None, "{name}");

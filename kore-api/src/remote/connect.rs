@@ -38,21 +38,11 @@ struct Target {
 impl Connector {
     pub(super) fn new(access: &Access, clock: Clock) -> Result<Self, Error> {
         let (uri, tls) = super::origin(&access.server)?;
-        let host = uri
-            .host()
-            .unwrap_or_default()
-            .trim_matches(['[', ']'])
-            .to_owned();
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let tls = if tls {
-            let name = access
-                .tls_server_name
-                .clone()
-                .unwrap_or_else(|| host.clone());
-            let problem = |_| Error::Config {
-                path: access.server.clone(),
-                problem: format!("{name:?} is not a name"),
-            };
+            let name = access.tls_server_name.clone().unwrap_or_else(|| host.clone());
+            let problem = |_| Error::Config { path: access.server.clone(), problem: format!("{name:?} is not a name") };
             let verified = ServerName::try_from(name.clone()).map_err(problem)?;
             Some((TlsConnector::from(client_config(access, clock)?), verified))
         } else {
@@ -75,8 +65,7 @@ impl Service<Uri> for Connector {
         let target = self.0.clone();
         Box::pin(async move {
             let connected = tokio::time::timeout(CONNECT_TIMEOUT, target.connect()).await;
-            connected
-                .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))?
+            connected.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))?
         })
     }
 }
@@ -86,17 +75,11 @@ impl Target {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
         let Some((connector, name)) = &self.tls else {
-            return Ok(Stream {
-                io: TokioIo::new(Box::new(stream)),
-                http2: false,
-            });
+            return Ok(Stream { io: TokioIo::new(Box::new(stream)), http2: false });
         };
         let stream = connector.connect(name.clone(), stream).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Stream {
-            io: TokioIo::new(Box::new(stream)),
-            http2,
-        })
+        Ok(Stream { io: TokioIo::new(Box::new(stream)), http2 })
     }
 }
 
@@ -112,30 +95,18 @@ pub(super) struct Stream {
 impl Connection for Stream {
     fn connected(&self) -> Connected {
         let connected = Connected::new();
-        if self.http2 {
-            connected.negotiated_h2()
-        } else {
-            connected
-        }
+        if self.http2 { connected.negotiated_h2() } else { connected }
     }
 }
 
 impl Read for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
 
 impl Write for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 

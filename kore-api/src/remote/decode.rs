@@ -11,12 +11,7 @@ use crate::object::{Object, ResourceType};
 use crate::request::{Content, ObjectList, Request, Verb};
 
 /// An answer that is no stream.
-pub(super) fn decode(
-    code: StatusCode,
-    bytes: &[u8],
-    request: &Request,
-    target: &str,
-) -> Result<Content, Error> {
+pub(super) fn decode(code: StatusCode, bytes: &[u8], request: &Request, target: &str) -> Result<Content, Error> {
     if !code.is_success() {
         return Err(status(code, bytes).into());
     }
@@ -29,9 +24,7 @@ pub(super) fn decode(
     }
     let value: Value = serde_json::from_slice(bytes).map_err(unreadable)?;
     if value["kind"] == "Status" && value["apiVersion"] == "v1" {
-        return Ok(Content::Status(
-            serde_json::from_value(value).map_err(unreadable)?,
-        ));
+        return Ok(Content::Status(serde_json::from_value(value).map_err(unreadable)?));
     }
     let resource = &*request.resource;
     // A subresource may have a kind of its own (Scale).
@@ -39,11 +32,7 @@ pub(super) fn decode(
         return Ok(Content::Value(value));
     }
     let object = object(value, resource)?;
-    Ok(if code == StatusCode::CREATED {
-        Content::Created(object)
-    } else {
-        Content::Object(object)
-    })
+    Ok(if code == StatusCode::CREATED { Content::Created(object) } else { Content::Object(object) })
 }
 
 /// A refusal: the server's own `Status`, or one made of the code where the server (or a proxy) sent something else.
@@ -66,35 +55,18 @@ fn status(code: StatusCode, bytes: &[u8]) -> Status {
             504 => Reason::Timeout,
             _ => Reason::Unknown,
         };
-        let text: String = String::from_utf8_lossy(bytes)
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(256)
-            .collect();
-        let message = if text.is_empty() {
-            code.to_string()
-        } else {
-            format!("{code}: {text}")
-        };
-        Status {
-            code: code.as_u16(),
-            ..Status::new(reason, message)
-        }
+        let text: String = String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).take(256).collect();
+        let message = if text.is_empty() { code.to_string() } else { format!("{code}: {text}") };
+        Status { code: code.as_u16(), ..Status::new(reason, message) }
     })
 }
 
 /// An object; in typed lists, upstream leaves kind and version out.
 pub(super) fn object(mut value: Value, resource: &ResourceType) -> Result<Object, Error> {
-    let revision = value["metadata"]["resourceVersion"]
-        .as_str()
-        .and_then(|revision| revision.parse().ok());
+    let revision = value["metadata"]["resourceVersion"].as_str().and_then(|revision| revision.parse().ok());
     if let Some(fields) = value.as_object_mut() {
-        fields
-            .entry("apiVersion")
-            .or_insert_with(|| (&*resource.api_version()).into());
-        fields
-            .entry("kind")
-            .or_insert_with(|| (&*resource.kind).into());
+        fields.entry("apiVersion").or_insert_with(|| (&*resource.api_version()).into());
+        fields.entry("kind").or_insert_with(|| (&*resource.kind).into());
     }
     Ok(Object::from_value(value, revision.unwrap_or_default())?)
 }

@@ -20,16 +20,10 @@ pub(super) fn is_log(request: &Request) -> bool {
 /// The request to `server` (a URL without a slash at the end), without credentials.
 pub(super) fn encode(server: &str, request: &Request) -> Result<http::Request<Full<Bytes>>, Error> {
     let what = || format!("{} {}", request.verb, request.resource);
-    let unsendable = |problem: String| Error::Unsendable {
-        what: what(),
-        problem,
-    };
+    let unsendable = |problem: String| Error::Unsendable { what: what(), problem };
     let deletes = matches!(request.verb, Verb::Delete | Verb::DeleteCollection);
     let (content_type, body) = match &request.body {
-        _ if deletes => (
-            "application/json",
-            to_bytes(&delete_options(&request.options)),
-        ),
+        _ if deletes => ("application/json", to_bytes(&delete_options(&request.options))),
         Body::Empty => ("", Bytes::new()),
         Body::Value(value) => {
             let value = with_preconditions(value.clone(), &request.options);
@@ -37,21 +31,14 @@ pub(super) fn encode(server: &str, request: &Request) -> Result<http::Request<Fu
         }
         Body::Encoded(format, bytes) => (format.content_type(), bytes.clone()),
         Body::Patch(PatchKind::Json, patch) => (patch_type(PatchKind::Json), to_bytes(patch)),
-        Body::Patch(kind, patch) => (
-            patch_type(*kind),
-            to_bytes(&with_preconditions(patch.clone(), &request.options)),
-        ),
+        Body::Patch(kind, patch) => (patch_type(*kind), to_bytes(&with_preconditions(patch.clone(), &request.options))),
         Body::EncodedPatch(kind, bytes) => (patch_type(*kind), bytes.clone()),
     };
-    let mut encoded = http::Request::builder()
-        .method(method(request.verb))
-        .uri(uri(server, request));
+    let mut encoded = http::Request::builder().method(method(request.verb)).uri(uri(server, request));
     if !content_type.is_empty() {
         encoded = encoded.header(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
-    encoded
-        .body(Full::new(body))
-        .map_err(|error| unsendable(error.to_string()))
+    encoded.body(Full::new(body)).map_err(|error| unsendable(error.to_string()))
 }
 
 fn method(verb: Verb) -> Method {
@@ -74,9 +61,7 @@ fn patch_type(kind: PatchKind) -> &'static str {
 }
 
 fn to_bytes(value: &Value) -> Bytes {
-    serde_json::to_vec(value)
-        .expect("a JSON tree always encodes")
-        .into()
+    serde_json::to_vec(value).expect("a JSON tree always encodes").into()
 }
 
 /// On the wire, a write says in the object itself which one it means.
@@ -92,24 +77,11 @@ fn with_preconditions(mut value: Value, options: &Options) -> Value {
 
 fn uri(server: &str, request: &Request) -> String {
     let resource = &request.resource;
-    let root = if resource.group.is_empty() {
-        "api"
-    } else {
-        "apis"
-    };
-    let namespace = request
-        .namespace
-        .as_deref()
-        .map(|namespace| ["namespaces", namespace]);
-    let segments = [root, &*resource.group, &*resource.version]
-        .into_iter()
-        .filter(|segment| !segment.is_empty());
-    let segments = segments
-        .chain(namespace.into_iter().flatten())
-        .chain([&*resource.plural]);
-    let segments = segments
-        .chain(request.name.as_deref())
-        .chain(request.subresource.as_deref());
+    let root = if resource.group.is_empty() { "api" } else { "apis" };
+    let namespace = request.namespace.as_deref().map(|namespace| ["namespaces", namespace]);
+    let segments = [root, &*resource.group, &*resource.version].into_iter().filter(|segment| !segment.is_empty());
+    let segments = segments.chain(namespace.into_iter().flatten()).chain([&*resource.plural]);
+    let segments = segments.chain(request.name.as_deref()).chain(request.subresource.as_deref());
     let mut uri = server.to_owned();
     for segment in segments {
         uri.push('/');
@@ -140,30 +112,19 @@ fn parameters(request: &Request) -> Vec<(String, String)> {
         ("watch", flag(request.verb == Verb::Watch)),
         ("labelSelector", options.label_selector.clone()),
         ("fieldSelector", options.field_selector.clone()),
-        (
-            "limit",
-            number(Some(options.limit).filter(|limit| *limit > 0)),
-        ),
+        ("limit", number(Some(options.limit).filter(|limit| *limit > 0))),
         ("continue", options.continue_token.clone()),
         ("resourceVersion", options.resource_version.clone()),
-        (
-            "resourceVersionMatch",
-            options.resource_version_match.clone(),
-        ),
+        ("resourceVersionMatch", options.resource_version_match.clone()),
         ("timeoutSeconds", number(options.timeout_seconds)),
         ("allowWatchBookmarks", flag(options.allow_watch_bookmarks)),
         ("sendInitialEvents", flag(options.send_initial_events)),
-        (
-            "dryRun",
-            (options.dry_run && !deletes).then(|| "All".to_owned()),
-        ),
+        ("dryRun", (options.dry_run && !deletes).then(|| "All".to_owned())),
         ("fieldManager", options.field_manager.clone()),
         ("fieldValidation", field_validation),
         ("force", flag(options.force)),
     ];
-    let known = known
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     known.chain(options.extra.iter().cloned()).collect()
 }
 

@@ -91,10 +91,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`Error::Config`]: the URL, a certificate or a key cannot be used.
-    pub fn open(
-        access: &Access,
-        clock: Clock,
-    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), Error> {
+    pub fn open(access: &Access, clock: Clock) -> Result<(Self, impl Future<Output = ()> + Send + use<>), Error> {
         let (tasks, run) = Tasks::new();
         let connector = Connector::new(access, clock)?;
         let http = HttpClient::builder(tasks)
@@ -122,20 +119,10 @@ impl Transport for Remote {
         let inner = &*self.0;
         let encoded = encode::encode(&inner.server, &request)?;
         let target = format!("{} {}", encoded.method(), encoded.uri());
-        let failed = |problem: String| Error::Transport {
-            target: target.clone(),
-            problem,
-        };
-        let permit = if is_stream(&request) {
-            Some(inner.stream().map_err(failed)?)
-        } else {
-            None
-        };
+        let failed = |problem: String| Error::Transport { target: target.clone(), problem };
+        let permit = if is_stream(&request) { Some(inner.stream().map_err(failed)?) } else { None };
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, inner.send(encoded, &request));
-        let response = answer
-            .await
-            .map_err(|_| failed("no answer in time".into()))?
-            .map_err(failed)?;
+        let response = answer.await.map_err(|_| failed("no answer in time".into()))?.map_err(failed)?;
         let (head, body) = response.into_parts();
         let warnings = decode::warnings(&head.headers);
         if let Some(permit) = permit.filter(|_| head.status.is_success()) {
@@ -144,20 +131,13 @@ impl Transport for Remote {
                 frame.map_err(|error| problem(&error))
             });
             let content = match request.verb {
-                Verb::Watch => {
-                    Content::Watch(watch::events(frames, request.resource.clone(), target))
-                }
+                Verb::Watch => Content::Watch(watch::events(frames, request.resource.clone(), target)),
                 _ => Content::Bytes(watch::bytes(frames, target)),
             };
             return Ok(Response { warnings, content });
         }
-        let whole = tokio::time::timeout(
-            ANSWER_TIMEOUT,
-            Limited::new(body, ANSWER_BYTES_MAX).collect(),
-        );
-        let whole = whole
-            .await
-            .map_err(|_| failed("the answer did not arrive in time".into()))?;
+        let whole = tokio::time::timeout(ANSWER_TIMEOUT, Limited::new(body, ANSWER_BYTES_MAX).collect());
+        let whole = whole.await.map_err(|_| failed("the answer did not arrive in time".into()))?;
         let bytes = whole.map_err(|error| failed(problem(&*error)))?.to_bytes();
         let content = decode::decode(head.status, &bytes, &request, &target)?;
         Ok(Response { warnings, content })
@@ -176,23 +156,13 @@ impl Inner {
         request: &Request,
     ) -> Result<http::Response<Incoming>, String> {
         let headers = encoded.headers_mut();
-        let accept = if encode::is_log(request) {
-            "*/*"
-        } else {
-            "application/json"
-        };
+        let accept = if encode::is_log(request) { "*/*" } else { "application/json" };
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("kore/", env!("CARGO_PKG_VERSION"))),
-        );
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("kore/", env!("CARGO_PKG_VERSION"))));
         if let Some(token) = self.credentials.header().await? {
             headers.insert(AUTHORIZATION, token);
         }
-        self.http
-            .request(encoded)
-            .await
-            .map_err(|error| problem(&error))
+        self.http.request(encoded).await.map_err(|error| problem(&error))
     }
 }
 
@@ -224,10 +194,7 @@ impl Bearer {
     fn new(credentials: &Credentials) -> Result<Self, Error> {
         match credentials {
             Credentials::Token(token) => {
-                let header = bearer(token).map_err(|problem| Error::Config {
-                    path: "token".into(),
-                    problem,
-                })?;
+                let header = bearer(token).map_err(|problem| Error::Config { path: "token".into(), problem })?;
                 Ok(Self::Fixed(header))
             }
             Credentials::TokenFile(path) => Ok(Self::File(path.clone(), Mutex::new(None))),
@@ -246,9 +213,7 @@ impl Bearer {
             Some((at, header)) if at.elapsed() < TOKEN_FILE_INTERVAL => Ok(Some(header.clone())),
             _ => {
                 let problem = |problem: String| format!("{}: {problem}", path.display());
-                let token = tokio::fs::read_to_string(path)
-                    .await
-                    .map_err(|error| problem(error.to_string()))?;
+                let token = tokio::fs::read_to_string(path).await.map_err(|error| problem(error.to_string()))?;
                 let header = bearer(token.trim()).map_err(problem)?;
                 *read = Some((Instant::now(), header.clone()));
                 Ok(Some(header))
@@ -266,10 +231,7 @@ fn bearer(token: &str) -> Result<HeaderValue, String> {
 
 /// The host and port of a URL, and whether it asks for TLS.
 fn origin(server: &str) -> Result<(Uri, bool), Error> {
-    let problem = |problem: &str| Error::Config {
-        path: format!("server {server:?}"),
-        problem: problem.into(),
-    };
+    let problem = |problem: &str| Error::Config { path: format!("server {server:?}"), problem: problem.into() };
     let uri: Uri = server.parse().map_err(|_| problem("not a URL"))?;
     let tls = match uri.scheme_str() {
         Some("https") => true,

@@ -23,20 +23,14 @@ pub(super) fn events(
     resource: Arc<ResourceType>,
     target: String,
 ) -> WatchStream {
-    let lines = Lines {
-        frames: Box::pin(frames),
-        read: BytesMut::new(),
-        searched: 0,
-    };
+    let lines = Lines { frames: Box::pin(frames), read: BytesMut::new(), searched: 0 };
     stream::unfold(Some(lines), move |lines| {
         let (resource, target) = (resource.clone(), target.clone());
         async move {
             let mut lines = lines?;
             let line = lines.next().await?;
             let failed = |problem| Error::Transport { target, problem };
-            let event = line
-                .map_err(failed)
-                .and_then(|line| event(&line, &resource));
+            let event = line.map_err(failed).and_then(|line| event(&line, &resource));
             let rest = event.is_ok().then_some(lines);
             Some((event, rest))
         }
@@ -51,14 +45,8 @@ pub(super) fn bytes(
 ) -> BoxStream<'static, Result<Bytes, Error>> {
     frames
         .filter_map(move |frame| {
-            let failed = |problem| Error::Transport {
-                target: target.clone(),
-                problem,
-            };
-            let data = frame
-                .map(|frame| frame.into_data().ok())
-                .map_err(failed)
-                .transpose();
+            let failed = |problem| Error::Transport { target: target.clone(), problem };
+            let data = frame.map(|frame| frame.into_data().ok()).map_err(failed).transpose();
             std::future::ready(data)
         })
         .boxed()
@@ -76,10 +64,7 @@ struct Lines {
 impl Lines {
     async fn next(&mut self) -> Option<Result<Bytes, String>> {
         loop {
-            if let Some(end) = self.read[self.searched..]
-                .iter()
-                .position(|byte| *byte == b'\n')
-            {
+            if let Some(end) = self.read[self.searched..].iter().position(|byte| *byte == b'\n') {
                 let line = self.read.split_to(self.searched + end).freeze();
                 self.read.advance(1);
                 self.searched = 0;
@@ -93,9 +78,7 @@ impl Lines {
                 return Some(Err(format!("an event of more than {LINE_BYTES_MAX} bytes")));
             }
             match self.frames.next().await {
-                Some(Ok(frame)) => self
-                    .read
-                    .extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Some(Ok(frame)) => self.read.extend_from_slice(&frame.into_data().unwrap_or_default()),
                 Some(Err(problem)) => return Some(Err(problem)),
                 None if self.read.trim_ascii().is_empty() => return None,
                 None => return Some(Err("the watch broke off within an event".into())),
@@ -112,30 +95,22 @@ struct Line {
 }
 
 fn event(line: &[u8], resource: &ResourceType) -> Result<WatchEvent, Error> {
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Status::internal(format!("an event cannot be read: {error}"))
-    };
-    let Line {
-        kind,
-        object: value,
-    } = serde_json::from_slice(line).map_err(|error| unreadable(&error))?;
+    let unreadable = |error: &dyn std::fmt::Display| Status::internal(format!("an event cannot be read: {error}"));
+    let Line { kind, object: value } = serde_json::from_slice(line).map_err(|error| unreadable(&error))?;
     match &*kind {
         "ADDED" => Ok(WatchEvent::Added(object(value, resource)?)),
         "MODIFIED" => Ok(WatchEvent::Modified(object(value, resource)?)),
         "DELETED" => Ok(WatchEvent::Deleted(object(value, resource)?)),
         "BOOKMARK" => {
             let metadata = &value["metadata"];
-            let revision = metadata["resourceVersion"]
-                .as_str()
-                .and_then(|revision| revision.parse().ok());
+            let revision = metadata["resourceVersion"].as_str().and_then(|revision| revision.parse().ok());
             Ok(WatchEvent::Bookmark {
                 revision: revision.ok_or_else(|| unreadable(&"a bookmark without a revision"))?,
                 initial_events_end: metadata["annotations"]["k8s.io/initial-events-end"] == "true",
             })
         }
         "ERROR" => {
-            let status: Status =
-                serde_json::from_value(value).map_err(|error| unreadable(&error))?;
+            let status: Status = serde_json::from_value(value).map_err(|error| unreadable(&error))?;
             Err(status.into())
         }
         other => Err(unreadable(&format!("type {other:?}")).into()),

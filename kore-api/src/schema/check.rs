@@ -14,11 +14,7 @@ const ERRORS_MAX: usize = 100;
 /// `null` is well everywhere: upstream takes it as absence. Whether a required field is there is the business of
 /// validation, not of shape.
 pub fn check(schema: &Schema, value: &Value) -> Vec<SchemaError> {
-    let mut checker = Checker {
-        path: Vec::new(),
-        structs: Vec::new(),
-        errors: Vec::new(),
-    };
+    let mut checker = Checker { path: Vec::new(), structs: Vec::new(), errors: Vec::new() };
     checker.node(schema.node(), value);
     checker.errors
 }
@@ -49,9 +45,7 @@ impl<'a> Checker<'a> {
             (_, Value::Null) | (Special::SchemaOrBool, Value::Bool(_)) => return,
             (Special::SchemaOrArray, Value::Array(items)) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.within(Step::Item(index), |inner| {
-                        inner.object(schema_props(found), item)
-                    });
+                    self.within(Step::Item(index), |inner| inner.object(schema_props(found), item));
                 }
                 return;
             }
@@ -63,23 +57,15 @@ impl<'a> Checker<'a> {
             }
             _ => {}
         }
-        let found = if found.special == Special::None {
-            found
-        } else {
-            schema_props(found)
-        };
+        let found = if found.special == Special::None { found } else { schema_props(found) };
         let Value::Object(members) = value else {
             return self.wrong_type(value, go_type(found));
         };
         self.structs.push(found);
         for (name, member) in members {
             match found.field(name) {
-                Some(field) => {
-                    self.within(Step::Field(name), |inner| inner.shape(&field.shape, member))
-                }
-                None => self.within(Step::Field(name), |inner| {
-                    inner.report(Problem::UnknownField)
-                }),
+                Some(field) => self.within(Step::Field(name), |inner| inner.shape(&field.shape, member)),
+                None => self.within(Step::Field(name), |inner| inner.report(Problem::UnknownField)),
             }
             if self.errors.len() >= ERRORS_MAX {
                 break;
@@ -108,9 +94,7 @@ impl<'a> Checker<'a> {
                     }
                 }
             }
-            (Shape::String, Value::String(_))
-            | (Shape::Bool, Value::Bool(_))
-            | (Shape::Double, Value::Number(_)) => {}
+            (Shape::String, Value::String(_)) | (Shape::Bool, Value::Bool(_)) | (Shape::Double, Value::Number(_)) => {}
             (Shape::Int32, Value::Number(number)) if is_int32(number) => {}
             (Shape::Int64, Value::Number(number)) if number.is_i64() => {}
             (Shape::Int32 | Shape::Int64, Value::Number(number)) => {
@@ -119,8 +103,7 @@ impl<'a> Checker<'a> {
             (Shape::Bytes, Value::String(text)) => {
                 if let Err(error) = base64::engine::general_purpose::STANDARD.decode(text) {
                     let at = match error {
-                        base64::DecodeError::InvalidByte(at, _)
-                        | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+                        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
                         _ => text.len(),
                     };
                     self.malformed(format!("illegal base64 data at input byte {at}"));
@@ -135,32 +118,21 @@ impl<'a> Checker<'a> {
             (Shape::Quantity, _) => self.malformed(quantity::QuantityError::Malformed.to_string()),
             (Shape::Time | Shape::MicroTime, Value::String(text)) => {
                 if normal::canonical_time(text, matches!(shape, Shape::MicroTime)).is_none() {
-                    self.malformed(format!(
-                        "parsing time {text:?} as {:?}: cannot parse",
-                        layout(shape)
-                    ));
+                    self.malformed(format!("parsing time {text:?} as {:?}: cannot parse", layout(shape)));
                 }
             }
             (Shape::IntOrString, Value::String(_)) => {}
             (Shape::IntOrString, Value::Number(number)) if is_int32(number) => {}
             // These types decode themselves, and the decoder knows no field inside them.
             (Shape::IntOrString | Shape::Time | Shape::MicroTime, _) => {
-                let expected = if matches!(shape, Shape::IntOrString) {
-                    "int32"
-                } else {
-                    "string"
-                };
+                let expected = if matches!(shape, Shape::IntOrString) { "int32" } else { "string" };
                 let found = match value {
                     Value::Number(number) if matches!(shape, Shape::IntOrString) => {
                         format!("number {number}")
                     }
                     value => word(value).to_owned(),
                 };
-                self.report(Problem::WrongType {
-                    found,
-                    place: String::new(),
-                    expected: expected.to_owned(),
-                });
+                self.report(Problem::WrongType { found, place: String::new(), expected: expected.to_owned() });
             }
             (shape, value) => self.wrong_type(value, go_shape(shape)),
         }
@@ -177,21 +149,14 @@ impl<'a> Checker<'a> {
     }
 
     fn wrong(&mut self, found: String, expected: String) {
-        let mut place = self
-            .structs
-            .last()
-            .map_or(String::new(), |innermost| innermost.name.to_owned());
+        let mut place = self.structs.last().map_or(String::new(), |innermost| innermost.name.to_owned());
         for step in &self.path {
             if let Step::Field(name) = step {
                 place.push('.');
                 place.push_str(name);
             }
         }
-        self.report(Problem::WrongType {
-            found,
-            place,
-            expected,
-        });
+        self.report(Problem::WrongType { found, place, expected });
     }
 
     fn malformed(&mut self, message: String) {
@@ -224,9 +189,7 @@ pub(crate) fn schema_props(found: &'static Type) -> &'static Type {
 }
 
 fn is_int32(number: &serde_json::Number) -> bool {
-    number
-        .as_i64()
-        .is_some_and(|number| i32::try_from(number).is_ok())
+    number.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
 }
 
 fn word(value: &Value) -> &'static str {
@@ -241,20 +204,11 @@ fn word(value: &Value) -> &'static str {
 }
 
 fn layout(shape: &Shape) -> &'static str {
-    if matches!(shape, Shape::MicroTime) {
-        "2006-01-02T15:04:05.000000Z07:00"
-    } else {
-        "2006-01-02T15:04:05Z07:00"
-    }
+    if matches!(shape, Shape::MicroTime) { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" }
 }
 
 fn go_type(found: &Type) -> String {
-    let package = found
-        .package
-        .definition
-        .rsplit('.')
-        .next()
-        .unwrap_or_default();
+    let package = found.package.definition.rsplit('.').next().unwrap_or_default();
     format!("{package}.{}", found.name)
 }
 
@@ -291,17 +245,13 @@ mod tests {
                 "apps/v1",
                 "Deployment",
                 json!({"spec": {"replicas": "3"}}),
-                &[
-                    "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
-                ],
+                &["json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"],
             ),
             (
                 "apps/v1",
                 "Deployment",
                 json!({"spec": {"replicas": 3.5}}),
-                &[
-                    "json: cannot unmarshal number 3.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
-                ],
+                &["json: cannot unmarshal number 3.5 into Go struct field DeploymentSpec.spec.replicas of type int32"],
             ),
             (
                 "apps/v1",
@@ -315,61 +265,35 @@ mod tests {
                 "apps/v1",
                 "Deployment",
                 json!({"spec": []}),
-                &[
-                    "json: cannot unmarshal array into Go struct field Deployment.spec of type v1.DeploymentSpec",
-                ],
+                &["json: cannot unmarshal array into Go struct field Deployment.spec of type v1.DeploymentSpec"],
             ),
-            (
-                "apps/v1",
-                "Deployment",
-                json!([]),
-                &["json: cannot unmarshal array into Go value of type v1.Deployment"],
-            ),
+            ("apps/v1", "Deployment", json!([]), &["json: cannot unmarshal array into Go value of type v1.Deployment"]),
             (
                 "v1",
                 "Pod",
                 json!({"spec": {"containers": [{"name": "a", "env": [{"name": "A", "value": 1}]}]}}),
-                &[
-                    "json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string",
-                ],
+                &["json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string"],
             ),
             (
                 "v1",
                 "Pod",
                 json!({"metadata": {"labels": {"a": true}}}),
-                &[
-                    "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string",
-                ],
+                &["json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string"],
             ),
             (
                 "v1",
                 "Pod",
                 json!({"spec": {"containers": {}}}),
-                &[
-                    "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container",
-                ],
+                &["json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"],
             ),
             (
                 "v1",
                 "Pod",
                 json!({"spec": {"containers": [{"foo": 1}, {"ports": [{"port": 1}]}]}}),
-                &[
-                    "unknown field \"spec.containers[0].foo\"",
-                    "unknown field \"spec.containers[1].ports[0].port\"",
-                ],
+                &["unknown field \"spec.containers[0].foo\"", "unknown field \"spec.containers[1].ports[0].port\""],
             ),
-            (
-                "v1",
-                "Pod",
-                json!({"Spec": {}}),
-                &["unknown field \"Spec\""],
-            ),
-            (
-                "v1",
-                "Pod",
-                json!({"spec": null, "metadata": {"creationTimestamp": null}}),
-                &[],
-            ),
+            ("v1", "Pod", json!({"Spec": {}}), &["unknown field \"Spec\""]),
+            ("v1", "Pod", json!({"spec": null, "metadata": {"creationTimestamp": null}}), &[]),
             (
                 "v1",
                 "Service",
@@ -382,12 +306,7 @@ mod tests {
                 json!({"spec": {"ports": [{"targetPort": true}]}}),
                 &["json: cannot unmarshal bool into Go value of type int32"],
             ),
-            (
-                "v1",
-                "Secret",
-                json!({"data": {"a": "YQ==", "b": "!"}}),
-                &["illegal base64 data at input byte 0"],
-            ),
+            ("v1", "Secret", json!({"data": {"a": "YQ==", "b": "!"}}), &["illegal base64 data at input byte 0"]),
             (
                 "v1",
                 "Pod",
@@ -410,26 +329,14 @@ mod tests {
         ];
         for (api_version, kind, value, expected) in rows {
             let schema = Schema::of(api_version, kind).expect(kind);
-            let found: Vec<String> = check(&schema, value)
-                .iter()
-                .map(ToString::to_string)
-                .collect();
+            let found: Vec<String> = check(&schema, value).iter().map(ToString::to_string).collect();
             assert_eq!(&found, expected, "{value}");
         }
     }
 
     #[test]
     fn errors_are_bounded() {
-        let unknown: serde_json::Map<String, Value> = (0..1000)
-            .map(|index| (format!("f{index}"), json!(1)))
-            .collect();
-        assert_eq!(
-            check(
-                &Schema::of("v1", "Pod").expect("Pod"),
-                &Value::Object(unknown)
-            )
-            .len(),
-            ERRORS_MAX
-        );
+        let unknown: serde_json::Map<String, Value> = (0..1000).map(|index| (format!("f{index}"), json!(1))).collect();
+        assert_eq!(check(&Schema::of("v1", "Pod").expect("Pod"), &Value::Object(unknown)).len(), ERRORS_MAX);
     }
 }

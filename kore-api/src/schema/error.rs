@@ -37,18 +37,12 @@ pub enum Problem {
 impl SchemaError {
     /// Whether the body cannot be decoded at all, whatever `fieldValidation` says.
     pub fn is_fatal(&self) -> bool {
-        !matches!(
-            self.problem,
-            Problem::UnknownField | Problem::DuplicateField
-        )
+        !matches!(self.problem, Problem::UnknownField | Problem::DuplicateField)
     }
 
     /// The error for a field that stands twice, as `codec::decode` reports them by path.
     pub fn duplicate(path: impl Into<String>) -> SchemaError {
-        SchemaError {
-            path: path.into(),
-            problem: Problem::DuplicateField,
-        }
+        SchemaError { path: path.into(), problem: Problem::DuplicateField }
     }
 }
 
@@ -57,25 +51,11 @@ impl std::fmt::Display for SchemaError {
         match &self.problem {
             Problem::UnknownField => write!(formatter, "unknown field {:?}", self.path),
             Problem::DuplicateField => write!(formatter, "duplicate field {:?}", self.path),
-            Problem::WrongType {
-                found,
-                place,
-                expected,
-            } if place.is_empty() => {
-                write!(
-                    formatter,
-                    "json: cannot unmarshal {found} into Go value of type {expected}"
-                )
+            Problem::WrongType { found, place, expected } if place.is_empty() => {
+                write!(formatter, "json: cannot unmarshal {found} into Go value of type {expected}")
             }
-            Problem::WrongType {
-                found,
-                place,
-                expected,
-            } => {
-                write!(
-                    formatter,
-                    "json: cannot unmarshal {found} into Go struct field {place} of type {expected}"
-                )
+            Problem::WrongType { found, place, expected } => {
+                write!(formatter, "json: cannot unmarshal {found} into Go struct field {place} of type {expected}")
             }
             Problem::Malformed { message } => formatter.write_str(message),
         }
@@ -101,9 +81,7 @@ impl std::error::Error for SchemaError {}
 /// );
 /// ```
 pub fn bad_request(api_version: &str, kind: &str, errors: &[SchemaError]) -> Option<String> {
-    let version = api_version
-        .rsplit_once('/')
-        .map_or(api_version, |(_, version)| version);
+    let version = api_version.rsplit_once('/').map_or(api_version, |(_, version)| version);
     let why = match errors.iter().find(|error| error.is_fatal()) {
         Some(fatal) => fatal.to_string(),
         None if errors.is_empty() => return None,
@@ -112,7 +90,5 @@ pub fn bad_request(api_version: &str, kind: &str, errors: &[SchemaError]) -> Opt
             format!("strict decoding error: {}", all.join(", "))
         }
     };
-    Some(format!(
-        "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
-    ))
+    Some(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
 }

@@ -31,12 +31,7 @@ use super::Schema;
 ///     json!({"spec": {"replicas": 5, "newFeature": true}, "list": [{"a": 2, "x": 2}]}),
 /// );
 /// ```
-pub fn graft(
-    schema: Option<&Schema>,
-    base_full: &Value,
-    base_typed: &Value,
-    new_typed: &Value,
-) -> Value {
+pub fn graft(schema: Option<&Schema>, base_full: &Value, base_typed: &Value, new_typed: &Value) -> Value {
     if base_typed == new_typed {
         return base_full.clone();
     }
@@ -65,12 +60,7 @@ fn object(
             (Some(_), None) => continue,
             (known, Some(edited)) => {
                 let nothing = empty_like(value);
-                graft(
-                    schema.and_then(|schema| schema.field(name)).as_ref(),
-                    value,
-                    known.unwrap_or(&nothing),
-                    edited,
-                )
+                graft(schema.and_then(|schema| schema.field(name)).as_ref(), value, known.unwrap_or(&nothing), edited)
             }
         };
         merged.insert(name.clone(), grafted);
@@ -109,10 +99,7 @@ fn list(schema: Option<&Schema>, full: &[Value], base: &[Value], new: &[Value]) 
 
 /// Whether every item is an object with a name that no other has.
 fn has_own_names(items: &[Value]) -> bool {
-    let mut names: Vec<&str> = items
-        .iter()
-        .filter_map(|item| item["name"].as_str())
-        .collect();
+    let mut names: Vec<&str> = items.iter().filter_map(|item| item["name"].as_str()).collect();
     names.sort_unstable();
     names.len() == items.len() && names.windows(2).all(|pair| pair[0] != pair[1])
 }
@@ -123,15 +110,9 @@ fn origins(keys: &[&str], base: &[Value], new: &[Value]) -> Vec<Option<usize>> {
     let mut taken = vec![false; base.len()];
     let mut settle = |taken: &mut Vec<bool>, same: &dyn Fn(&Value, &Value) -> bool| {
         let mut from = 0;
-        for (edited, origin) in new
-            .iter()
-            .zip(origins.iter_mut())
-            .filter(|(_, origin)| origin.is_none())
-        {
+        for (edited, origin) in new.iter().zip(origins.iter_mut()).filter(|(_, origin)| origin.is_none()) {
             // Searching on from the last find keeps the order among duplicates, and makes the common case linear.
-            let found = (from..base.len())
-                .chain(0..from)
-                .find(|index| !taken[*index] && same(&base[*index], edited));
+            let found = (from..base.len()).chain(0..from).find(|index| !taken[*index] && same(&base[*index], edited));
             if let Some(index) = found {
                 taken[index] = true;
                 *origin = Some(index);
@@ -147,11 +128,7 @@ fn origins(keys: &[&str], base: &[Value], new: &[Value]) -> Vec<Option<usize>> {
                 && old.get(keys[0]).is_some()
         });
         // Where keys decide, an item whose key is new is a new item.
-        if base
-            .iter()
-            .chain(new)
-            .all(|item| item.get(keys[0]).is_some())
-        {
+        if base.iter().chain(new).all(|item| item.get(keys[0]).is_some()) {
             return origins;
         }
     }
@@ -162,9 +139,7 @@ fn origins(keys: &[&str], base: &[Value], new: &[Value]) -> Vec<Option<usize>> {
 
 /// Settles what equality left open: an edited item is most like the item it was made from.
 fn by_likeness(base: &[Value], new: &[Value], origins: &mut [Option<usize>], taken: &mut [bool]) {
-    let open: Vec<usize> = (0..new.len())
-        .filter(|index| origins[*index].is_none())
-        .collect();
+    let open: Vec<usize> = (0..new.len()).filter(|index| origins[*index].is_none()).collect();
     let free: Vec<usize> = (0..base.len()).filter(|index| !taken[*index]).collect();
     // The product is bounded; lists that were rewritten beyond it are matched by position.
     if open.len() == free.len() || open.len() * free.len() > 65_536 {
@@ -179,14 +154,10 @@ fn by_likeness(base: &[Value], new: &[Value], origins: &mut [Option<usize>], tak
     let mut pairs: Vec<(u32, usize, usize)> = Vec::new();
     for edited in open {
         pairs.extend(
-            free.iter()
-                .map(|old| (likeness(&base[*old], &new[edited]), edited, *old))
-                .filter(|(score, ..)| *score > 0),
+            free.iter().map(|old| (likeness(&base[*old], &new[edited]), edited, *old)).filter(|(score, ..)| *score > 0),
         );
     }
-    pairs.sort_by_key(|(score, edited, old)| {
-        (std::cmp::Reverse(*score), edited.abs_diff(*old), *edited)
-    });
+    pairs.sort_by_key(|(score, edited, old)| (std::cmp::Reverse(*score), edited.abs_diff(*old), *edited));
     for (_, edited, old) in pairs {
         if origins[edited].is_none() && !taken[old] {
             origins[edited] = Some(old);
@@ -205,18 +176,14 @@ fn likeness(old: &Value, edited: &Value) -> u32 {
         (Value::Object(old), Value::Object(edited)) => old
             .iter()
             .filter_map(|(name, value)| edited.get(name).map(|other| (name, value, other)))
-            .map(
-                |(name, value, other)| match (value == other, name.as_str()) {
-                    (true, "name" | "key" | "type" | "uid" | "ip" | "id") => 16,
-                    (true, _) => 4,
-                    // The same field with another value still says what sort of item it is.
-                    (false, _) => 1,
-                },
-            )
+            .map(|(name, value, other)| match (value == other, name.as_str()) {
+                (true, "name" | "key" | "type" | "uid" | "ip" | "id") => 16,
+                (true, _) => 4,
+                // The same field with another value still says what sort of item it is.
+                (false, _) => 1,
+            })
             .sum(),
-        (Value::Array(old), Value::Array(edited)) => {
-            1 + old.iter().filter(|item| edited.contains(item)).count() as u32
-        }
+        (Value::Array(old), Value::Array(edited)) => 1 + old.iter().filter(|item| edited.contains(item)).count() as u32,
         _ => 0,
     }
 }

@@ -118,10 +118,7 @@ impl Schema {
     }
 
     pub(crate) fn root(found: &'static Type) -> Schema {
-        Schema {
-            node: Node::Object(found),
-            field: None,
-        }
+        Schema { node: Node::Object(found), field: None }
     }
 
     pub(crate) fn node(&self) -> Node {
@@ -162,9 +159,7 @@ impl Schema {
     /// The place of a field of an object, or of any key of a map. `None` if the shape has no such field.
     pub fn field(&self, name: &str) -> Option<Schema> {
         match self.node {
-            Node::Object(found) => found
-                .field(name)
-                .map(|field| Schema::at(&field.shape, Some(field))),
+            Node::Object(found) => found.field(name).map(|field| Schema::at(&field.shape, Some(field))),
             Node::Shape(Shape::Map(inner)) => Some(Schema::at(inner, None)),
             Node::Shape(_) => None,
         }
@@ -180,11 +175,10 @@ impl Schema {
 
     /// The place behind a path of fields: `schema.walk(&["spec", "template", "spec"])`. Lists are entered by any segment.
     pub fn walk(&self, path: &[&str]) -> Option<Schema> {
-        path.iter()
-            .try_fold(self.clone(), |place, segment| match place.form() {
-                Form::List => place.element(),
-                _ => place.field(segment),
-            })
+        path.iter().try_fold(self.clone(), |place, segment| match place.form() {
+            Form::List => place.element(),
+            _ => place.field(segment),
+        })
     }
 
     /// The fields of an object, sorted by name; empty for everything else.
@@ -193,9 +187,7 @@ impl Schema {
             Node::Object(found) => &found.fields,
             Node::Shape(_) => &[],
         };
-        fields
-            .iter()
-            .map(|field| (field.name, Schema::at(&field.shape, Some(field))))
+        fields.iter().map(|field| (field.name, Schema::at(&field.shape, Some(field))))
     }
 
     /// Whether the field that led here is required.
@@ -270,37 +262,13 @@ mod tests {
         assert!(containers.is_required() && containers.merges());
         assert_eq!(containers.list_type(), ListType::Map(&["name"]));
         assert_eq!(containers.merge_key(), Some("name"));
-        let ports = containers
-            .element()
-            .and_then(|item| item.field("ports"))
-            .expect("ports");
-        assert_eq!(
-            ports.list_type(),
-            ListType::Map(&["containerPort", "protocol"])
-        );
+        let ports = containers.element().and_then(|item| item.field("ports")).expect("ports");
+        assert_eq!(ports.list_type(), ListType::Map(&["containerPort", "protocol"]));
         assert_eq!(ports.merge_key(), Some("containerPort"));
-        assert!(
-            pod.walk(&["spec", "nodeSelector"])
-                .expect("nodeSelector")
-                .is_atomic_map()
-        );
-        assert!(
-            !pod.walk(&["metadata", "labels"])
-                .expect("labels")
-                .is_atomic_map()
-        );
-        assert_eq!(
-            pod.walk(&["metadata", "labels", "any"])
-                .expect("any")
-                .form(),
-            Form::String
-        );
-        assert_eq!(
-            pod.walk(&["metadata", "finalizers"])
-                .expect("finalizers")
-                .list_type(),
-            ListType::Set
-        );
+        assert!(pod.walk(&["spec", "nodeSelector"]).expect("nodeSelector").is_atomic_map());
+        assert!(!pod.walk(&["metadata", "labels"]).expect("labels").is_atomic_map());
+        assert_eq!(pod.walk(&["metadata", "labels", "any"]).expect("any").form(), Form::String);
+        assert_eq!(pod.walk(&["metadata", "finalizers"]).expect("finalizers").list_type(), ListType::Set);
         assert!(pod.walk(&["spec", "nothing"]).is_none());
         let volumes = pod.walk(&["spec", "volumes"]).expect("volumes");
         assert!(volumes.merges() && volumes.retains_keys());
@@ -308,13 +276,8 @@ mod tests {
 
     #[test]
     fn an_atomic_type_can_be_granular_in_a_field() {
-        let volume = Schema::definition("io.k8s.api.core.v1.PersistentVolumeSpec")
-            .expect("PersistentVolumeSpec");
+        let volume = Schema::definition("io.k8s.api.core.v1.PersistentVolumeSpec").expect("PersistentVolumeSpec");
         assert!(!volume.field("claimRef").expect("claimRef").is_atomic_map());
-        assert!(
-            Schema::definition("io.k8s.api.core.v1.ObjectReference")
-                .expect("ObjectReference")
-                .is_atomic_map()
-        );
+        assert!(Schema::definition("io.k8s.api.core.v1.ObjectReference").expect("ObjectReference").is_atomic_map());
     }
 }

@@ -38,9 +38,9 @@ fn object(found: &'static Type, value: &mut Value) {
     match (found.special, &mut *value) {
         (Special::None, Value::Object(members)) => fields(found, members),
         (_, Value::Object(members)) => fields(schema_props(found), members),
-        (Special::SchemaOrArray, Value::Array(items)) => items
-            .iter_mut()
-            .for_each(|item| object(schema_props(found), item)),
+        (Special::SchemaOrArray, Value::Array(items)) => {
+            items.iter_mut().for_each(|item| object(schema_props(found), item))
+        }
         _ => {}
     }
 }
@@ -61,12 +61,8 @@ fn fields(found: &'static Type, members: &mut Map<String, Value>) {
 fn shape(shape_here: &'static Shape, value: &mut Value) {
     match (shape_here, &mut *value) {
         (Shape::Object(reference), _) => object(reference.get(), value),
-        (Shape::List(inner), Value::Array(items)) => {
-            items.iter_mut().for_each(|item| element(inner, item))
-        }
-        (Shape::Map(inner), Value::Object(members)) => members
-            .values_mut()
-            .for_each(|member| element(inner, member)),
+        (Shape::List(inner), Value::Array(items)) => items.iter_mut().for_each(|item| element(inner, item)),
+        (Shape::Map(inner), Value::Object(members)) => members.values_mut().for_each(|member| element(inner, member)),
         (Shape::Quantity, Value::String(text)) => {
             if let Ok(canonical) = quantity::canonical(text) {
                 *text = canonical;
@@ -113,11 +109,7 @@ pub(crate) fn zero(inner: &Shape) -> Value {
 
 /// A floating-point number as Go writes it: without a fraction where there is none.
 pub(crate) fn double(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() < 1e15 {
-        Value::from(number as i64)
-    } else {
-        Value::from(number)
-    }
+    if number.fract() == 0.0 && number.abs() < 1e15 { Value::from(number as i64) } else { Value::from(number) }
 }
 
 /// Whether a field with this value says the same as a field that is not there.
@@ -130,9 +122,7 @@ pub(crate) fn is_absence(field: &Field, value: &Value) -> bool {
         (Value::Object(members), Shape::Map(_)) => members.is_empty(),
         (Value::String(text), Shape::String | Shape::Bytes) => text.is_empty(),
         (Value::Bool(flag), _) => !flag,
-        (Value::Number(number), Shape::Int32 | Shape::Int64 | Shape::IntOrString) => {
-            number.as_i64() == Some(0)
-        }
+        (Value::Number(number), Shape::Int32 | Shape::Int64 | Shape::IntOrString) => number.as_i64() == Some(0),
         (Value::Number(number), Shape::Double) => number.as_f64() == Some(0.0),
         _ => false,
     }
@@ -156,13 +146,8 @@ pub(crate) fn canonical_time(text: &str, micro: bool) -> Option<String> {
 
 /// The text of seconds and nanoseconds since the epoch; the smallest and largest time there is stand in for what is beyond.
 pub(crate) fn time_text(seconds: i64, nanos: i32, micro: bool) -> String {
-    let edge = if seconds < 0 {
-        jiff::Timestamp::MIN
-    } else {
-        jiff::Timestamp::MAX
-    };
-    let time =
-        jiff::Timestamp::new(seconds, nanos.clamp(-999_999_999, 999_999_999)).unwrap_or(edge);
+    let edge = if seconds < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    let time = jiff::Timestamp::new(seconds, nanos.clamp(-999_999_999, 999_999_999)).unwrap_or(edge);
     if micro {
         let fraction = time.as_nanosecond().rem_euclid(1_000_000_000) / 1000;
         format!("{}.{fraction:06}Z", time.strftime("%Y-%m-%dT%H:%M:%S"))
@@ -179,24 +164,14 @@ mod tests {
     #[test]
     fn rows() {
         let rows = [
-            (
-                "v1",
-                "Pod",
-                json!({"spec": {"containers": []}}),
-                json!({"spec": {"containers": []}}),
-            ),
+            ("v1", "Pod", json!({"spec": {"containers": []}}), json!({"spec": {"containers": []}})),
             (
                 "v1",
                 "Pod",
                 json!({"spec": {"nodeName": "", "hostNetwork": false, "priority": 0}}),
                 json!({"spec": {"priority": 0}}),
             ),
-            (
-                "v1",
-                "Pod",
-                json!({"metadata": {"labels": {"a": null}}}),
-                json!({"metadata": {"labels": {"a": ""}}}),
-            ),
+            ("v1", "Pod", json!({"metadata": {"labels": {"a": null}}}), json!({"metadata": {"labels": {"a": ""}}})),
             (
                 "v1",
                 "Pod",
@@ -233,12 +208,7 @@ mod tests {
                 json!({"spec": {"renewTime": "2024-03-01T12:00:00Z"}}),
                 json!({"spec": {"renewTime": "2024-03-01T12:00:00.000000Z"}}),
             ),
-            (
-                "v1",
-                "Secret",
-                json!({"data": {"a": null}, "stringData": {}}),
-                json!({"data": {"a": ""}}),
-            ),
+            ("v1", "Secret", json!({"data": {"a": null}, "stringData": {}}), json!({"data": {"a": ""}})),
             (
                 "v1",
                 "ResourceQuota",
@@ -257,21 +227,9 @@ mod tests {
 
     #[test]
     fn times_before_the_epoch() {
-        assert_eq!(
-            time_text(-1, -500_000_000, true),
-            "1969-12-31T23:59:58.500000Z"
-        );
-        assert_eq!(
-            canonical_time("1969-12-31T23:59:58.5Z", true).as_deref(),
-            Some("1969-12-31T23:59:58.500000Z")
-        );
-        for text in [
-            "",
-            "2024-01-01",
-            "2024-01-01 00:00:00Z",
-            "2024-01-01T00:00:00",
-            "2024-13-01T00:00:00Z",
-        ] {
+        assert_eq!(time_text(-1, -500_000_000, true), "1969-12-31T23:59:58.500000Z");
+        assert_eq!(canonical_time("1969-12-31T23:59:58.5Z", true).as_deref(), Some("1969-12-31T23:59:58.500000Z"));
+        for text in ["", "2024-01-01", "2024-01-01 00:00:00Z", "2024-01-01T00:00:00", "2024-13-01T00:00:00Z"] {
             assert_eq!(canonical_time(text, false), None, "{text}");
         }
     }

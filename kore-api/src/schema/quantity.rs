@@ -9,9 +9,7 @@
 #[non_exhaustive]
 pub enum QuantityError {
     /// Not a number with an optional suffix.
-    #[error(
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-    )]
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Malformed,
     /// The number is followed by something that is no suffix.
     #[error("unable to parse quantity's suffix")]
@@ -120,9 +118,7 @@ fn decimal_suffix(exponent: i32) -> &'static str {
 fn parse(text: &str) -> Result<Parsed, QuantityError> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let negative = text.starts_with('-');
-    let end = unsigned
-        .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
-        .unwrap_or(unsigned.len());
+    let end = unsigned.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -149,10 +145,7 @@ fn parse(text: &str) -> Result<Parsed, QuantityError> {
         }
     }
     let nanos = nanos.min(LARGEST);
-    Ok(Parsed {
-        nanos: if negative { -nanos } else { nanos },
-        family,
-    })
+    Ok(Parsed { nanos: if negative { -nanos } else { nanos }, family })
 }
 
 /// `digits × 10^power`, rounded up, saturating.
@@ -164,17 +157,10 @@ fn decimal(digits: &str, power: i64) -> i128 {
         return LARGEST;
     }
     if power >= 0 {
-        return digits
-            .parse::<i128>()
-            .unwrap_or(LARGEST)
-            .saturating_mul(10_i128.pow(power as u32));
+        return digits.parse::<i128>().unwrap_or(LARGEST).saturating_mul(10_i128.pow(power as u32));
     }
     let keep = usize::try_from(digits.len() as i64 + power).unwrap_or(0);
-    let kept: i128 = if keep == 0 {
-        0
-    } else {
-        digits[..keep].parse().unwrap_or(LARGEST)
-    };
+    let kept: i128 = if keep == 0 { 0 } else { digits[..keep].parse().unwrap_or(LARGEST) };
     kept + i128::from(digits[keep..].bytes().any(|digit| digit != b'0'))
 }
 
@@ -201,11 +187,7 @@ fn scale(suffix: &str) -> Result<(Family, u32, i32), QuantityError> {
         _ => {
             let exponent = suffix.strip_prefix(['e', 'E']).ok_or_else(|| {
                 let letters = |letter: char| "eEinumkKMGTP+-0123456789".contains(letter);
-                if suffix.chars().all(letters) {
-                    QuantityError::Suffix
-                } else {
-                    QuantityError::Malformed
-                }
+                if suffix.chars().all(letters) { QuantityError::Suffix } else { QuantityError::Malformed }
             })?;
             let exponent: i32 = exponent.parse().map_err(|_| QuantityError::Suffix)?;
             Ok((Family::Exponent, 10, exponent.clamp(-1000, 1000)))
@@ -260,10 +242,7 @@ mod tests {
             assert_eq!(canonical(given).as_deref(), Ok(served), "{given}");
             assert_eq!(canonical(served).as_deref(), Ok(served), "{served} again");
         }
-        for given in [
-            "", " 1", "1 ", "a", "1.2.3", "--1", "1i", "1ki", "1KI", "1e", "1e1.5", ".", "1Zi",
-            "１",
-        ] {
+        for given in ["", " 1", "1 ", "a", "1.2.3", "--1", "1i", "1ki", "1KI", "1e", "1e1.5", ".", "1Zi", "１"] {
             assert!(canonical(given).is_err(), "{given}");
         }
     }
@@ -271,12 +250,7 @@ mod tests {
     #[test]
     fn values_round_up() {
         assert_eq!(
-            (
-                milli_value("0.5"),
-                milli_value("1n"),
-                milli_value("2"),
-                milli_value("-1n")
-            ),
+            (milli_value("0.5"), milli_value("1n"), milli_value("2"), milli_value("-1n")),
             (Ok(500), Ok(1), Ok(2000), Ok(-1))
         );
         assert_eq!(

@@ -23,11 +23,7 @@ impl Call<'_> {
         }
         match target["kind"].as_str() {
             None | Some("" | "Node") => {}
-            Some(other) => errors.push(FieldError::not_supported(
-                "target.kind",
-                other,
-                &["Node", "<empty>"],
-            )),
+            Some(other) => errors.push(FieldError::not_supported("target.kind", other, &["Node", "<empty>"])),
         }
         if !errors.is_empty() {
             return Err(Status::invalid(self.resource(), name, &errors));
@@ -38,20 +34,12 @@ impl Call<'_> {
             let mut pod = old.to_value();
             let conflict = |problem: String| Err(Status::conflict(&resource, name, problem));
             if old.is_deleting() {
-                return conflict(format!(
-                    "pod {name} is being deleted, cannot be assigned to a host"
-                ));
+                return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
             }
-            if let Some(other) = pod["spec"]["nodeName"]
-                .as_str()
-                .filter(|other| !other.is_empty())
-            {
+            if let Some(other) = pod["spec"]["nodeName"].as_str().filter(|other| !other.is_empty()) {
                 return conflict(format!("pod {name} is already assigned to node {other:?}"));
             }
-            if pod["spec"]["schedulingGates"]
-                .as_array()
-                .is_some_and(|gates| !gates.is_empty())
-            {
+            if pod["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
                 return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
             }
             pod["spec"]["nodeName"] = node.into();
@@ -59,12 +47,8 @@ impl Call<'_> {
             take_over(&mut pod, &binding)?;
             Ok(pod)
         };
-        self.modify(name, Verb::Create, Part::Inner("binding"), &mut make)
-            .await?;
-        Ok(Content::Status(Status {
-            code: 201,
-            ..Status::new(Reason::Unknown, "")
-        }))
+        self.modify(name, Verb::Create, Part::Inner("binding"), &mut make).await?;
+        Ok(Content::Status(Status { code: 201, ..Status::new(Reason::Unknown, "") }))
     }
 }
 
@@ -75,10 +59,7 @@ fn set_scheduled(pod: &mut Value, now: &str) {
         *conditions = json!([]);
     }
     let conditions = conditions.as_array_mut().expect("made above");
-    match conditions
-        .iter_mut()
-        .find(|other| other["type"] == "PodScheduled")
-    {
+    match conditions.iter_mut().find(|other| other["type"] == "PodScheduled") {
         Some(other) => *other = condition,
         None => conditions.push(condition),
     }
@@ -94,10 +75,7 @@ fn take_over(pod: &mut Value, binding: &Value) -> Result<(), Status> {
             None => drop(metadata.remove(field)),
         }
     }
-    if let Some(added) = about["annotations"]
-        .as_object()
-        .filter(|added| !added.is_empty())
-    {
+    if let Some(added) = about["annotations"].as_object().filter(|added| !added.is_empty()) {
         let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
         if let Some(annotations) = annotations.as_object_mut() {
             annotations.extend(added.clone());

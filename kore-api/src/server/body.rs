@@ -18,9 +18,7 @@ fn decode(body: Body) -> Result<(Value, Vec<String>), Status> {
             let decoded = codec::decode(format, &bytes, &Limits::default()).map_err(undecodable)?;
             Ok((decoded.value, decoded.duplicates))
         }
-        Body::Patch(..) | Body::EncodedPatch(..) => {
-            Err(Status::bad_request("the body is a patch, and no object"))
-        }
+        Body::Patch(..) | Body::EncodedPatch(..) => Err(Status::bad_request("the body is a patch, and no object")),
     }
 }
 
@@ -47,17 +45,8 @@ pub(super) fn patch(body: Body) -> Result<(PatchKind, Value), Status> {
         Body::Patch(kind, patch) => (kind, patch),
         Body::EncodedPatch(kind, bytes) => {
             // JSON is YAML; only applied configurations are read as such.
-            let format = if kind == PatchKind::Apply {
-                codec::Format::Yaml
-            } else {
-                codec::Format::Json
-            };
-            (
-                kind,
-                codec::decode(format, &bytes, &Limits::default())
-                    .map_err(undecodable)?
-                    .value,
-            )
+            let format = if kind == PatchKind::Apply { codec::Format::Yaml } else { codec::Format::Json };
+            (kind, codec::decode(format, &bytes, &Limits::default()).map_err(undecodable)?.value)
         }
         _ => return Err(Status::bad_request("the body is no patch")),
     };
@@ -93,24 +82,17 @@ impl Call<'_> {
     fn check_kind(&self, value: &mut Value) -> Result<(), Status> {
         let resource = self.resource();
         let Some(fields) = value.as_object_mut() else {
-            return Err(Status::bad_request(format!(
-                "the body is not a {}",
-                resource.kind
-            )));
+            return Err(Status::bad_request(format!("the body is not a {}", resource.kind)));
         };
         let expected = resource.api_version();
-        let version = fields
-            .entry("apiVersion")
-            .or_insert_with(|| (&*expected).into());
+        let version = fields.entry("apiVersion").or_insert_with(|| (&*expected).into());
         if *version != *expected {
             return Err(Status::bad_request(format!(
                 "the API version in the data ({}) does not match the expected API version ({expected})",
                 text(version)
             )));
         }
-        let kind = fields
-            .entry("kind")
-            .or_insert_with(|| (&*resource.kind).into());
+        let kind = fields.entry("kind").or_insert_with(|| (&*resource.kind).into());
         if *kind != *resource.kind {
             return Err(Status::bad_request(format!(
                 "the kind in the data ({}) does not match the expected kind ({})",
@@ -123,24 +105,17 @@ impl Call<'_> {
 
     /// Checks the types of an object's fields, drops what its kind does not know, and brings the rest into the form in which objects are
     /// stored. What the client is told of unknown and duplicate fields is up to its `fieldValidation`.
-    pub(super) fn settle(
-        &mut self,
-        value: &mut Value,
-        duplicates: Vec<String>,
-    ) -> Result<(), Status> {
+    pub(super) fn settle(&mut self, value: &mut Value, duplicates: Vec<String>) -> Result<(), Status> {
         let Some(schema) = &self.route.schema else {
             return Ok(());
         };
         let mut found = schema::check(schema, value);
         found.extend(duplicates.into_iter().map(SchemaError::duplicate));
         let level = self.options.field_validation;
-        let (refused, told): (Vec<_>, Vec<_>) = found
-            .into_iter()
-            .partition(|error| error.is_fatal() || level == FieldValidation::Strict);
+        let (refused, told): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|error| error.is_fatal() || level == FieldValidation::Strict);
         let resource = self.resource();
-        if let Some(message) =
-            schema::bad_request(&resource.api_version(), &resource.kind, &refused)
-        {
+        if let Some(message) = schema::bad_request(&resource.api_version(), &resource.kind, &refused) {
             return Err(Status::bad_request(message));
         }
         if level == FieldValidation::Warn {

@@ -29,8 +29,7 @@ pub(super) async fn make(core: &Core) -> Result<(), Status> {
     }
     let user = User::new("system:apiserver").in_group(MASTERS);
     let namespaces = NAMESPACES.map(|name| {
-        let namespace =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         create(core, &user, "namespaces", None, namespace)
     });
     futures::future::try_join_all(namespaces).await?;
@@ -51,13 +50,7 @@ pub(super) async fn make(core: &Core) -> Result<(), Status> {
     core.catch_up().await.map(drop)
 }
 
-async fn create(
-    core: &Core,
-    user: &User,
-    plural: &str,
-    namespace: Option<&str>,
-    object: Value,
-) -> Result<(), Status> {
+async fn create(core: &Core, user: &User, plural: &str, namespace: Option<&str>, object: Value) -> Result<(), Status> {
     let Some(route) = core.routes.iter().find(|route| {
         let resource = route.resource();
         resource.group.is_empty() && resource.version == "v1" && resource.plural == *plural
@@ -71,14 +64,7 @@ async fn create(
     }
     let options = Options::default();
     let namespace = namespace.map(Arc::from);
-    let mut call = Call {
-        core,
-        user,
-        route,
-        namespace: namespace.as_ref(),
-        options: &options,
-        warnings: Vec::new(),
-    };
+    let mut call = Call { core, user, route, namespace: namespace.as_ref(), options: &options, warnings: Vec::new() };
     match call.create_object(object).await {
         Ok(_) => Ok(()),
         // Another server over the same store was faster.

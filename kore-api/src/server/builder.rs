@@ -41,10 +41,7 @@ impl Builder {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
         let (first, last) = NODE_PORT_RANGE;
         let pools = Pool::addresses(SERVICE_RANGE).map(|addresses| {
-            BTreeMap::from([
-                (SERVICE_ADDRESSES, addresses),
-                (NODE_PORTS, Pool::numbers(first, last)),
-            ])
+            BTreeMap::from([(SERVICE_ADDRESSES, addresses), (NODE_PORTS, Pool::numbers(first, last))])
         });
         Self {
             store,
@@ -126,10 +123,7 @@ impl Builder {
     /// How many changes of each resource, and how many bytes of what they replaced, are kept in memory at most, whatever
     /// [`Builder::history`] says. Default: 65,536 changes and 32 MiB.
     pub fn window(mut self, changes: usize, bytes: usize) -> Self {
-        self.window = Window {
-            events: changes.max(1),
-            bytes,
-        };
+        self.window = Window { events: changes.max(1), bytes };
         self
     }
 
@@ -142,16 +136,11 @@ impl Builder {
     /// # Errors
     /// When the store fails, or a setting is invalid.
     pub async fn open(self) -> Result<(Server, impl Future<Output = ()> + Send + use<>), Error> {
-        let pools = self.pools.map_err(|error| Error::Config {
-            path: "service_addresses".into(),
-            problem: error.to_string(),
-        })?;
+        let pools = self
+            .pools
+            .map_err(|error| Error::Config { path: "service_addresses".into(), problem: error.to_string() })?;
         let caches = Arc::new(Caches::new(self.window));
-        let routes = self
-            .registry
-            .iter()
-            .map(|info| Route::new(info.clone(), &caches))
-            .collect();
+        let routes = self.registry.iter().map(|info| Route::new(info.clone(), &caches)).collect();
         let authorizers = match self.authorizers.is_empty() {
             true => vec![Arc::new(ComponentRules) as Arc<dyn Authorizer>],
             false => self.authorizers,

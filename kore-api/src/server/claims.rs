@@ -35,11 +35,7 @@ impl Core {
             if claim.value.is_null() || !self.pools.contains_key(claim.pool) {
                 continue;
             }
-            let key = Bytes::from(format!(
-                "{}{}",
-                layout::claims_prefix(claim.pool),
-                claim.text()
-            ));
+            let key = Bytes::from(format!("{}{}", layout::claims_prefix(claim.pool), claim.text()));
             let claim = Claimed { key, claim };
             if !claimed.contains(&claim) {
                 claimed.push(claim);
@@ -58,12 +54,7 @@ impl Core {
     ) -> Result<bool, Status> {
         let mut chosen: BTreeSet<(&str, String)> = BTreeSet::new();
         let claims = strategy.claims(object);
-        chosen.extend(
-            claims
-                .iter()
-                .filter(|claim| !claim.value.is_null())
-                .map(|claim| (claim.pool, claim.text())),
-        );
+        chosen.extend(claims.iter().filter(|claim| !claim.value.is_null()).map(|claim| (claim.pool, claim.text())));
         let before = chosen.len();
         for mut claim in claims {
             let Some(pool) = self.pools.get(claim.pool).filter(|_| claim.value.is_null()) else {
@@ -79,32 +70,16 @@ impl Core {
         Ok(chosen.len() > before)
     }
 
-    async fn note_taken<'a>(
-        &self,
-        pool: &'a str,
-        chosen: &mut BTreeSet<(&'a str, String)>,
-    ) -> Result<(), Status> {
+    async fn note_taken<'a>(&self, pool: &'a str, chosen: &mut BTreeSet<(&'a str, String)>) -> Result<(), Status> {
         let prefix = layout::claims_prefix(pool);
-        let taken = self
-            .store
-            .range(Range::prefix(prefix.clone()).keys_only())
-            .await
-            .map_err(store_failed)?;
-        let texts = taken
-            .kvs
-            .iter()
-            .map(|kv| String::from_utf8_lossy(&kv.key[prefix.len()..]).into_owned());
+        let taken = self.store.range(Range::prefix(prefix.clone()).keys_only()).await.map_err(store_failed)?;
+        let texts = taken.kvs.iter().map(|kv| String::from_utf8_lossy(&kv.key[prefix.len()..]).into_owned());
         chosen.extend(texts.map(|text| (pool, text)));
         Ok(())
     }
 
     /// A value that is not known to be taken: a random one, first of those that are not kept for people's own choice.
-    fn free_value(
-        &self,
-        claim: &Claim,
-        pool: &Pool,
-        taken: &BTreeSet<(&str, String)>,
-    ) -> Result<Value, Status> {
+    fn free_value(&self, claim: &Claim, pool: &Pool, taken: &BTreeSet<(&str, String)>) -> Result<Value, Status> {
         let kept = pool.kept_for_people();
         for (first, end) in [(kept, pool.count()), (0, kept)] {
             let count = end - first;
@@ -120,10 +95,7 @@ impl Core {
                 }
             }
         }
-        Err(Status::internal(format!(
-            "failed to allocate a value for {}: the range {pool} is full",
-            claim.field
-        )))
+        Err(Status::internal(format!("failed to allocate a value for {}: the range {pool} is full", claim.field)))
     }
 
     /// Refuses values that are not in their pool.
@@ -134,35 +106,17 @@ impl Core {
         claims: &[Claimed],
     ) -> Result<(), Status> {
         let outside = |Claimed { claim, .. }: &Claimed| {
-            let pool = self
-                .pools
-                .get(claim.pool)
-                .filter(|pool| !pool.contains(&claim.value))?;
+            let pool = self.pools.get(claim.pool).filter(|pool| !pool.contains(&claim.value))?;
             let noun = pool.noun();
-            let problem = format!(
-                "provided {noun} is not in the valid range. The range of valid {noun}s is {pool}"
-            );
-            Some(FieldError::invalid(
-                claim.field.clone(),
-                claim.value.clone(),
-                problem,
-            ))
+            let problem = format!("provided {noun} is not in the valid range. The range of valid {noun}s is {pool}");
+            Some(FieldError::invalid(claim.field.clone(), claim.value.clone(), problem))
         };
         let errors: Vec<FieldError> = claims.iter().filter_map(outside).collect();
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(Status::invalid(resource, &key.name, &errors))
-        }
+        if errors.is_empty() { Ok(()) } else { Err(Status::invalid(resource, &key.name, &errors)) }
     }
 
     /// Refuses a value that somebody else has.
-    pub(super) fn claim_taken(
-        &self,
-        resource: &ResourceType,
-        key: &ObjectKey,
-        lost: &Claimed,
-    ) -> Status {
+    pub(super) fn claim_taken(&self, resource: &ResourceType, key: &ObjectKey, lost: &Claimed) -> Status {
         let claim = &lost.claim;
         let noun = self.pools.get(claim.pool).map_or("value", Pool::noun);
         let problem = format!("provided {noun} is already allocated");

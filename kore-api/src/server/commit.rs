@@ -39,16 +39,10 @@ impl Call<'_> {
     /// Writes an object if what there is has not changed.
     pub(super) async fn put(&self, put: Put<'_>) -> Result<Outcome, Status> {
         let strategy = &self.route.info.strategy;
-        let held = put
-            .old
-            .map(|(_, old)| self.core.claimed(strategy.claims(old)))
-            .unwrap_or_default();
+        let held = put.old.map(|(_, old)| self.core.claimed(strategy.claims(old))).unwrap_or_default();
         let sent = strategy.claims(&put.new);
         // Only what the server may have to choose again is kept.
-        let wishes = sent
-            .iter()
-            .any(|claim| claim.value.is_null())
-            .then(|| put.new.clone());
+        let wishes = sent.iter().any(|claim| claim.value.is_null()).then(|| put.new.clone());
         let sent = self.core.claimed(sent);
         let mut next = Some(put.new);
         for choice in 0..CHOICES_MAX {
@@ -59,16 +53,8 @@ impl Call<'_> {
                 strategy.default(&mut new);
             }
             let wanted = self.core.claimed(strategy.claims(&new));
-            let taken: Vec<Claimed> = wanted
-                .iter()
-                .filter(|claim| !held.contains(claim))
-                .cloned()
-                .collect();
-            let released: Vec<Claimed> = held
-                .iter()
-                .filter(|claim| !wanted.contains(claim))
-                .cloned()
-                .collect();
+            let taken: Vec<Claimed> = wanted.iter().filter(|claim| !held.contains(claim)).cloned().collect();
+            let released: Vec<Claimed> = held.iter().filter(|claim| !wanted.contains(claim)).cloned().collect();
             self.core.check_claims(self.resource(), put.key, &taken)?;
 
             let pending = self.pending(put.key, new)?;
@@ -78,9 +64,7 @@ impl Call<'_> {
             let owner = format!("{} {}", self.resource(), put.key);
             for claim in &taken {
                 txn = txn.when(Compare::mod_revision(claim.key.clone(), 0));
-                txn = txn
-                    .then(Op::put(claim.key.clone(), owner.clone()))
-                    .otherwise(Op::get(claim.key.clone()));
+                txn = txn.then(Op::put(claim.key.clone(), owner.clone())).otherwise(Op::get(claim.key.clone()));
             }
             for claim in &released {
                 txn = txn.then(Op::delete(claim.key.clone()));
@@ -133,13 +117,8 @@ impl Call<'_> {
             return Ok(Outcome::Written(old.clone()));
         }
         let stored = layout::object_key(&self.route.prefix, key);
-        let mut txn = self
-            .guarded(&stored, old.revision(), guards)
-            .then(Op::delete(stored.clone()));
-        for claim in self
-            .core
-            .claimed(self.route.info.strategy.claims(old_value))
-        {
+        let mut txn = self.guarded(&stored, old.revision(), guards).then(Op::delete(stored.clone()));
+        for claim in self.core.claimed(self.route.info.strategy.claims(old_value)) {
             txn = txn.then(Op::delete(claim.key));
         }
         let answer = self.core.store.txn(txn).await.map_err(store_failed)?;
@@ -170,32 +149,19 @@ impl Call<'_> {
 
     fn pending(&self, key: &ObjectKey, new: Value) -> Result<Arc<Pending>, Status> {
         let fields = self.route.cache.fields_of(&new);
-        let object =
-            Object::from_value(new, 0).map_err(|error| Status::bad_request(error.to_string()))?;
+        let object = Object::from_value(new, 0).map_err(|error| Status::bad_request(error.to_string()))?;
         let value: Bytes = layout::encode(&object);
-        Ok(Pending::new(
-            layout::object_key(&self.route.prefix, key),
-            value,
-            object,
-            fields,
-        ))
+        Ok(Pending::new(layout::object_key(&self.route.prefix, key), value, object, fields))
     }
 
     /// A transaction that finds what it is about unchanged, or reads it.
     fn guarded(&self, key: &Bytes, expected: Revision, guards: &[Compare]) -> Txn {
-        let txn = Txn::new()
-            .when(Compare::mod_revision(key.clone(), expected))
-            .otherwise(Op::get(key.clone()));
+        let txn = Txn::new().when(Compare::mod_revision(key.clone(), expected)).otherwise(Op::get(key.clone()));
         guards.iter().cloned().fold(txn, Txn::when)
     }
 
     /// A dry run: everything but the writing.
-    async fn pretend(
-        &self,
-        pending: &Pending,
-        expected: Revision,
-        txn: Txn,
-    ) -> Result<Outcome, Status> {
+    async fn pretend(&self, pending: &Pending, expected: Revision, txn: Txn) -> Result<Outcome, Status> {
         let mut reads = Txn::new();
         reads.success = txn.failure;
         let answer = self.core.store.txn(reads).await.map_err(store_failed)?;
@@ -206,15 +172,9 @@ impl Call<'_> {
     }
 
     /// What there is instead of what was expected; `None`: it is as expected.
-    fn changed(
-        &self,
-        answer: &TxnResponse,
-        expected: Revision,
-    ) -> Result<Option<Option<Object>>, Status> {
+    fn changed(&self, answer: &TxnResponse, expected: Revision) -> Result<Option<Option<Object>>, Status> {
         let Some(OpResponse::Range(found)) = answer.responses.first() else {
-            return Err(Status::internal(
-                "the store did not answer the read of a failed transaction",
-            ));
+            return Err(Status::internal("the store did not answer the read of a failed transaction"));
         };
         let found = found.kvs.first();
         if found.map_or(0, |kv| kv.mod_revision) == expected {
@@ -232,10 +192,7 @@ impl Call<'_> {
 fn lost_claim(answer: &TxnResponse, taken: &[Claimed]) -> Option<Claimed> {
     let reads = answer.responses.iter().skip(1);
     let exists = |response: &OpResponse| matches!(response, OpResponse::Range(found) if !found.kvs.is_empty());
-    reads
-        .zip(taken)
-        .find(|(response, _)| exists(response))
-        .map(|(_, claim)| claim.clone())
+    reads.zip(taken).find(|(response, _)| exists(response)).map(|(_, claim)| claim.clone())
 }
 
 /// What a client is told when the store fails.

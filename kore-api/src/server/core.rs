@@ -89,23 +89,9 @@ impl Core {
         let route = self.route(&request.resource)?;
         check_shape(route, &request)?;
         self.authorize_request(user, &request).await?;
-        let Request {
-            verb,
-            namespace,
-            name,
-            subresource,
-            options,
-            body,
-            ..
-        } = request;
-        let mut call = Call {
-            core: self,
-            user,
-            route,
-            namespace: namespace.as_ref(),
-            options: &options,
-            warnings: Vec::new(),
-        };
+        let Request { verb, namespace, name, subresource, options, body, .. } = request;
+        let mut call =
+            Call { core: self, user, route, namespace: namespace.as_ref(), options: &options, warnings: Vec::new() };
         let missing_name = || Status::bad_request("the request names no object");
         let named = || name.as_deref().ok_or_else(missing_name);
         let content = match (verb, subresource.as_deref()) {
@@ -113,12 +99,8 @@ impl Core {
             (Verb::List, None) => Content::List(call.list().await?),
             (Verb::Watch, None) => Content::Watch(call.watch(name.as_deref()).await?),
             (Verb::Create, None) => call.create(body).await?,
-            (Verb::Update, part @ (None | Some("status"))) => {
-                call.update(named()?, part.is_some(), body).await?
-            }
-            (Verb::Patch, part @ (None | Some("status"))) => {
-                call.patch(named()?, part.is_some(), body).await?
-            }
+            (Verb::Update, part @ (None | Some("status"))) => call.update(named()?, part.is_some(), body).await?,
+            (Verb::Patch, part @ (None | Some("status"))) => call.patch(named()?, part.is_some(), body).await?,
             (Verb::Delete, None) => call.delete(named()?).await?,
             (Verb::DeleteCollection, None) => call.delete_collection().await?,
             (Verb::Get, Some("scale")) => call.get_scale(named()?).await?,
@@ -134,10 +116,7 @@ impl Core {
                 ));
             }
         };
-        Ok(Response {
-            warnings: call.warnings,
-            content,
-        })
+        Ok(Response { warnings: call.warnings, content })
     }
 
     /// The cache of a resource; `None`: the server does not have it.
@@ -152,8 +131,7 @@ impl Core {
             let other = route.resource();
             (&*other.group, &*other.version, &*other.plural).cmp(&wanted)
         });
-        at.map(|at| &self.routes[at])
-            .map_err(|_| no_such_resource())
+        at.map(|at| &self.routes[at]).map_err(|_| no_such_resource())
     }
 
     async fn authorize_request(&self, user: &User, request: &Request) -> Result<(), Status> {
@@ -167,13 +145,7 @@ impl Core {
             name: request.name.as_deref().unwrap_or_default(),
         };
         let verb = request.verb.as_str();
-        self.authorize(&Attributes {
-            user,
-            resource: Some(resource),
-            path: "",
-            verb,
-        })
-        .await
+        self.authorize(&Attributes { user, resource: Some(resource), path: "", verb }).await
     }
 
     /// The first decision of an authoriser, if one has an opinion.
@@ -192,9 +164,7 @@ impl Core {
     async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
         match self.decide(attributes).await {
             Decision::Allow => Ok(()),
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
-                Err(forbidden(attributes, &reason))
-            }
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(attributes, &reason)),
         }
     }
 
@@ -206,11 +176,7 @@ impl Core {
     /// Waits until the caches have reached the store's present revision, and returns that.
     pub(crate) async fn catch_up(&self) -> Result<Revision, Status> {
         self.caches.check_running()?;
-        let status = self
-            .store
-            .status()
-            .await
-            .map_err(super::commit::store_failed)?;
+        let status = self.store.status().await.map_err(super::commit::store_failed)?;
         self.caches.reach(status.revision).await?;
         Ok(status.revision)
     }
@@ -227,40 +193,24 @@ pub(super) fn timestamp(time: jiff::Timestamp) -> String {
 }
 
 fn no_such_resource() -> Status {
-    Status::new(
-        Reason::NotFound,
-        "the server could not find the requested resource",
-    )
+    Status::new(Reason::NotFound, "the server could not find the requested resource")
 }
 
 /// Whether a request fits its resource: scope and subresource.
 fn check_shape(route: &Route, request: &Request) -> Result<(), Status> {
     let info = &route.info;
-    let whole_collection = matches!(
-        request.verb,
-        Verb::List | Verb::Watch | Verb::DeleteCollection
-    );
+    let whole_collection = matches!(request.verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
     match (&request.namespace, info.resource.is_namespaced()) {
         // CVE-2019-11247: a cluster-scoped object is not found in a namespace.
         (Some(_), false) => return Err(no_such_resource()),
         (None, true) if !whole_collection || request.verb == Verb::DeleteCollection => {
-            return Err(Status::bad_request(
-                "an empty namespace may not be set for this request",
-            ));
+            return Err(Status::bad_request("an empty namespace may not be set for this request"));
         }
         _ => {}
     }
     // No namespace has another name; one with a slash would reach into keys that are not its own.
-    if let Some(namespace) = request
-        .namespace
-        .as_deref()
-        .filter(|namespace| !is_dns_label(namespace))
-    {
-        let namespaces = ResourceType {
-            plural: "namespaces".into(),
-            group: "".into(),
-            ..(*info.resource).clone()
-        };
+    if let Some(namespace) = request.namespace.as_deref().filter(|namespace| !is_dns_label(namespace)) {
+        let namespaces = ResourceType { plural: "namespaces".into(), group: "".into(), ..(*info.resource).clone() };
         return Err(Status::not_found(&namespaces, namespace));
     }
     if let Some(name) = request.name.as_deref().filter(|name| name.contains('/')) {
@@ -272,28 +222,17 @@ fn check_shape(route: &Route, request: &Request) -> Result<(), Status> {
         Some("scale") => info.scale.is_some(),
         Some(other) => info.subresources.contains(&other),
     };
-    if known {
-        Ok(())
-    } else {
-        Err(no_such_resource())
-    }
+    if known { Ok(()) } else { Err(no_such_resource()) }
 }
 
 /// The refusal of somebody's request, in upstream's words.
 fn forbidden(attributes: &Attributes<'_>, reason: &str) -> Status {
     let user = &attributes.user.name;
-    let because = if reason.is_empty() {
-        String::new()
-    } else {
-        format!(": {reason}")
-    };
+    let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let Some(resource) = &attributes.resource else {
         return Status::new(
             Reason::Forbidden,
-            format!(
-                "forbidden: User {user:?} cannot {} path {:?}{because}",
-                attributes.verb, attributes.path
-            ),
+            format!("forbidden: User {user:?} cannot {} path {:?}{because}", attributes.verb, attributes.path),
         );
     };
     let part = match resource.subresource {
@@ -312,8 +251,6 @@ fn forbidden(attributes: &Attributes<'_>, reason: &str) -> Status {
         scope: crate::object::Scope::Cluster,
     };
     let (verb, group) = (resource.verb, resource.group);
-    let problem = format!(
-        "User {user:?} cannot {verb} resource {part:?} in API group {group:?}{scope}{because}"
-    );
+    let problem = format!("User {user:?} cannot {verb} resource {part:?} in API group {group:?}{scope}{because}");
     Status::forbidden(&about, resource.name, problem)
 }

@@ -32,17 +32,14 @@ impl Call<'_> {
     pub(super) async fn create(&mut self, body: Body) -> Result<Content, Status> {
         let object = self.object(body)?;
         if !metadata::text(&object, "resourceVersion").is_empty() {
-            return Err(Status::bad_request(
-                "resourceVersion should not be set on objects to be created",
-            ));
+            return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
         self.create_object(object).await.map(Content::Created)
     }
 
     pub(super) async fn create_object(&mut self, sent: Value) -> Result<Object, Status> {
         let info = self.route.info.clone();
-        let generated = metadata::text(&sent, "name").is_empty()
-            && !metadata::text(&sent, "generateName").is_empty();
+        let generated = metadata::text(&sent, "name").is_empty() && !metadata::text(&sent, "generateName").is_empty();
         let mut name = metadata::text(&sent, "name").to_owned();
         for _ in 0..ATTEMPTS {
             if generated {
@@ -54,26 +51,13 @@ impl Call<'_> {
             let uid = self.core.entropy.uuid_v4();
             metadata::prepare_create(&mut object, &info, &key, uid, self.core.now())?;
             info.strategy.default(&mut object);
-            let subject = Subject {
-                verb: Verb::Create,
-                subresource: "",
-                key: &key,
-                old: None,
-            };
+            let subject = Subject { verb: Verb::Create, subresource: "", key: &key, old: None };
             let prepare = |object: &mut Value| {
                 info.strategy.prepare_create(object);
                 add_finalizers(object, info.strategy.finalizers());
             };
             let (new, guards) = self.admit(&subject, object, prepare, true).await?;
-            match self
-                .put(Put {
-                    key: &key,
-                    old: None,
-                    new,
-                    guards,
-                })
-                .await?
-            {
+            match self.put(Put { key: &key, old: None, new, guards }).await? {
                 Outcome::Written(object) => return Ok(object),
                 Outcome::Changed(_) if generated => {}
                 Outcome::Changed(_) => return Err(Status::already_exists(self.resource(), &name)),
@@ -82,19 +66,13 @@ impl Call<'_> {
         }
         Err(match generated {
             true => Status::already_exists(self.resource(), &name),
-            false => Status::conflict(
-                self.resource(),
-                &name,
-                "what it depends on keeps changing; please try again",
-            ),
+            false => Status::conflict(self.resource(), &name, "what it depends on keeps changing; please try again"),
         })
     }
 
     fn generate_name(&self, prefix: &str) -> String {
         let mut name = prefix.to_owned();
-        let keep = (0..=PREFIX_MAX_BYTES.min(name.len()))
-            .rev()
-            .find(|at| name.is_char_boundary(*at));
+        let keep = (0..=PREFIX_MAX_BYTES.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
         name.truncate(keep.unwrap_or_default());
         for _ in 0..SUFFIX_CHARACTERS {
             let at = self.core.entropy.below(SUFFIX_ALPHABET.len() as u64) as usize;
@@ -132,11 +110,7 @@ impl Call<'_> {
         prepare(&mut write.object);
         if check {
             let old = subject.old.map(|(_, value)| value);
-            let transition = Transition {
-                new: &write.object,
-                old,
-                subresource: subject.subresource,
-            };
+            let transition = Transition { new: &write.object, old, subresource: subject.subresource };
             let mut errors = metadata::validate(&write.object, write.old, info);
             errors.extend(info.strategy.validate(&transition));
             if !errors.is_empty() {
@@ -162,10 +136,7 @@ fn add_finalizers(object: &mut Value, finalizers: &[&str]) {
             if !listed.is_array() {
                 *listed = Value::Array(Vec::new());
             }
-            listed
-                .as_array_mut()
-                .expect("made above")
-                .push((*finalizer).into());
+            listed.as_array_mut().expect("made above").push((*finalizer).into());
         }
     }
 }

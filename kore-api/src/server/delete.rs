@@ -48,53 +48,24 @@ impl Call<'_> {
             resource_version_match: self.options.resource_version_match.clone(),
             ..Options::default()
         };
-        let listing = Call {
-            options: &selected,
-            warnings: Vec::new(),
-            ..*self
-        };
-        let ObjectList {
-            items,
-            revision,
-            continue_token,
-            remaining,
-        } = listing.list().await?;
+        let listing = Call { options: &selected, warnings: Vec::new(), ..*self };
+        let ObjectList { items, revision, continue_token, remaining } = listing.list().await?;
         // Each by its uid: a new object of the same name was not selected.
         let deletions = items.into_iter().map(|object| {
-            let options = Options {
-                precondition_uid: Some(object.uid().into()),
-                ..self.options.clone()
-            };
+            let options = Options { precondition_uid: Some(object.uid().into()), ..self.options.clone() };
             let (core, user, route, namespace) = (self.core, self.user, self.route, self.namespace);
             async move {
-                let mut call = Call {
-                    core,
-                    user,
-                    route,
-                    namespace,
-                    options: &options,
-                    warnings: Vec::new(),
-                };
+                let mut call = Call { core, user, route, namespace, options: &options, warnings: Vec::new() };
                 match call.delete_one(object.name()).await {
                     Ok((object, _)) => Ok(Some(object)),
-                    Err(status) if matches!(status.reason, Reason::NotFound | Reason::Conflict) => {
-                        Ok(None)
-                    }
+                    Err(status) if matches!(status.reason, Reason::NotFound | Reason::Conflict) => Ok(None),
                     Err(status) => Err(status),
                 }
             }
         });
-        let deleted: Vec<Option<Object>> = futures::stream::iter(deletions)
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
+        let deleted: Vec<Option<Object>> = futures::stream::iter(deletions).buffered(AT_ONCE).try_collect().await?;
         let items = deleted.into_iter().flatten().collect();
-        Ok(Content::List(ObjectList {
-            items,
-            revision,
-            continue_token,
-            remaining,
-        }))
+        Ok(Content::List(ObjectList { items, revision, continue_token, remaining }))
     }
 
     /// Deletes one object; whether it is gone now.
@@ -109,34 +80,20 @@ impl Call<'_> {
             match attempt {
                 Ok(Attempt::Gone(object)) => return Ok((object, true)),
                 Ok(Attempt::Leaving(object)) => return Ok((object, false)),
-                Ok(Attempt::Changed(object)) => {
-                    current = Current {
-                        object,
-                        certain: true,
-                    }
-                }
+                Ok(Attempt::Changed(object)) => current = Current { object, certain: true },
                 Ok(Attempt::Overtaken) => drop(self.core.catch_up().await?),
                 Err(status) if current.certain => return Err(status),
                 Err(status) => {
                     // What the cache has may be behind.
                     let certain = self.read(&key).await?;
-                    if certain.as_ref().map(Object::revision)
-                        == current.object.as_ref().map(Object::revision)
-                    {
+                    if certain.as_ref().map(Object::revision) == current.object.as_ref().map(Object::revision) {
                         return Err(status);
                     }
-                    current = Current {
-                        object: certain,
-                        certain: true,
-                    };
+                    current = Current { object: certain, certain: true };
                 }
             }
         }
-        Err(Status::conflict(
-            self.resource(),
-            name,
-            "the object keeps changing; please try again",
-        ))
+        Err(Status::conflict(self.resource(), name, "the object keeps changing; please try again"))
     }
 
     async fn attempt_deletion(&mut self, old: &Object) -> Result<Attempt, Status> {
@@ -144,12 +101,7 @@ impl Call<'_> {
         let info = self.route.info.clone();
         let old_value: Value = serde_json::from_slice(old.body()).map_err(Status::internal)?;
         let key = old.key().clone();
-        let subject = Subject {
-            verb: Verb::Delete,
-            subresource: "",
-            key: &key,
-            old: Some((old, &old_value)),
-        };
+        let subject = Subject { verb: Verb::Delete, subresource: "", key: &key, old: Some((old, &old_value)) };
         let (_, guards) = self.admit(&subject, Value::Null, |_| {}, false).await?;
 
         let mut new = old_value.clone();
@@ -163,9 +115,7 @@ impl Call<'_> {
             }
         });
         let begun = old.is_deleting();
-        let pending = old_value["metadata"]["deletionGracePeriodSeconds"]
-            .as_i64()
-            .filter(|_| begun);
+        let pending = old_value["metadata"]["deletionGracePeriodSeconds"].as_i64().filter(|_| begun);
         if grace == 0 && metadata::finalizers(&new).is_empty() && !info.strategy.is_held(&new) {
             return Ok(match self.remove(&key, old, &old_value, &guards).await? {
                 Outcome::Written(object) => Attempt::Gone(object),
@@ -175,12 +125,8 @@ impl Call<'_> {
         }
         // A period that has begun can be made shorter, and never longer.
         if !begun || pending.is_some_and(|pending| grace < pending) {
-            let since = pending
-                .and_then(|pending| began(&old_value, pending))
-                .unwrap_or_else(|| self.core.clock.now());
-            let end = since
-                .saturating_add(SignedDuration::from_secs(grace))
-                .unwrap_or(Timestamp::MAX);
+            let since = pending.and_then(|pending| began(&old_value, pending)).unwrap_or_else(|| self.core.clock.now());
+            let end = since.saturating_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
             let metadata = metadata::metadata_mut(&mut new)?;
             metadata.insert("deletionTimestamp".into(), timestamp(end).into());
             metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
@@ -194,44 +140,23 @@ impl Call<'_> {
         if new == old_value {
             return Ok(Attempt::Leaving(old.clone()));
         }
-        Ok(
-            match self
-                .put(Put {
-                    key: &key,
-                    old: Some((old, &old_value)),
-                    new,
-                    guards,
-                })
-                .await?
-            {
-                Outcome::Written(object) => Attempt::Leaving(object),
-                Outcome::Changed(object) => Attempt::Changed(object),
-                Outcome::Overtaken => Attempt::Overtaken,
-            },
-        )
+        Ok(match self.put(Put { key: &key, old: Some((old, &old_value)), new, guards }).await? {
+            Outcome::Written(object) => Attempt::Leaving(object),
+            Outcome::Changed(object) => Attempt::Changed(object),
+            Outcome::Overtaken => Attempt::Overtaken,
+        })
     }
 
     fn check_preconditions(&self, old: &Object) -> Result<(), Status> {
-        let conflict =
-            |problem: String| Err(Status::conflict(self.resource(), old.name(), problem));
-        if let Some(uid) = self
-            .options
-            .precondition_uid
-            .as_deref()
-            .filter(|uid| *uid != old.uid())
-        {
+        let conflict = |problem: String| Err(Status::conflict(self.resource(), old.name(), problem));
+        if let Some(uid) = self.options.precondition_uid.as_deref().filter(|uid| *uid != old.uid()) {
             return conflict(format!(
                 "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
                 old.uid()
             ));
         }
         let revision = old.revision().to_string();
-        match self
-            .options
-            .precondition_revision
-            .as_deref()
-            .filter(|wanted| *wanted != revision)
-        {
+        match self.options.precondition_revision.as_deref().filter(|wanted| *wanted != revision) {
             Some(wanted) => conflict(format!(
                 "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {revision}"
             )),
@@ -249,20 +174,14 @@ impl Call<'_> {
             uid: object.uid().to_owned(),
             ..StatusDetails::default()
         };
-        Status {
-            code: 200,
-            reason: Reason::Unknown,
-            message: String::new(),
-            details: Some(details),
-        }
+        Status { code: 200, reason: Reason::Unknown, message: String::new(), details: Some(details) }
     }
 }
 
 /// When a graceful deletion began that has so many seconds.
 fn began(object: &Value, grace_seconds: i64) -> Option<Timestamp> {
     let end: Timestamp = metadata::text(object, "deletionTimestamp").parse().ok()?;
-    end.checked_sub(SignedDuration::from_secs(grace_seconds))
-        .ok()
+    end.checked_sub(SignedDuration::from_secs(grace_seconds)).ok()
 }
 
 /// The finalizers by which the garbage collector knows what to do with dependants.
@@ -278,9 +197,7 @@ fn set_finalizers(object: &mut Value, propagation: Option<Propagation>) -> Resul
     let before = metadata::finalizers(object);
     let mut after: Vec<Value> = before
         .iter()
-        .filter(|finalizer| {
-            ![FOREGROUND, ORPHAN].contains(finalizer) || Some(**finalizer) == wanted
-        })
+        .filter(|finalizer| ![FOREGROUND, ORPHAN].contains(finalizer) || Some(**finalizer) == wanted)
         .map(|finalizer| (*finalizer).into())
         .collect();
     if let Some(wanted) = wanted.filter(|wanted| !before.contains(wanted)) {

@@ -22,18 +22,13 @@ impl Call<'_> {
             };
             let metadata = metadata::metadata_mut(&mut object)?;
             for field in ["resourceVersion", "uid"] {
-                match sent["metadata"][field]
-                    .as_str()
-                    .filter(|value| !value.is_empty())
-                {
+                match sent["metadata"][field].as_str().filter(|value| !value.is_empty()) {
                     Some(value) => drop(metadata.insert(field.into(), value.into())),
                     None => drop(metadata.remove(field)),
                 }
             }
             Ok(object)
         };
-        self.modify(name, Verb::Update, Part::Inner("finalize"), &mut make)
-            .await
-            .map(Content::Object)
+        self.modify(name, Verb::Update, Part::Inner("finalize"), &mut make).await.map(Content::Object)
     }
 }

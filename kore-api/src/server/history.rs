@@ -20,17 +20,12 @@ pub(super) async fn keep(core: Arc<Core>, history: Duration) {
     loop {
         let now = Instant::now();
         if let Ok(status) = core.store.status().await
-            && marks
-                .back()
-                .is_none_or(|(_, revision)| *revision < status.revision)
+            && marks.back().is_none_or(|(_, revision)| *revision < status.revision)
         {
             marks.push_back((now, status.revision));
         }
         let mut due = None;
-        while marks
-            .front()
-            .is_some_and(|(then, _)| now.duration_since(*then) >= history)
-        {
+        while marks.front().is_some_and(|(then, _)| now.duration_since(*then) >= history) {
             due = marks.pop_front();
         }
         if let Some((_, revision)) = due {

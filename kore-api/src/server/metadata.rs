@@ -114,12 +114,7 @@ pub(super) fn count_generation(object: &mut Value, old: &Value, info: &ResourceI
     let apart = |name: &str| name == "metadata" || info.has_status && name == "status";
     let (new_fields, old_fields) = (object.as_object(), fields(old));
     let desired = |(name, _): &(&String, &Value)| !apart(name);
-    let same = new_fields.is_some_and(|fields| {
-        fields
-            .iter()
-            .filter(desired)
-            .eq(old_fields.iter().filter(desired))
-    });
+    let same = new_fields.is_some_and(|fields| fields.iter().filter(desired).eq(old_fields.iter().filter(desired)));
     if info.has_generation && !same {
         add_generation(object);
     }
@@ -127,49 +122,31 @@ pub(super) fn count_generation(object: &mut Value, old: &Value, info: &ResourceI
 
 /// Counts the generation up.
 pub(super) fn add_generation(object: &mut Value) {
-    let generation = object["metadata"]["generation"]
-        .as_i64()
-        .unwrap_or_default()
-        + 1;
+    let generation = object["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
     object["metadata"]["generation"] = generation.into();
 }
 
 /// The finalizers of an object.
 pub(super) fn finalizers(object: &Value) -> Vec<&str> {
     let listed = object["metadata"]["finalizers"].as_array();
-    listed
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    listed.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// All that is wrong with an object's metadata.
-pub(super) fn validate(
-    object: &Value,
-    old: Option<&Object>,
-    info: &ResourceInfo,
-) -> Vec<FieldError> {
+pub(super) fn validate(object: &Value, old: Option<&Object>, info: &ResourceInfo) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let name = text(object, "name");
     if old.is_none() {
         let prefix = text(object, "generateName");
         if name.is_empty() {
-            errors.push(FieldError::required(
-                "metadata.name",
-                "name or generateName is required",
-            ));
+            errors.push(FieldError::required("metadata.name", "name or generateName is required"));
         } else if let Some(problem) = info.names.problem(name) {
             errors.push(FieldError::invalid("metadata.name", name, problem));
         }
         if !prefix.is_empty()
             && let Some(problem) = info.names.prefix_problem(prefix)
         {
-            errors.push(FieldError::invalid(
-                "metadata.generateName",
-                prefix,
-                problem,
-            ));
+            errors.push(FieldError::invalid("metadata.generateName", prefix, problem));
         }
     }
     errors.extend(field::check(object, &Value::Null, |object, _| {
@@ -184,12 +161,7 @@ pub(super) fn validate(
 
 fn owners(object: &Value, errors: &mut Vec<FieldError>) {
     let mut controller: Option<&str> = None;
-    for (index, owner) in object["metadata"]["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    for (index, owner) in object["metadata"]["ownerReferences"].as_array().into_iter().flatten().enumerate() {
         let path = |field: &str| format!("metadata.ownerReferences[{index}].{field}");
         for (field, problem) in [
             ("apiVersion", "version must not be empty"),
@@ -207,11 +179,7 @@ fn owners(object: &Value, errors: &mut Vec<FieldError>) {
                 let problem = format!(
                     "Only one reference can have Controller set to true. Found \"true\" in references for {other} and {name}"
                 );
-                errors.push(FieldError::invalid(
-                    "metadata.ownerReferences",
-                    name,
-                    problem,
-                ));
+                errors.push(FieldError::invalid("metadata.ownerReferences", name, problem));
             }
         }
     }
@@ -223,36 +191,22 @@ fn check_finalizers(object: &Value, old: Option<&Object>, errors: &mut Vec<Field
         let problems = names::qualified_name(finalizer);
         let is_name = problems.is_empty();
         for problem in problems {
-            errors.push(FieldError::invalid(
-                "metadata.finalizers",
-                *finalizer,
-                problem,
-            ));
+            errors.push(FieldError::invalid("metadata.finalizers", *finalizer, problem));
         }
         if is_name && !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(finalizer) {
             let problem = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid(
-                "metadata.finalizers",
-                *finalizer,
-                problem,
-            ));
+            errors.push(FieldError::invalid("metadata.finalizers", *finalizer, problem));
         }
     }
     let Some(old) = old.filter(|old| old.is_deleting()) else {
         return;
     };
-    let added: Vec<&str> = listed
-        .into_iter()
-        .filter(|finalizer| old.finalizers().all(|other| other != *finalizer))
-        .collect();
+    let added: Vec<&str> =
+        listed.into_iter().filter(|finalizer| old.finalizers().all(|other| other != *finalizer)).collect();
     if !added.is_empty() {
         let problem = format!(
             "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-            added
-                .iter()
-                .map(|finalizer| format!("{finalizer:?}"))
-                .collect::<Vec<_>>()
-                .join(", ")
+            added.iter().map(|finalizer| format!("{finalizer:?}")).collect::<Vec<_>>().join(", ")
         );
         errors.push(FieldError::forbidden("metadata.finalizers", problem));
     }
@@ -309,16 +263,10 @@ mod tests {
     fn generation_counts_changes_of_the_desired_state() {
         let old = json!({"metadata": {"generation": 3}, "spec": {"a": 1}, "status": {"b": 1}});
         for (new, generation) in [
-            (
-                json!({"metadata": {"generation": 3, "labels": {"x": "y"}}, "spec": {"a": 1}, "status": {"b": 2}}),
-                3,
-            ),
+            (json!({"metadata": {"generation": 3, "labels": {"x": "y"}}, "spec": {"a": 1}, "status": {"b": 2}}), 3),
             (json!({"metadata": {"generation": 3}, "spec": {"a": 2}}), 4),
             (json!({"metadata": {"generation": 3}}), 4),
-            (
-                json!({"metadata": {"generation": 3}, "spec": {"a": 1}, "data": {}}),
-                4,
-            ),
+            (json!({"metadata": {"generation": 3}, "spec": {"a": 1}, "data": {}}), 4),
         ] {
             let mut new = new;
             count_generation(&mut new, &old, &info());

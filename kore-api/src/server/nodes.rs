@@ -13,8 +13,7 @@ use tower::{BoxError, Service, ServiceExt};
 /// The body of a request to a node's agent, and of its answer.
 pub type NodeBody = UnsyncBoxBody<Bytes, BoxError>;
 /// A node's agent, as whatever answers HTTP requests: in the same process, or over the network.
-pub type NodeService =
-    BoxCloneSyncService<http::Request<NodeBody>, http::Response<NodeBody>, BoxError>;
+pub type NodeService = BoxCloneSyncService<http::Request<NodeBody>, http::Response<NodeBody>, BoxError>;
 
 /// The way to the agents of nodes, for what the API relays to them (`kubectl logs`). Cloning shares it.
 ///
@@ -45,22 +44,15 @@ impl Nodes {
     /// From now on, requests for this node go to `service`.
     pub fn attach<S, B>(&self, node: impl Into<String>, service: S)
     where
-        S: Service<http::Request<NodeBody>, Response = http::Response<B>>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
+        S: Service<http::Request<NodeBody>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send + 'static,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let boxed = |response: http::Response<B>| {
-            response.map(|body| body.map_err(Into::into).boxed_unsync())
-        };
+        let boxed = |response: http::Response<B>| response.map(|body| body.map_err(Into::into).boxed_unsync());
         let service = service.map_response(boxed).map_err(Into::into);
-        self.lock()
-            .insert(node.into(), BoxCloneSyncService::new(service));
+        self.lock().insert(node.into(), BoxCloneSyncService::new(service));
     }
 
     /// The node can no longer be reached.

@@ -41,32 +41,20 @@ impl Continuation {
             name: self.after.name.to_string(),
             listed: self.listed,
         };
-        URL_SAFE_NO_PAD
-            .encode(serde_json::to_vec(&token).expect("strings and numbers always encode"))
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("strings and numbers always encode"))
     }
 
     pub(super) fn parse(token: &str) -> Result<Self, Status> {
-        let invalid =
-            |problem: String| Status::bad_request(format!("continue key is not valid: {problem}"));
+        let invalid = |problem: String| Status::bad_request(format!("continue key is not valid: {problem}"));
         if token.len() > TOKEN_MAX {
             return Err(invalid(format!("longer than {TOKEN_MAX} bytes")));
         }
-        let json = URL_SAFE_NO_PAD
-            .decode(token)
-            .map_err(|error| invalid(error.to_string()))?;
-        let token: Token =
-            serde_json::from_slice(&json).map_err(|error| invalid(error.to_string()))?;
+        let json = URL_SAFE_NO_PAD.decode(token).map_err(|error| invalid(error.to_string()))?;
+        let token: Token = serde_json::from_slice(&json).map_err(|error| invalid(error.to_string()))?;
         if token.v != VERSION {
-            return Err(invalid(format!(
-                "not a token of this server: version {:?}",
-                token.v
-            )));
+            return Err(invalid(format!("not a token of this server: version {:?}", token.v)));
         }
-        Ok(Self {
-            revision: token.rv,
-            after: ObjectKey::namespaced(token.namespace, token.name),
-            listed: token.listed,
-        })
+        Ok(Self { revision: token.rv, after: ObjectKey::namespaced(token.namespace, token.name), listed: token.listed })
     }
 }
 
@@ -76,11 +64,7 @@ mod tests {
 
     #[test]
     fn a_token_is_read_as_it_is_written() {
-        let page = Continuation {
-            revision: 42,
-            after: ObjectKey::namespaced("a", "b"),
-            listed: 500,
-        };
+        let page = Continuation { revision: 42, after: ObjectKey::namespaced("a", "b"), listed: 500 };
         assert_eq!(Continuation::parse(&page.token()).unwrap(), page);
         for token in ["", "x", "e30", &"a".repeat(5000)] {
             assert_eq!(Continuation::parse(token).unwrap_err().code, 400, "{token}");

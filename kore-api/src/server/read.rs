@@ -32,12 +32,12 @@ impl Freshness {
         let revision = revision_of(options)?;
         match (revision, options.resource_version_match.as_deref()) {
             (None, None) => Ok(Self::Newest),
-            (None, Some(_)) => Err(Status::bad_request(
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            )),
-            (Some(0), Some("Exact")) => Err(Status::bad_request(
-                "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-            )),
+            (None, Some(_)) => {
+                Err(Status::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided"))
+            }
+            (Some(0), Some("Exact")) => {
+                Err(Status::bad_request("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\""))
+            }
             (Some(0), None | Some("NotOlderThan")) => Ok(Self::Any),
             (Some(revision), Some("Exact")) => Ok(Self::Exactly(revision)),
             // In pages and without a match, upstream's old rule: exactly this revision.
@@ -56,9 +56,7 @@ pub(super) fn revision_of(options: &Options) -> Result<Option<Revision>, Status>
         None | Some("") => Ok(None),
         Some(text) => match text.parse() {
             Ok(revision) => Ok(Some(revision)),
-            Err(_) => Err(Status::bad_request(format!(
-                "resourceVersion: Invalid value: {text:?}: must be a number"
-            ))),
+            Err(_) => Err(Status::bad_request(format!("resourceVersion: Invalid value: {text:?}: must be a number"))),
         },
     }
 }
@@ -72,9 +70,7 @@ impl Call<'_> {
         };
         self.wait_for(freshness).await?;
         let found = self.route.cache.get(&self.key(name));
-        found
-            .map(|entry| entry.object)
-            .ok_or_else(|| Status::not_found(self.resource(), name))
+        found.map(|entry| entry.object).ok_or_else(|| Status::not_found(self.resource(), name))
     }
 
     /// Waits until the cache is fresh enough.
@@ -83,26 +79,18 @@ impl Call<'_> {
             // Anything but nothing: the caches have been filled once.
             Freshness::Any => self.core.caches.reach(1).await,
             Freshness::Newest => self.core.catch_up().await.map(drop),
-            Freshness::NotOlderThan(revision) | Freshness::Exactly(revision) => {
-                self.core.caches.reach(revision).await
-            }
+            Freshness::NotOlderThan(revision) | Freshness::Exactly(revision) => self.core.caches.reach(revision).await,
         }
     }
 
     pub(super) async fn list(&self) -> Result<ObjectList, Status> {
         let filter = Filter::new(&self.route.info, self.namespace.cloned(), self.options)?;
-        let page = self
-            .options
-            .continue_token
-            .as_deref()
-            .filter(|token| !token.is_empty());
+        let page = self.options.continue_token.as_deref().filter(|token| !token.is_empty());
         let page = page.map(Continuation::parse).transpose()?;
         let freshness = match &page {
             Some(page) => {
                 if revision_of(self.options)?.is_some_and(|revision| revision != 0) {
-                    return Err(Status::bad_request(
-                        "specifying resource version is not allowed when using continue",
-                    ));
+                    return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
                 }
                 Freshness::Exactly(page.revision)
             }
@@ -122,42 +110,17 @@ impl Call<'_> {
         }
     }
 
-    fn page(
-        &self,
-        objects: &Snapshot,
-        revision: Revision,
-        filter: &Filter,
-        page: Option<&Continuation>,
-    ) -> ObjectList {
+    fn page(&self, objects: &Snapshot, revision: Revision, filter: &Filter, page: Option<&Continuation>) -> ObjectList {
         if let (Some(key), None) = (filter.only(), page) {
             let found = objects.get(&key).filter(|entry| filter.matches(entry));
-            let items = found
-                .map(|entry| entry.object.clone())
-                .into_iter()
-                .collect();
-            return ObjectList {
-                items,
-                revision,
-                ..ObjectList::default()
-            };
+            let items = found.map(|entry| entry.object.clone()).into_iter().collect();
+            return ObjectList { items, revision, ..ObjectList::default() };
         }
         let after = page.map(|page| &page.after);
-        let mut matching =
-            entries(objects, filter.namespace(), after).filter(|entry| filter.matches(entry));
-        let limit = usize::try_from(self.options.limit)
-            .ok()
-            .filter(|limit| *limit > 0)
-            .unwrap_or(usize::MAX);
-        let items: Vec<Object> = matching
-            .by_ref()
-            .take(limit)
-            .map(|entry| entry.object.clone())
-            .collect();
-        let mut list = ObjectList {
-            items,
-            revision,
-            ..ObjectList::default()
-        };
+        let mut matching = entries(objects, filter.namespace(), after).filter(|entry| filter.matches(entry));
+        let limit = usize::try_from(self.options.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        let items: Vec<Object> = matching.by_ref().take(limit).map(|entry| entry.object.clone()).collect();
+        let mut list = ObjectList { items, revision, ..ObjectList::default() };
         if list.items.len() == limit && matching.next().is_some() {
             let listed = page.map_or(0, |page| page.listed) + limit as u64;
             list.continue_token = self.token(&list, listed);
@@ -175,14 +138,7 @@ impl Call<'_> {
 
     fn token(&self, list: &ObjectList, listed: u64) -> Option<String> {
         let after = list.items.last()?.key().clone();
-        Some(
-            Continuation {
-                revision: list.revision,
-                after,
-                listed,
-            }
-            .token(),
-        )
+        Some(Continuation { revision: list.revision, after, listed }.token())
     }
 
     /// A page of a revision that the cache no longer knows.
@@ -198,18 +154,10 @@ impl Call<'_> {
         }
         let key = |key: &ObjectKey| layout::object_key(&self.route.prefix, key);
         let mut after = page.map(|page| key(&page.after));
-        let limit = usize::try_from(self.options.limit)
-            .ok()
-            .filter(|limit| *limit > 0)
-            .unwrap_or(usize::MAX);
-        let mut list = ObjectList {
-            revision,
-            ..ObjectList::default()
-        };
+        let limit = usize::try_from(self.options.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        let mut list = ObjectList { revision, ..ObjectList::default() };
         loop {
-            let mut range = Range::new(KeyRange::Prefix(prefix.clone().into()))
-                .at(revision)
-                .limit(STORE_PAGE);
+            let mut range = Range::new(KeyRange::Prefix(prefix.clone().into())).at(revision).limit(STORE_PAGE);
             range.after = after.take();
             let read = self.core.store.range(range).await.map_err(|error| match error {
                 Error::Compacted { .. } if page.is_some() => Status::new(
@@ -217,15 +165,15 @@ impl Call<'_> {
                     "The provided continue parameter is too old to display a consistent list result: start a new list \
                      without it",
                 ),
-                Error::Compacted { at, .. } => {
-                    Status::new(Reason::Expired, format!("The resourceVersion for the provided list is too old: {revision} ({at})"))
-                }
+                Error::Compacted { at, .. } => Status::new(
+                    Reason::Expired,
+                    format!("The resourceVersion for the provided list is too old: {revision} ({at})"),
+                ),
                 other => store_failed(other),
             })?;
             after = read.kvs.last().map(|kv| kv.key.clone());
             for kv in &read.kvs {
-                let object =
-                    layout::decode(&kv.value, kv.mod_revision).map_err(Status::internal)?;
+                let object = layout::decode(&kv.value, kv.mod_revision).map_err(Status::internal)?;
                 let entry: Entry = self.route.cache.entry_of(object);
                 if !filter.matches(&entry) {
                     continue;

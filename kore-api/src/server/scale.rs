@@ -32,8 +32,7 @@ impl Call<'_> {
     pub(super) async fn update_scale(&mut self, name: &str, body: Body) -> Result<Content, Status> {
         let scale = body::other(body)?;
         metadata::check_key(&scale, &self.key(name))?;
-        self.set_scale(name, Verb::Update, &mut |_| Ok(scale.clone()))
-            .await
+        self.set_scale(name, Verb::Update, &mut |_| Ok(scale.clone())).await
     }
 
     pub(super) async fn patch_scale(&mut self, name: &str, body: Body) -> Result<Content, Status> {
@@ -41,8 +40,7 @@ impl Call<'_> {
         let paths = self.paths()?.clone();
         let schema = Schema::of("autoscaling/v1", "Scale");
         let mut make = |old: &Object| {
-            patch::apply(kind, schema.as_ref(), &scale_of(old, &paths), &change)
-                .map_err(body::unpatchable)
+            patch::apply(kind, schema.as_ref(), &scale_of(old, &paths), &change).map_err(body::unpatchable)
         };
         self.set_scale(name, Verb::Patch, &mut make).await
     }
@@ -61,10 +59,7 @@ impl Call<'_> {
             set(&mut object, paths.spec_replicas, replicas.into());
             let metadata = metadata::metadata_mut(&mut object)?;
             for field in ["resourceVersion", "uid"] {
-                match scale["metadata"]
-                    .get(field)
-                    .filter(|value| !value.is_null())
-                {
+                match scale["metadata"].get(field).filter(|value| !value.is_null()) {
                     Some(value) => drop(metadata.insert(field.into(), value.clone())),
                     None => drop(metadata.remove(field)),
                 }
@@ -76,35 +71,20 @@ impl Call<'_> {
     }
 
     fn paths(&self) -> Result<&ScalePaths, Status> {
-        self.route
-            .info
-            .scale
-            .as_ref()
-            .ok_or_else(|| Status::internal("the resource has no scale"))
+        self.route.info.scale.as_ref().ok_or_else(|| Status::internal("the resource has no scale"))
     }
 }
 
 fn replicas_of(scale: &Value, name: &str) -> Result<i64, Status> {
     let replicas = &scale["spec"]["replicas"];
     let invalid = |error| Err(Status::invalid(&SCALE, name, &[error]));
-    match (
-        replicas,
-        replicas
-            .as_i64()
-            .filter(|number| i32::try_from(*number).is_ok()),
-    ) {
+    match (replicas, replicas.as_i64().filter(|number| i32::try_from(*number).is_ok())) {
         (Value::Null, _) => Ok(0),
-        (_, Some(negative @ ..0)) => invalid(FieldError::invalid(
-            "spec.replicas",
-            negative,
-            "must be greater than or equal to 0",
-        )),
+        (_, Some(negative @ ..0)) => {
+            invalid(FieldError::invalid("spec.replicas", negative, "must be greater than or equal to 0"))
+        }
         (_, Some(number)) => Ok(number),
-        (other, None) => invalid(FieldError::wrong_type(
-            "spec.replicas",
-            other.clone(),
-            "must be a 32-bit integer",
-        )),
+        (other, None) => invalid(FieldError::wrong_type("spec.replicas", other.clone(), "must be a 32-bit integer")),
     }
 }
 
@@ -112,13 +92,7 @@ fn replicas_of(scale: &Value, name: &str) -> Result<i64, Status> {
 fn scale_of(object: &Object, paths: &ScalePaths) -> Value {
     let whole = object.to_value();
     let mut about = json!({});
-    for field in [
-        "name",
-        "namespace",
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-    ] {
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = whole["metadata"].get(field) {
             about[field] = value.clone();
         }
@@ -140,18 +114,14 @@ fn selector(found: &Value) -> String {
         Value::Object(_) => {
             let typed = meta::LabelSelector::deserialize(found).ok();
             let selector = typed.and_then(|typed| LabelSelector::from_api(&typed).ok());
-            selector
-                .map(|selector| selector.to_string())
-                .unwrap_or_default()
+            selector.map(|selector| selector.to_string()).unwrap_or_default()
         }
         _ => String::new(),
     }
 }
 
 fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
-    path.trim_start_matches('.')
-        .split('.')
-        .fold(object, |value, field| &value[field])
+    path.trim_start_matches('.').split('.').fold(object, |value, field| &value[field])
 }
 
 fn set(object: &mut Value, path: &str, value: Value) {

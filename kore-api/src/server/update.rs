@@ -15,8 +15,7 @@ use crate::request::{Body, Content, Verb};
 /// writers of one object at once.
 const ATTEMPTS: usize = 256;
 /// What a client is told whose object has changed since it read it.
-const STALE: &str =
-    "the object has been modified; please apply your changes to the latest version and try again";
+const STALE: &str = "the object has been modified; please apply your changes to the latest version and try again";
 
 /// Which part of an object a change is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,42 +55,23 @@ enum Attempt {
 }
 
 /// Makes the changed object of what there is, with the `resourceVersion` it must have, if any.
-pub(super) type Make<'m> =
-    &'m mut (dyn FnMut(&mut Vec<String>, &Object) -> Result<Value, Status> + Send);
+pub(super) type Make<'m> = &'m mut (dyn FnMut(&mut Vec<String>, &Object) -> Result<Value, Status> + Send);
 
 impl Call<'_> {
-    pub(super) async fn update(
-        &mut self,
-        name: &str,
-        status: bool,
-        body: Body,
-    ) -> Result<Content, Status> {
+    pub(super) async fn update(&mut self, name: &str, status: bool, body: Body) -> Result<Content, Status> {
         let sent = self.object(body)?;
         metadata::check_key(&sent, &self.key(name))?;
         if metadata::text(&sent, "name").is_empty() {
             return Err(Status::bad_request("name must be provided"));
         }
-        if metadata::text(&sent, "resourceVersion").is_empty()
-            && !self.route.info.unconditional_update
-            && !status
-        {
-            let error = FieldError::invalid(
-                "metadata.resourceVersion",
-                0,
-                "must be specified for an update",
-            );
+        if metadata::text(&sent, "resourceVersion").is_empty() && !self.route.info.unconditional_update && !status {
+            let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
             return Err(Status::invalid(self.resource(), name, &[error]));
         }
         let part = if status { Part::Status } else { Part::Whole };
-        let outcome = self
-            .modify(name, Verb::Update, part, &mut |_, _| Ok(sent.clone()))
-            .await;
+        let outcome = self.modify(name, Verb::Update, part, &mut |_, _| Ok(sent.clone())).await;
         match outcome {
-            Err(status)
-                if status.code == 404
-                    && part == Part::Whole
-                    && self.route.info.create_on_update =>
-            {
+            Err(status) if status.code == 404 && part == Part::Whole && self.route.info.create_on_update => {
                 let mut sent = sent;
                 metadata::metadata_mut(&mut sent)?.remove("resourceVersion");
                 self.create_object(sent).await.map(Content::Created)
@@ -100,36 +80,22 @@ impl Call<'_> {
         }
     }
 
-    pub(super) async fn patch(
-        &mut self,
-        name: &str,
-        status: bool,
-        body: Body,
-    ) -> Result<Content, Status> {
+    pub(super) async fn patch(&mut self, name: &str, status: bool, body: Body) -> Result<Content, Status> {
         let (kind, change) = body::patch(body)?;
         let part = if status { Part::Status } else { Part::Whole };
         let key = self.key(name);
         let (core, user, route, options) = (self.core, self.user, self.route, self.options);
         let namespace = self.namespace;
         let mut make = |warnings: &mut Vec<String>, old: &Object| {
-            let mut patched = patch::apply(kind, route.schema.as_ref(), &old.to_value(), &change)
-                .map_err(body::unpatchable)?;
-            let mut call = Call {
-                core,
-                user,
-                route,
-                namespace,
-                options,
-                warnings: Vec::new(),
-            };
+            let mut patched =
+                patch::apply(kind, route.schema.as_ref(), &old.to_value(), &change).map_err(body::unpatchable)?;
+            let mut call = Call { core, user, route, namespace, options, warnings: Vec::new() };
             call.settle(&mut patched, Vec::new())?;
             *warnings = call.warnings;
             metadata::check_key(&patched, &key)?;
             Ok(patched)
         };
-        self.modify(name, Verb::Patch, part, &mut make)
-            .await
-            .map(Content::Object)
+        self.modify(name, Verb::Patch, part, &mut make).await.map(Content::Object)
     }
 
     /// Changes an object: as often as somebody else is faster, unless what `make` returns is bound to a revision.
@@ -152,10 +118,7 @@ impl Call<'_> {
                 Ok(Attempt::Same(_)) | Err(_) if !current.certain => {
                     let certain = self.read(&key).await?;
                     let same = revision(&certain) == revision(&current.object);
-                    current = Current {
-                        object: certain,
-                        certain: true,
-                    };
+                    current = Current { object: certain, certain: true };
                     match attempt {
                         Ok(Attempt::Same(object)) if same => return Ok(object),
                         Err(status) if same => return Err(status),
@@ -163,12 +126,7 @@ impl Call<'_> {
                     }
                 }
                 Ok(Attempt::Same(object)) => return Ok(object),
-                Ok(Attempt::Changed(object)) => {
-                    current = Current {
-                        object,
-                        certain: true,
-                    }
-                }
+                Ok(Attempt::Changed(object)) => current = Current { object, certain: true },
                 Ok(Attempt::Overtaken) => drop(self.core.catch_up().await?),
                 Err(status) => return Err(status),
             }
@@ -179,10 +137,7 @@ impl Call<'_> {
     /// What the cache has, which may be behind.
     pub(super) fn cached(&self, key: &ObjectKey) -> Current {
         let object = self.route.cache.get(key).map(|entry| entry.object);
-        Current {
-            object,
-            certain: false,
-        }
+        Current { object, certain: false }
     }
 
     async fn attempt(
@@ -215,11 +170,7 @@ impl Call<'_> {
             Part::Inner(_) => metadata::carry_over(&mut object, &old_value)?,
         }
         let subject = Subject {
-            verb: if verb == Verb::Patch {
-                Verb::Update
-            } else {
-                verb
-            },
+            verb: if verb == Verb::Patch { Verb::Update } else { verb },
             subresource: part.subresource(),
             key,
             old: Some((old, &old_value)),
@@ -248,40 +199,24 @@ impl Call<'_> {
         if new == old_value {
             return Ok(Attempt::Same(old.clone()));
         }
-        Ok(
-            match self
-                .put(Put {
-                    key,
-                    old: Some((old, &old_value)),
-                    new,
-                    guards,
-                })
-                .await?
-            {
-                Outcome::Written(object) => Attempt::Done(object),
-                Outcome::Changed(object) => Attempt::Changed(object),
-                Outcome::Overtaken => Attempt::Overtaken,
-            },
-        )
+        Ok(match self.put(Put { key, old: Some((old, &old_value)), new, guards }).await? {
+            Outcome::Written(object) => Attempt::Done(object),
+            Outcome::Changed(object) => Attempt::Changed(object),
+            Outcome::Overtaken => Attempt::Overtaken,
+        })
     }
 
     /// Whether a deletion that has begun is over with this: nothing holds the object any longer.
     pub(super) fn is_over(&self, object: &Value) -> bool {
         let metadata = &object["metadata"];
         let deleting = metadata["deletionTimestamp"].is_string();
-        let graceful = metadata["deletionGracePeriodSeconds"]
-            .as_i64()
-            .is_some_and(|seconds| seconds > 0);
-        deleting
-            && !graceful
-            && metadata::finalizers(object).is_empty()
-            && !self.route.info.strategy.is_held(object)
+        let graceful = metadata["deletionGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds > 0);
+        deleting && !graceful && metadata::finalizers(object).is_empty() && !self.route.info.strategy.is_held(object)
     }
 
     /// Whether what was sent is about the object there is: this one (uid), and, if the client says so, at this revision.
     fn check_identity(&self, sent: &Value, old: &Object) -> Result<(), Status> {
-        let conflict =
-            |problem: String| Err(Status::conflict(self.resource(), old.name(), problem));
+        let conflict = |problem: String| Err(Status::conflict(self.resource(), old.name(), problem));
         let uid = metadata::text(sent, "uid");
         if !uid.is_empty() && uid != old.uid() {
             return conflict(format!(

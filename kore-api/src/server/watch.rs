@@ -12,31 +12,20 @@ impl Call<'_> {
     pub(super) async fn watch(&self, name: Option<&str>) -> Result<WatchStream, Status> {
         let options = self.options;
         let revision = revision_of(options)?;
-        if options.send_initial_events
-            && options.resource_version_match.as_deref() != Some("NotOlderThan")
-        {
+        if options.send_initial_events && options.resource_version_match.as_deref() != Some("NotOlderThan") {
             return Err(Status::bad_request(
                 "sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
             ));
         }
-        if options
-            .resource_version_match
-            .as_deref()
-            .is_some_and(|rule| rule != "NotOlderThan")
-        {
-            return Err(Status::bad_request(
-                "resourceVersionMatch: Forbidden: only NotOlderThan is allowed for watch",
-            ));
+        if options.resource_version_match.as_deref().is_some_and(|rule| rule != "NotOlderThan") {
+            return Err(Status::bad_request("resourceVersionMatch: Forbidden: only NotOlderThan is allowed for watch"));
         }
         let filter = self.filter(name)?;
         let bookmark = options.send_initial_events && options.allow_watch_bookmarks;
         let (freshness, start) = match (revision, options.send_initial_events) {
             (None, _) => (Freshness::Newest, Start::Objects { bookmark }),
             (Some(0), _) => (Freshness::Any, Start::Objects { bookmark }),
-            (Some(revision), true) => (
-                Freshness::NotOlderThan(revision),
-                Start::Objects { bookmark },
-            ),
+            (Some(revision), true) => (Freshness::NotOlderThan(revision), Start::Objects { bookmark }),
             (Some(revision), false) => (Freshness::NotOlderThan(revision), Start::After(revision)),
         };
         self.wait_for(freshness).await?;
@@ -63,10 +52,7 @@ impl Call<'_> {
         }
         fields.push_str("metadata.name=");
         fields.push_str(name);
-        let options = Options {
-            field_selector: Some(fields),
-            ..self.options.clone()
-        };
+        let options = Options { field_selector: Some(fields), ..self.options.clone() };
         Filter::new(&self.route.info, namespace, &options)
     }
 }

@@ -43,14 +43,8 @@ struct State {
 impl CrashPoint {
     /// A crash after so many writes, at least one.
     pub fn after(writes: u64) -> Self {
-        let state = State {
-            after: writes.max(1),
-            writes: AtomicU64::new(0),
-            crashed: watch::Sender::new(false),
-        };
-        Self {
-            state: Arc::new(state),
-        }
+        let state = State { after: writes.max(1), writes: AtomicU64::new(0), crashed: watch::Sender::new(false) };
+        Self { state: Arc::new(state) }
     }
 
     /// No crash at all: for counting.
@@ -86,22 +80,14 @@ impl CrashPoint {
 
     /// The same identity at the same server, with its writes counted.
     pub fn client(&self, inner: &Client) -> Client {
-        let transport = Counting {
-            inner: inner.clone(),
-            state: self.state.clone(),
-        };
+        let transport = Counting { inner: inner.clone(), state: self.state.clone() };
         Client::new(transport, *inner.clock(), inner.entropy().clone())
     }
 }
 
 impl fmt::Debug for CrashPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "CrashPoint({} of {} writes)",
-            self.writes(),
-            self.state.after
-        )
+        write!(f, "CrashPoint({} of {} writes)", self.writes(), self.state.after)
     }
 }
 

@@ -26,29 +26,18 @@ pub struct Difference {
 
 impl Difference {
     pub(super) fn incomplete(problem: String) -> Self {
-        Self {
-            before: Vec::new(),
-            same: 0,
-            left: Some(problem),
-            right: None,
-            fields: Vec::new(),
-        }
+        Self { before: Vec::new(), same: 0, left: Some(problem), right: None, fields: Vec::new() }
     }
 
     pub(super) fn between(left: &[Entry], right: &[Entry]) -> Option<Self> {
         if left == right {
             return None;
         }
-        let same = left
-            .iter()
-            .zip(right)
-            .take_while(|(one, other)| one == other)
-            .count();
+        let same = left.iter().zip(right).take_while(|(one, other)| one == other).count();
         let (one, other) = (left.get(same), right.get(same));
         let mut fields = Vec::new();
-        let is_same = |one: &Entry, other: &Entry| {
-            one.resource == other.resource && one.object.key() == other.object.key()
-        };
+        let is_same =
+            |one: &Entry, other: &Entry| one.resource == other.resource && one.object.key() == other.object.key();
         if let (Some(one), Some(other)) = (one, other)
             && is_same(one, other)
         {
@@ -72,8 +61,7 @@ impl fmt::Display for Difference {
         for line in &self.before {
             writeln!(f, "    {line}")?;
         }
-        let or_end =
-            |line: &Option<String>| line.clone().unwrap_or_else(|| "(nothing more)".into());
+        let or_end = |line: &Option<String>| line.clone().unwrap_or_else(|| "(nothing more)".into());
         writeln!(f, "  < {}", or_end(&self.left))?;
         writeln!(f, "  > {}", or_end(&self.right))?;
         for field in self.fields.iter().take(FIELDS_MAX) {
@@ -89,9 +77,7 @@ fn differing(path: &str, one: &Value, other: &Value, found: &mut Vec<String>) {
         (Value::Object(left), Value::Object(right)) => {
             let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
             for name in names {
-                let of = |fields: &serde_json::Map<String, Value>| {
-                    fields.get(name).cloned().unwrap_or(Value::Null)
-                };
+                let of = |fields: &serde_json::Map<String, Value>| fields.get(name).cloned().unwrap_or(Value::Null);
                 differing(&format!("{path}.{name}"), &of(left), &of(right), found);
             }
         }

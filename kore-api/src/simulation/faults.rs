@@ -95,10 +95,7 @@ impl Faults {
             broken_watches: AtomicU64::new(0),
             late_events: AtomicU64::new(0),
         };
-        Self {
-            plan: Plan::default(),
-            state: Arc::new(state),
-        }
+        Self { plan: Plan::default(), state: Arc::new(state) }
     }
 
     /// Every request and every answer is under way for up to so long.
@@ -161,10 +158,7 @@ impl Faults {
 
     /// These faults around a transport.
     pub fn transport<T: Transport>(&self, inner: T) -> impl Transport + use<T> {
-        Faulty {
-            inner,
-            faults: self.clone(),
-        }
+        Faulty { inner, faults: self.clone() }
     }
 
     /// These faults around a store: a lost request is [`Unavailable`](kore_store::Error::Unavailable), a lost answer to a write

@@ -72,16 +72,10 @@ pub enum EventKind {
 
 impl EventLog {
     /// A log of all resources of `registry`, read as `client`, who must be allowed to and should not be behind [`Faults`](super::Faults).
-    pub fn open(
-        client: &Client,
-        registry: &Registry,
-    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
-        let resources: Vec<Arc<ResourceType>> =
-            registry.iter().map(|info| info.resource.clone()).collect();
-        let shared = Arc::new(Shared {
-            recorded: Mutex::default(),
-            reached: watch::Sender::new(vec![0; resources.len()]),
-        });
+    pub fn open(client: &Client, registry: &Registry) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let resources: Vec<Arc<ResourceType>> = registry.iter().map(|info| info.resource.clone()).collect();
+        let shared =
+            Arc::new(Shared { recorded: Mutex::default(), reached: watch::Sender::new(vec![0; resources.len()]) });
         let follow = |(place, resource): (usize, &Arc<ResourceType>)| {
             let api = client.dynamic((**resource).clone());
             follow(api, resource.clone(), place, shared.clone())
@@ -117,15 +111,9 @@ impl EventLog {
     ///
     /// # Errors
     /// The first change after which it is not, with what `oracle` said; or that the log is incomplete.
-    pub fn check(
-        &self,
-        mut oracle: impl FnMut(&World, &Entry) -> Result<(), String>,
-    ) -> Result<(), Broken> {
+    pub fn check(&self, mut oracle: impl FnMut(&World, &Entry) -> Result<(), String>) -> Result<(), Broken> {
         if let Some(problem) = &self.lock().incomplete {
-            return Err(Broken {
-                problem: problem.clone(),
-                before: Vec::new(),
-            });
+            return Err(Broken { problem: problem.clone(), before: Vec::new() });
         }
         World::replay(&self.entries(), &mut oracle)
     }
@@ -153,8 +141,7 @@ impl Shared {
     }
 
     fn advance(&self, place: usize, revision: Revision) {
-        self.reached
-            .send_modify(|reached| reached[place] = reached[place].max(revision));
+        self.reached.send_modify(|reached| reached[place] = reached[place].max(revision));
     }
 }
 
@@ -168,11 +155,7 @@ impl fmt::Debug for EventLog {
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (revision, kind, key) = (self.revision, self.kind, self.object.key());
-        write!(
-            f,
-            "{revision} {:.3} {kind:?} {} {key}",
-            self.at, self.resource
-        )
+        write!(f, "{revision} {:.3} {kind:?} {} {key}", self.at, self.resource)
     }
 }
 
@@ -212,10 +195,7 @@ async fn record(
             WatchEvent::Added(object) => (EventKind::Added, object),
             WatchEvent::Modified(object) => (EventKind::Modified, object),
             WatchEvent::Deleted(object) => (EventKind::Deleted, object),
-            WatchEvent::Bookmark {
-                revision,
-                initial_events_end,
-            } => {
+            WatchEvent::Bookmark { revision, initial_events_end } => {
                 shared.advance(place, revision);
                 if initial_events_end {
                     options.send_initial_events = false;
@@ -228,13 +208,7 @@ async fn record(
             }
         };
         let revision = object.revision();
-        shared.add(Entry {
-            at: api.client().clock().now(),
-            revision,
-            resource: resource.clone(),
-            kind,
-            object,
-        });
+        shared.add(Entry { at: api.client().clock().now(), revision, resource: resource.clone(), kind, object });
         // The objects of the beginning come in the order of their names: how far the log is, their end says.
         if !options.send_initial_events {
             shared.advance(place, revision);

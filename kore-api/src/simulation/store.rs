@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::Stream;
 use kore_store::{
-    Error, Lease, LeaseId, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse, Watch,
-    WatchRequest, WatchSource, Watched,
+    Error, Lease, LeaseId, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse, Watch, WatchRequest,
+    WatchSource, Watched,
 };
 
 use super::Faults;
@@ -33,9 +33,7 @@ impl FaultyStore {
 }
 
 fn unavailable() -> Error {
-    Error::Unavailable {
-        reason: "the simulation has it so".into(),
-    }
+    Error::Unavailable { reason: "the simulation has it so".into() }
 }
 
 #[async_trait]
@@ -60,20 +58,14 @@ impl Store for FaultyStore {
         self.faults.travel().await;
         match fate {
             Fate::AnswerLost if is_read_only => Err(unavailable()),
-            Fate::AnswerLost => Err(Error::OutcomeUnknown {
-                reason: "the simulation has it so".into(),
-            }),
+            Fate::AnswerLost => Err(Error::OutcomeUnknown { reason: "the simulation has it so".into() }),
             _ => answer,
         }
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<Watch> {
         let inner = self.inner.watch(request).await?;
-        Ok(Watch::new(BreakingWatch {
-            inner,
-            faults: self.faults.clone(),
-            broken: false,
-        }))
+        Ok(Watch::new(BreakingWatch { inner, faults: self.faults.clone(), broken: false }))
     }
 
     async fn compact(&self, revision: Revision) -> Result<()> {
@@ -153,10 +145,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_failed_write_says_of_its_outcome_is_true() {
         let inner = Arc::new(MemoryStore::default());
-        let faults = Faults::seeded(5)
-            .lost_requests(300)
-            .lost_answers(300)
-            .delay(Duration::from_millis(5));
+        let faults = Faults::seeded(5).lost_requests(300).lost_answers(300).delay(Duration::from_millis(5));
         let store = faults.store(inner.clone());
         let mut unknown = 0;
         for number in 0..200 {
@@ -184,10 +173,7 @@ mod tests {
         let inner = Arc::new(MemoryStore::default());
         let faults = Faults::seeded(5).broken_watches(100);
         let store = faults.store(inner.clone());
-        let mut watch = store
-            .watch(WatchRequest::prefix("/").from(1))
-            .await
-            .unwrap();
+        let mut watch = store.watch(WatchRequest::prefix("/").from(1)).await.unwrap();
         for number in 0..200 {
             let key = format!("/key/{number}");
             inner.put(key.into(), "value".into()).await.unwrap();

@@ -25,20 +25,13 @@ pub struct Broken {
 
 impl World {
     /// The objects of one resource, by namespace and name.
-    pub fn objects<'w>(
-        &'w self,
-        resource: &ResourceType,
-    ) -> impl Iterator<Item = &'w Object> + use<'w> {
-        self.objects
-            .get(resource)
-            .into_iter()
-            .flat_map(BTreeMap::values)
+    pub fn objects<'w>(&'w self, resource: &ResourceType) -> impl Iterator<Item = &'w Object> + use<'w> {
+        self.objects.get(resource).into_iter().flat_map(BTreeMap::values)
     }
 
     /// The objects of kind `K`, by namespace and name. Panics if one does not decode: no server has stored such an object.
     pub fn views<K: Kind>(&self) -> impl Iterator<Item = View<K>> {
-        self.objects(&ResourceType::of::<K>())
-            .map(|object| object.view().expect("what was stored is of its kind"))
+        self.objects(&ResourceType::of::<K>()).map(|object| object.view().expect("what was stored is of its kind"))
     }
 
     pub(super) fn replay(
@@ -50,10 +43,7 @@ impl World {
             world.take(entry);
             oracle(&world, entry).map_err(|problem| Broken {
                 problem,
-                before: entries[at.saturating_sub(BEFORE)..=at]
-                    .iter()
-                    .map(Entry::to_string)
-                    .collect(),
+                before: entries[at.saturating_sub(BEFORE)..=at].iter().map(Entry::to_string).collect(),
             })?;
         }
         Ok(())
@@ -63,9 +53,7 @@ impl World {
         let objects = self.objects.entry((*entry.resource).clone()).or_default();
         let key = entry.object.key();
         match entry.kind {
-            EventKind::Added | EventKind::Modified => {
-                objects.insert(key.clone(), entry.object.clone())
-            }
+            EventKind::Added | EventKind::Modified => objects.insert(key.clone(), entry.object.clone()),
             EventKind::Deleted => objects.remove(key),
         };
     }

@@ -9,8 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use kore_store::Clock;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
@@ -80,11 +79,9 @@ impl Authority {
         let key_path = directory.join(KEY_FILE);
         let (certificate_pem, key) = match tokio::fs::read_to_string(&certificate_path).await {
             Ok(certificate) => {
-                let key = private_file::read(&key_path)
-                    .await
-                    .map_err(|error| config_error(key_path.display(), error))?;
-                let key = KeyPair::from_pem(&key)
-                    .map_err(|error| config_error(key_path.display(), error))?;
+                let key =
+                    private_file::read(&key_path).await.map_err(|error| config_error(key_path.display(), error))?;
+                let key = KeyPair::from_pem(&key).map_err(|error| config_error(key_path.display(), error))?;
                 (certificate, key)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -93,12 +90,7 @@ impl Authority {
             Err(error) => return Err(config_error(certificate_path.display(), error)),
         };
         let issuer = Issuer::new(authority_parameters(clock.now()), key);
-        let authority = Self(Arc::new(Inner {
-            certificate_path,
-            certificate_pem,
-            issuer,
-            clock,
-        }));
+        let authority = Self(Arc::new(Inner { certificate_path, certificate_pem, issuer, clock }));
         authority.verify()?;
         Ok(authority)
     }
@@ -113,10 +105,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Error::Config`] that names the host that is neither a name nor an address.
-    pub fn server<H: Into<String>>(
-        &self,
-        hosts: impl IntoIterator<Item = H>,
-    ) -> Result<ServerTls, Error> {
+    pub fn server<H: Into<String>>(&self, hosts: impl IntoIterator<Item = H>) -> Result<ServerTls, Error> {
         let mut names: Vec<String> = hosts.into_iter().map(Into::into).collect();
         names.extend(SERVER_NAMES.map(String::from));
         names.sort();
@@ -130,20 +119,15 @@ impl Authority {
 
     /// A new key with a certificate for these names.
     pub(super) fn sign(&self, names: &[String]) -> Result<CertifiedKey, Error> {
-        let problem = |error: &dyn fmt::Display| {
-            config_error(format!("names of the server {names:?}"), error)
-        };
-        let mut parameters =
-            CertificateParams::new(names.to_vec()).map_err(|error| problem(&error))?;
+        let problem = |error: &dyn fmt::Display| config_error(format!("names of the server {names:?}"), error);
+        let mut parameters = CertificateParams::new(names.to_vec()).map_err(|error| problem(&error))?;
         parameters.distinguished_name = named("kore-server");
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         parameters.use_authority_key_identifier_extension = true;
         valid_for(&mut parameters, self.0.clock.now(), SERVER_DAYS);
         let key = KeyPair::generate().map_err(|error| problem(&error))?;
-        let certificate = parameters
-            .signed_by(&key, &self.0.issuer)
-            .map_err(|error| problem(&error))?;
+        let certificate = parameters.signed_by(&key, &self.0.issuer).map_err(|error| problem(&error))?;
         let key = rustls::crypto::ring::sign::any_supported_type(&PrivateKeyDer::from(key));
         let key = key.map_err(|error| problem(&error))?;
         Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
@@ -151,23 +135,17 @@ impl Authority {
 
     /// Whether clients that trust the certificate would accept what this authority signs.
     fn verify(&self) -> Result<(), Error> {
-        let problem =
-            |error: &dyn fmt::Display| config_error(self.0.certificate_path.display(), error);
+        let problem = |error: &dyn fmt::Display| config_error(self.0.certificate_path.display(), error);
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_slice(self.0.certificate_pem.as_bytes());
-        roots
-            .add(certificate.map_err(|error| problem(&error))?)
-            .map_err(|error| problem(&error))?;
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+        roots.add(certificate.map_err(|error| problem(&error))?).map_err(|error| problem(&error))?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
         let verifier = verifier.map_err(|error| problem(&error))?;
         let signed = self.sign(&["localhost".into()])?;
         let name = ServerName::try_from("localhost").expect("a DNS name");
         let now = unix_time(&self.0.clock);
         let verified = verifier.verify_server_cert(&signed.cert[0], &[], &name, &[], now);
-        verified
-            .map(drop)
-            .map_err(|error| problem(&format!("not the certificate of {KEY_FILE} ({error})")))
+        verified.map(drop).map_err(|error| problem(&format!("not the certificate of {KEY_FILE} ({error})")))
     }
 }
 
@@ -177,25 +155,13 @@ impl fmt::Debug for Authority {
     }
 }
 
-async fn create(
-    certificate_path: &Path,
-    key_path: &Path,
-    now: Timestamp,
-) -> Result<(String, KeyPair), Error> {
+async fn create(certificate_path: &Path, key_path: &Path, now: Timestamp) -> Result<(String, KeyPair), Error> {
     let problem = |error: rcgen::Error| config_error(certificate_path.display(), error);
     let key = KeyPair::generate().map_err(problem)?;
-    let certificate = authority_parameters(now)
-        .self_signed(&key)
-        .map_err(problem)?
-        .pem();
+    let certificate = authority_parameters(now).self_signed(&key).map_err(problem)?.pem();
     // The key first: where there is a certificate, there is its key.
-    for (path, text) in [
-        (key_path, key.serialize_pem()),
-        (certificate_path, certificate.clone()),
-    ] {
-        private_file::write(path, text.into_bytes())
-            .await
-            .map_err(|error| config_error(path.display(), error))?;
+    for (path, text) in [(key_path, key.serialize_pem()), (certificate_path, certificate.clone())] {
+        private_file::write(path, text.into_bytes()).await.map_err(|error| config_error(path.display(), error))?;
     }
     Ok((certificate, key))
 }
@@ -204,11 +170,8 @@ fn authority_parameters(now: Timestamp) -> CertificateParams {
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name = named(AUTHORITY_NAME);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    parameters.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::CrlSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
+    parameters.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     valid_for(&mut parameters, now, AUTHORITY_DAYS);
     parameters
 }
@@ -242,10 +205,7 @@ mod tests {
         let first = Authority::open(&path, Clock::system()).await.unwrap();
         let second = Authority::open(&path, Clock::system()).await.unwrap();
         assert_eq!(first.certificate_pem(), second.certificate_pem());
-        let mode = std::fs::metadata(path.join(KEY_FILE))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(path.join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -256,18 +216,9 @@ mod tests {
         for path in [&one, &other] {
             Authority::open(path, Clock::system()).await.unwrap();
         }
-        let open = async |path: &Path| {
-            Authority::open(path, Clock::system())
-                .await
-                .unwrap_err()
-                .to_string()
-        };
+        let open = async |path: &Path| Authority::open(path, Clock::system()).await.unwrap_err().to_string();
         std::fs::copy(other.join(KEY_FILE), one.join(KEY_FILE)).unwrap();
-        assert!(
-            open(&one)
-                .await
-                .contains("ca.crt: not the certificate of ca.key")
-        );
+        assert!(open(&one).await.contains("ca.crt: not the certificate of ca.key"));
         std::fs::set_permissions(one.join(KEY_FILE), PermissionsExt::from_mode(0o644)).unwrap();
         assert!(open(&one).await.contains("ca.key: others may read"));
         std::fs::remove_file(one.join(KEY_FILE)).unwrap();

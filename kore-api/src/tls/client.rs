@@ -19,13 +19,9 @@ use crate::kubeconfig::{Access, Credentials};
 /// [`Error::Config`]: a certificate or key cannot be read, or there is nothing to trust.
 pub(crate) fn client_config(access: &Access, clock: Clock) -> Result<Arc<ClientConfig>, Error> {
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(ClockTime(clock)));
-    let builder = builder
-        .with_safe_default_protocol_versions()
-        .map_err(|error| config_error("TLS", error))?;
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| config_error("TLS", error))?;
     let builder = if access.insecure {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified(provider())))
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider())))
     } else {
         builder.with_root_certificates(roots(access)?)
     };
@@ -33,11 +29,8 @@ pub(crate) fn client_config(access: &Access, clock: Clock) -> Result<Arc<ClientC
         Credentials::Certificate { chain, key } => {
             let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
             let chain = chain.map_err(|error| config_error("client-certificate", error))?;
-            let key = PrivateKeyDer::from_pem_slice(key)
-                .map_err(|error| config_error("client-key", error))?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| config_error("client-certificate", error))?
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| config_error("client-key", error))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| config_error("client-certificate", error))?
         }
         _ => builder.with_no_client_auth(),
     };
@@ -53,9 +46,7 @@ fn roots(access: &Access) -> Result<RootCertStore, Error> {
         roots.add(certificate).map_err(|error| problem(&error))?;
     }
     if roots.is_empty() {
-        return Err(problem(
-            &"there is no certificate to trust; the system's are not consulted",
-        ));
+        return Err(problem(&"there is no certificate to trust; the system's are not consulted"));
     }
     Ok(roots)
 }
@@ -82,12 +73,7 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -96,12 +82,7 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -52,8 +52,5 @@ fn unix_time(clock: &Clock) -> UnixTime {
 }
 
 fn config_error(path: impl std::fmt::Display, problem: impl std::fmt::Display) -> Error {
-    Error::Config {
-        path: path.to_string(),
-        problem: problem.to_string(),
-    }
+    Error::Config { path: path.to_string(), problem: problem.to_string() }
 }

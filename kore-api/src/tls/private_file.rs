@@ -17,8 +17,7 @@ pub(crate) async fn read(path: &Path) -> io::Result<String> {
     in_background(move || {
         let file = File::open(path)?;
         if file.metadata()?.permissions().mode() & 0o077 != 0 {
-            let problem =
-                "others may read this file: chmod 600 it, and consider what it holds known to them";
+            let problem = "others may read this file: chmod 600 it, and consider what it holds known to them";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
         }
         io::read_to_string(file)
@@ -26,12 +25,8 @@ pub(crate) async fn read(path: &Path) -> io::Result<String> {
     .await
 }
 
-async fn in_background<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)?
+async fn in_background<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 fn write_now(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -40,25 +35,15 @@ fn write_now(path: &Path, content: &[u8]) -> io::Result<()> {
         _ => PathBuf::from("."),
     };
     std::fs::create_dir_all(&directory)?;
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a file name"))?;
-    let temporary = directory.join(format!(
-        ".{}.{}",
-        name.to_string_lossy(),
-        std::process::id()
-    ));
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a file name"))?;
+    let temporary = directory.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
     let written = (|| {
         // Left behind by a process of the same id that was killed.
         match std::fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;

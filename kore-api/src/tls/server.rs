@@ -34,33 +34,21 @@ impl ServerTls {
     /// # Errors
     /// [`Error::Config`] when they cannot be read or do not belong together.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, Error> {
-        let problem =
-            |what: &str, error: &dyn fmt::Display| config_error(format!("server {what}"), error);
+        let problem = |what: &str, error: &dyn fmt::Display| config_error(format!("server {what}"), error);
         let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|error| problem("certificate", &error))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| problem("key", &error))?;
-        let pair = CertifiedKey::from_der(chain, key, &provider())
-            .map_err(|error| problem("certificate", &error))?;
-        let config =
-            ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-        Self::of(
-            config.map_err(|error| problem("configuration", &error))?,
-            Shown::new(pair),
-            None,
-        )
+        let pair = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| problem("certificate", &error))?;
+        let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        Self::of(config.map_err(|error| problem("configuration", &error))?, Shown::new(pair), None)
     }
 
     pub(super) fn signed(authority: Authority, names: Vec<String>) -> Result<Self, Error> {
         let shown = Shown::new(authority.sign(&names)?);
         let time = Arc::new(ClockTime(authority.clock()));
-        let config = ServerConfig::builder_with_details(provider(), time)
-            .with_safe_default_protocol_versions();
+        let config = ServerConfig::builder_with_details(provider(), time).with_safe_default_protocol_versions();
         let config = config.map_err(|error| config_error("server configuration", error))?;
-        let renewal = Renewal {
-            authority,
-            names,
-            shown: shown.clone(),
-        };
+        let renewal = Renewal { authority, names, shown: shown.clone() };
         Self::of(config, shown, Some(renewal))
     }
 
@@ -71,10 +59,7 @@ impl ServerTls {
     ) -> Result<Self, Error> {
         let mut config = config.with_no_client_auth().with_cert_resolver(shown);
         config.alpn_protocols = application_protocols();
-        Ok(Self {
-            config: Arc::new(config),
-            renewal,
-        })
+        Ok(Self { config: Arc::new(config), renewal })
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
@@ -83,21 +68,14 @@ impl ServerTls {
 
     /// Signs a new certificate long before the old one expires, again and again.
     pub(crate) async fn renew(self) {
-        let Some(Renewal {
-            authority,
-            names,
-            shown,
-        }) = self.renewal
-        else {
+        let Some(Renewal { authority, names, shown }) = self.renewal else {
             return std::future::pending().await;
         };
         let days = u64::try_from(SERVER_DAYS).expect("a positive number of days") * 2 / 3;
         loop {
             tokio::time::sleep(Duration::from_secs(days * 24 * 60 * 60)).await;
             match authority.sign(&names) {
-                Ok(pair) => {
-                    *shown.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair)
-                }
+                Ok(pair) => *shown.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair),
                 Err(error) => tracing::error!(%error, "cannot renew the server certificate"),
             }
         }
@@ -122,12 +100,7 @@ impl Shown {
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(
-            self.0
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-        )
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 
@@ -145,10 +118,7 @@ mod tests {
         let shown = tls.renewal.as_ref().unwrap().shown.clone();
         let first = shown.0.read().unwrap().cert.clone();
         let year = Duration::from_secs(365 * 24 * 60 * 60);
-        assert!(
-            tokio::time::timeout(year, tls.renew()).await.is_err(),
-            "renewing never ends"
-        );
+        assert!(tokio::time::timeout(year, tls.renew()).await.is_err(), "renewing never ends");
         assert_ne!(shown.0.read().unwrap().cert, first);
     }
 }

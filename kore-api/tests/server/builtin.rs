@@ -22,43 +22,19 @@ async fn every_server_has_its_namespaces_and_its_own_service() {
     for _ in 0..2 {
         open(builder(&store).registry(kinds::builtin()), async |server| {
             let client = admin(&server);
-            let namespaces = client
-                .api::<Namespace>()
-                .list(&Options::default())
-                .await
-                .unwrap();
-            let names: Vec<&str> = namespaces
-                .items
-                .iter()
-                .map(|item| item.object().name())
-                .collect();
-            assert_eq!(
-                names,
-                ["default", "kube-node-lease", "kube-public", "kube-system"]
-            );
-            assert!(
-                namespaces
-                    .items
-                    .iter()
-                    .all(|item| item.object().label("kubernetes.io/metadata.name").is_some())
-            );
-            let service = client
-                .namespaced::<Service>("default")
-                .get("kubernetes")
-                .await
-                .unwrap();
-            assert_eq!(
-                service.spec.as_ref().unwrap().cluster_ip.as_deref(),
-                Some("127.96.0.1")
-            );
+            let namespaces = client.api::<Namespace>().list(&Options::default()).await.unwrap();
+            let names: Vec<&str> = namespaces.items.iter().map(|item| item.object().name()).collect();
+            assert_eq!(names, ["default", "kube-node-lease", "kube-public", "kube-system"]);
+            assert!(namespaces.items.iter().all(|item| item.object().label("kubernetes.io/metadata.name").is_some()));
+            let service = client.namespaced::<Service>("default").get("kubernetes").await.unwrap();
+            assert_eq!(service.spec.as_ref().unwrap().cluster_ip.as_deref(), Some("127.96.0.1"));
         })
         .await;
     }
 }
 
 fn service(name: &str, spec: Value) -> Value {
-    let mut service =
-        json!({"metadata": {"name": name}, "spec": {"ports": [{"name": "http", "port": 80}]}});
+    let mut service = json!({"metadata": {"name": name}, "spec": {"ports": [{"name": "http", "port": 80}]}});
     for (field, value) in spec.as_object().unwrap() {
         service["spec"][field] = value.clone();
     }
@@ -69,73 +45,35 @@ fn service(name: &str, spec: Value) -> Value {
 async fn services_get_addresses_and_ports() {
     with_kinds(async |server| {
         let services = api(&server, ResourceType::of::<Service>());
-        let create = async |name: &str, spec: Value| {
-            services
-                .create(service(name, spec), &Options::default())
-                .await
-        };
+        let create = async |name: &str, spec: Value| services.create(service(name, spec), &Options::default()).await;
         let mut addresses = BTreeSet::new();
         for at in 0..20 {
-            let made = create(&format!("s{at}"), json!({}))
-                .await
-                .unwrap()
-                .to_value();
+            let made = create(&format!("s{at}"), json!({})).await.unwrap().to_value();
             let address = made["spec"]["clusterIP"].as_str().unwrap().to_owned();
             assert_eq!(made["spec"]["clusterIPs"], json!([address]));
             assert!(address.starts_with("127.96.") && addresses.insert(address));
         }
-        let headless = create("headless", json!({"clusterIP": "None"}))
-            .await
-            .unwrap()
-            .to_value();
+        let headless = create("headless", json!({"clusterIP": "None"})).await.unwrap().to_value();
         assert_eq!(headless["spec"]["clusterIP"], "None");
-        let external = create(
-            "external",
-            json!({"type": "ExternalName", "externalName": "a.example"}),
-        )
-        .await
-        .unwrap();
+        let external = create("external", json!({"type": "ExternalName", "externalName": "a.example"})).await.unwrap();
         assert!(external.to_value()["spec"].get("clusterIP").is_none());
 
-        let node_port = create("np", json!({"type": "NodePort"}))
-            .await
-            .unwrap()
-            .to_value();
+        let node_port = create("np", json!({"type": "NodePort"})).await.unwrap().to_value();
         let port = node_port["spec"]["ports"][0]["nodePort"].clone();
-        assert!(
-            port.as_i64()
-                .is_some_and(|port| (30_000..30_040).contains(&port))
-        );
+        assert!(port.as_i64().is_some_and(|port| (30_000..30_040).contains(&port)));
         let same = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]});
         let taken = refused(create("np2", same.clone()).await);
-        assert!(
-            taken
-                .message
-                .ends_with("provided port is already allocated"),
-            "{taken}"
-        );
+        assert!(taken.message.ends_with("provided port is already allocated"), "{taken}");
         // Another type gives the port up; its address stays.
         let plain = json!({"spec": {"type": "ClusterIP"}});
-        let plain = services
-            .patch("np", None, PatchKind::Merge, plain, &Options::default())
-            .await
-            .unwrap()
-            .to_value();
+        let plain = services.patch("np", None, PatchKind::Merge, plain, &Options::default()).await.unwrap().to_value();
         assert_eq!(plain["spec"]["clusterIP"], node_port["spec"]["clusterIP"]);
         assert!(plain["spec"]["ports"][0].get("nodePort").is_none());
         create("np2", same).await.unwrap();
         let wanted = refused(create("w", json!({"clusterIP": "127.96.0.1"})).await);
-        assert!(
-            wanted.message.contains("provided IP is already allocated"),
-            "{wanted}"
-        );
+        assert!(wanted.message.contains("provided IP is already allocated"), "{wanted}");
         let outside = refused(create("w", json!({"clusterIP": "10.1.2.3"})).await);
-        assert!(
-            outside
-                .message
-                .contains("The range of valid IPs is 127.96.0.0/16"),
-            "{outside}"
-        );
+        assert!(outside.message.contains("The range of valid IPs is 127.96.0.0/16"), "{outside}");
     })
     .await;
 }
@@ -167,7 +105,10 @@ async fn a_deployment_is_patched_and_scaled() {
         let status = refused(deployments.patch("web", None, PatchKind::Merge, wrong, &Options::default()).await);
         assert!(status.message.contains("spec.replicas: Invalid value: -2"), "{status}");
         let word = json!({"spec": {"replicas": "x"}});
-        assert_eq!(refused(deployments.patch("web", None, PatchKind::Merge, word, &Options::default()).await).code, 400);
+        assert_eq!(
+            refused(deployments.patch("web", None, PatchKind::Merge, word, &Options::default()).await).code,
+            400
+        );
     })
     .await;
 }
@@ -195,12 +136,7 @@ async fn a_node_reports_as_itself_only() {
 async fn no_path_reaches_into_another_namespace() {
     with_kinds(async |server| {
         let pods = admin(&server).dynamic(ResourceType::of::<Pod>());
-        for (namespace, name) in [
-            ("default/x", "y"),
-            ("..", "y"),
-            ("default", "x/y"),
-            ("", "y"),
-        ] {
+        for (namespace, name) in [("default/x", "y"), ("..", "y"), ("default", "x/y"), ("", "y")] {
             let outcome = pods.in_namespace(namespace).get(name).await;
             assert_eq!(refused(outcome).code, 404, "{namespace} {name}");
         }
@@ -215,29 +151,14 @@ async fn no_path_reaches_into_another_namespace() {
             options: Options::default(),
             body: kore_api::request::Body::Empty,
         };
-        assert_eq!(
-            server
-                .handle(&kore_api::auth::User::admin(), request)
-                .await
-                .unwrap_err()
-                .code,
-            404
-        );
+        assert_eq!(server.handle(&kore_api::auth::User::admin(), request).await.unwrap_err().code, 404);
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_opened_server_can_be_read_before_it_is_driven() {
-    let (server, _run) = builder(&memory())
-        .registry(kinds::builtin())
-        .open()
-        .await
-        .unwrap();
-    let namespaces = admin(&server)
-        .api::<Namespace>()
-        .list(&Options::default())
-        .await
-        .unwrap();
+    let (server, _run) = builder(&memory()).registry(kinds::builtin()).open().await.unwrap();
+    let namespaces = admin(&server).api::<Namespace>().list(&Options::default()).await.unwrap();
     assert_eq!(namespaces.items.len(), 4);
 }

@@ -45,20 +45,14 @@ async fn what_becomes_of_dependants_stands_in_finalizers() {
             (Propagation::Foreground, Some(json!(["foregroundDeletion"]))),
             (Propagation::Orphan, Some(json!(["orphan"]))),
         ] {
-            things
-                .create(thing("a", json!({})), &Options::default())
-                .await
-                .unwrap();
+            things.create(thing("a", json!({})), &Options::default()).await.unwrap();
             let options = Options::default().propagation(propagation);
             let left = things.delete("a", &options).await.unwrap();
             let listed = left.map(|object| object.to_value()["metadata"]["finalizers"].clone());
             assert_eq!(listed, finalizers);
             if finalizers.is_some() {
                 let none = json!({"metadata": {"finalizers": null}});
-                things
-                    .patch("a", None, PatchKind::Merge, none, &Options::default())
-                    .await
-                    .unwrap();
+                things.patch("a", None, PatchKind::Merge, none, &Options::default()).await.unwrap();
             }
             assert!(things.get_opt("a").await.unwrap().is_none());
         }
@@ -76,42 +70,19 @@ async fn a_pod_on_a_node_is_given_time() {
         let pods = api(&server, ResourceType::of::<Pod>());
         let options = Options::default();
         pods.create(pod("waiting", None), &options).await.unwrap();
-        assert!(
-            pods.delete("waiting", &options).await.unwrap().is_none(),
-            "nobody runs it"
-        );
+        assert!(pods.delete("waiting", &options).await.unwrap().is_none(), "nobody runs it");
 
-        pods.create(pod("running", Some("n")), &options)
-            .await
-            .unwrap();
-        let leaving = pods
-            .delete("running", &options)
-            .await
-            .unwrap()
-            .expect("given time");
+        pods.create(pod("running", Some("n")), &options).await.unwrap();
+        let leaving = pods.delete("running", &options).await.unwrap().expect("given time");
         assert_eq!(leaving.deletion_timestamp(), Some("2030-01-01T00:00:30Z"));
-        assert_eq!(
-            leaving.to_value()["metadata"]["deletionGracePeriodSeconds"],
-            30
-        );
+        assert_eq!(leaving.to_value()["metadata"]["deletionGracePeriodSeconds"], 30);
         tokio::time::advance(Duration::from_secs(5)).await;
-        let longer = pods
-            .delete("running", &options.clone().grace_period_seconds(60))
-            .await
-            .unwrap()
-            .unwrap();
+        let longer = pods.delete("running", &options.clone().grace_period_seconds(60)).await.unwrap().unwrap();
         assert_eq!(longer, leaving, "never longer");
-        let shorter = pods
-            .delete("running", &options.clone().grace_period_seconds(10))
-            .await
-            .unwrap()
-            .unwrap();
+        let shorter = pods.delete("running", &options.clone().grace_period_seconds(10)).await.unwrap().unwrap();
         assert_eq!(shorter.deletion_timestamp(), Some("2030-01-01T00:00:10Z"));
         // Its node says that it has stopped.
-        let done = options
-            .clone()
-            .grace_period_seconds(0)
-            .precondition_uid(leaving.uid());
+        let done = options.clone().grace_period_seconds(0).precondition_uid(leaving.uid());
         assert!(pods.delete("running", &done).await.unwrap().is_none());
         assert!(pods.get_opt("running").await.unwrap().is_none());
     })
@@ -122,46 +93,15 @@ async fn a_pod_on_a_node_is_given_time() {
 async fn only_the_one_that_is_meant_is_deleted() {
     serve(async |server| {
         let things = api(&server, things());
-        let first = things
-            .create(thing("a", json!({})), &Options::default())
-            .await
-            .unwrap();
-        let uid = refused(
-            things
-                .delete("a", &Options::default().precondition_uid("other"))
-                .await,
-        );
-        assert!(
-            uid.code == 409 && uid.message.contains("UID in precondition: other"),
-            "{uid}"
-        );
-        things
-            .patch(
-                "a",
-                None,
-                PatchKind::Merge,
-                json!({"spec": {"size": 2}}),
-                &Options::default(),
-            )
-            .await
-            .unwrap();
+        let first = things.create(thing("a", json!({})), &Options::default()).await.unwrap();
+        let uid = refused(things.delete("a", &Options::default().precondition_uid("other")).await);
+        assert!(uid.code == 409 && uid.message.contains("UID in precondition: other"), "{uid}");
+        things.patch("a", None, PatchKind::Merge, json!({"spec": {"size": 2}}), &Options::default()).await.unwrap();
         let old = Options::default().precondition_revision(first.revision());
         let revision = refused(things.delete("a", &old).await);
-        assert!(
-            revision.code == 409 && revision.message.contains("ResourceVersion in precondition"),
-            "{revision}"
-        );
-        assert!(
-            things
-                .delete("a", &Options::default().precondition_uid(first.uid()))
-                .await
-                .unwrap()
-                .is_none()
-        );
-        assert_eq!(
-            refused(things.delete("a", &Options::default()).await).code,
-            404
-        );
+        assert!(revision.code == 409 && revision.message.contains("ResourceVersion in precondition"), "{revision}");
+        assert!(things.delete("a", &Options::default().precondition_uid(first.uid())).await.unwrap().is_none());
+        assert_eq!(refused(things.delete("a", &Options::default()).await).code, 404);
     })
     .await;
 }

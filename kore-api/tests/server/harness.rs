@@ -8,27 +8,15 @@ use kore_api::client::{Client, DynamicApi};
 use kore_api::error::{Error, FieldError, Status};
 use kore_api::object::{Object, ResourceType, Scope};
 use kore_api::registry::{
-    Claim, NODE_PORTS, Pool, Registry, ResourceInfo, SERVICE_ADDRESSES, ScalePaths, Strategy,
-    Transition,
+    Claim, NODE_PORTS, Pool, Registry, ResourceInfo, SERVICE_ADDRESSES, ScalePaths, Strategy, Transition,
 };
 use kore_api::server::{Builder, Server};
 use kore_api::{Clock, Entropy};
 use kore_store::{MemoryStore, Store};
 use serde_json::{Value, json};
 
-pub(crate) fn resource(
-    group: &'static str,
-    plural: &'static str,
-    kind: &'static str,
-    scope: Scope,
-) -> ResourceType {
-    ResourceType {
-        group: group.into(),
-        version: "v1".into(),
-        plural: plural.into(),
-        kind: kind.into(),
-        scope,
-    }
+pub(crate) fn resource(group: &'static str, plural: &'static str, kind: &'static str, scope: Scope) -> ResourceType {
+    ResourceType { group: group.into(), version: "v1".into(), plural: plural.into(), kind: kind.into(), scope }
 }
 
 /// A kind of the tests' own: `spec.size` may not be negative and defaults to 1; it claims an address and a port.
@@ -49,36 +37,17 @@ impl Strategy for Things {
     fn validate(&self, transition: &Transition<'_>) -> Vec<FieldError> {
         let size = &transition.new["spec"]["size"];
         let negative = size.as_i64().is_some_and(|size| size < 0);
-        let error = || {
-            FieldError::invalid(
-                "spec.size",
-                size.clone(),
-                "must be greater than or equal to 0",
-            )
-        };
+        let error = || FieldError::invalid("spec.size", size.clone(), "must be greater than or equal to 0");
         negative.then(error).into_iter().collect()
     }
 
     fn claims(&self, object: &Value) -> Vec<Claim> {
         let mut claims = Vec::new();
         if let Some(address) = object["spec"].get("address") {
-            claims.push(Claim::new(
-                SERVICE_ADDRESSES,
-                "spec.address",
-                address.clone(),
-            ));
+            claims.push(Claim::new(SERVICE_ADDRESSES, "spec.address", address.clone()));
         }
-        for (index, port) in object["spec"]["ports"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .enumerate()
-        {
-            claims.push(Claim::new(
-                NODE_PORTS,
-                format!("spec.ports[{index}].port"),
-                port["port"].clone(),
-            ));
+        for (index, port) in object["spec"]["ports"].as_array().into_iter().flatten().enumerate() {
+            claims.push(Claim::new(NODE_PORTS, format!("spec.ports[{index}].port"), port["port"].clone()));
         }
         claims
     }
@@ -111,9 +80,7 @@ impl Strategy for Namespaces {
     }
 
     fn is_held(&self, object: &Value) -> bool {
-        object["spec"]["finalizers"]
-            .as_array()
-            .is_some_and(|finalizers| !finalizers.is_empty())
+        object["spec"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
     }
 }
 
@@ -125,19 +92,12 @@ pub(crate) fn registry() -> Registry {
     namespaces.subresources = vec!["finalize"];
     let mut things = ResourceInfo::new(things()).strategy(Things);
     things.selectable_fields = vec!["spec.color"];
-    things.scale = Some(ScalePaths {
-        spec_replicas: "spec.size",
-        status_replicas: "status.size",
-        selector: "spec.selector",
-    });
+    things.scale =
+        Some(ScalePaths { spec_replicas: "spec.size", status_replicas: "status.size", selector: "spec.selector" });
     let mut configs = ResourceInfo::new(resource("", "configmaps", "ConfigMap", Scope::Namespaced));
     configs.has_status = false;
     configs.has_generation = false;
-    Registry::new()
-        .with(pods)
-        .with(namespaces)
-        .with(things)
-        .with(configs)
+    Registry::new().with(pods).with(namespaces).with(things).with(configs)
 }
 
 pub(crate) fn builder(store: &Arc<dyn Store>) -> Builder {

@@ -21,7 +21,10 @@ async fn objects_over_http() {
                 .method(method)
                 .uri(path)
                 .header("authorization", "Bearer secret")
-                .header("content-type", if method == "PATCH" { "application/merge-patch+json" } else { "application/json" })
+                .header(
+                    "content-type",
+                    if method == "PATCH" { "application/merge-patch+json" } else { "application/json" },
+                )
                 .body(Full::new(body))
                 .unwrap();
             let response = service.clone().oneshot(request).await.unwrap();
@@ -39,7 +42,8 @@ async fn objects_over_http() {
         let (code, list) = send("GET", &format!("{configs}?limit=1"), Value::Null).await;
         assert_eq!((code, list["items"].as_array().map(Vec::len)), (200, Some(1)));
         let since = made["metadata"]["resourceVersion"].as_str().unwrap();
-        let (code, event) = send("GET", &format!("{configs}?watch=1&timeoutSeconds=1&resourceVersion={since}"), Value::Null).await;
+        let (code, event) =
+            send("GET", &format!("{configs}?watch=1&timeoutSeconds=1&resourceVersion={since}"), Value::Null).await;
         assert_eq!((code, &event["type"], &event["object"]["data"]["k"]), (200, &json!("MODIFIED"), &json!("w")));
         let (code, gone) = send("DELETE", &format!("{configs}/a"), Value::Null).await;
         assert_eq!((code, &gone["status"]), (200, &json!("Success")));

@@ -78,13 +78,20 @@ async fn what_may_not_change_does_not() {
         assert_eq!(changed.to_value()["spec"]["containers"][0]["image"], "a:2");
         let moved = json!({"spec": {"hostname": "x"}});
         let status = refused(pods.patch("p", None, PatchKind::Merge, moved, &options).await);
-        assert!(status.message.starts_with("Pod \"p\" is invalid: spec: Forbidden: pod updates may not change fields other than"));
+        assert!(
+            status
+                .message
+                .starts_with("Pod \"p\" is invalid: spec: Forbidden: pod updates may not change fields other than")
+        );
 
         let maps = api(&server, ResourceType::of::<ConfigMap>());
         let map = json!({"metadata": {"name": "m"}, "immutable": true, "data": {"a": "1"}});
         maps.create(map, &options).await.unwrap();
         let status = refused(maps.patch("m", None, PatchKind::Merge, json!({"data": {"a": "2"}}), &options).await);
-        assert_eq!(status.message, "ConfigMap \"m\" is invalid: data: Forbidden: field is immutable when `immutable` is set");
+        assert_eq!(
+            status.message,
+            "ConfigMap \"m\" is invalid: data: Forbidden: field is immutable when `immutable` is set"
+        );
 
         let deployments = api(&server, ResourceType::of::<Deployment>());
         deployments.create(deployment(json!({})), &options).await.unwrap();

@@ -44,10 +44,7 @@ async fn scale() {
 }
 
 fn pod(name: &str, containers: &[&str], node: Option<&str>) -> Value {
-    let containers: Vec<Value> = containers
-        .iter()
-        .map(|name| json!({"name": name, "image": "i"}))
-        .collect();
+    let containers: Vec<Value> = containers.iter().map(|name| json!({"name": name, "image": "i"})).collect();
     json!({"metadata": {"name": name}, "spec": {"nodeName": node, "containers": containers}})
 }
 
@@ -55,17 +52,8 @@ fn pod(name: &str, containers: &[&str], node: Option<&str>) -> Value {
 async fn a_pod_is_bound_once() {
     serve(async |server| {
         let pods = admin(&server).namespaced::<Pod>("default");
-        let made = pods
-            .dynamic()
-            .create(pod("web", &["c"], None), &Options::default())
-            .await
-            .unwrap();
-        assert!(
-            pods.bind("web", "another", "n1")
-                .await
-                .unwrap_err()
-                .is_conflict()
-        );
+        let made = pods.dynamic().create(pod("web", &["c"], None), &Options::default()).await.unwrap();
+        assert!(pods.bind("web", "another", "n1").await.unwrap_err().is_conflict());
         let outcomes = futures::join!(
             pods.bind("web", made.uid(), "n1"),
             pods.bind("web", made.uid(), "n2"),
@@ -73,27 +61,14 @@ async fn a_pod_is_bound_once() {
         );
         let outcomes = [outcomes.0, outcomes.1, outcomes.2];
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
-        let lost = outcomes
-            .into_iter()
-            .find(Result::is_err)
-            .map(refused)
-            .unwrap();
-        assert!(
-            lost.code == 409 && lost.message.contains("is already assigned to node"),
-            "{lost}"
-        );
+        let lost = outcomes.into_iter().find(Result::is_err).map(refused).unwrap();
+        assert!(lost.code == 409 && lost.message.contains("is already assigned to node"), "{lost}");
         let bound = pods.get("web").await.unwrap();
         assert!(bound.spec.as_ref().unwrap().node_name.is_some());
         let condition = &bound.status.as_ref().unwrap().conditions.as_ref().unwrap()[0];
-        assert_eq!(
-            (condition.type_.as_str(), condition.status.as_str()),
-            ("PodScheduled", "True")
-        );
+        assert_eq!((condition.type_.as_str(), condition.status.as_str()), ("PodScheduled", "True"));
         assert_eq!(bound.object().generation(), made.generation());
-        let list = pods
-            .list(&Options::default().fields("spec.nodeName!="))
-            .await
-            .unwrap();
+        let list = pods.list(&Options::default().fields("spec.nodeName!=")).await.unwrap();
         assert_eq!(list.items.len(), 1);
     })
     .await;
@@ -132,14 +107,27 @@ async fn a_log_comes_from_the_node() {
             let chunks: Vec<Bytes> = stream.try_collect().await?;
             Ok(String::from_utf8(chunks.concat()).unwrap())
         };
-        assert_eq!(log("one", &[("follow", "true"), ("tailLines", "3")]).await.unwrap(), "/containerLogs/default/one/c?follow=true&tailLines=3");
+        assert_eq!(
+            log("one", &[("follow", "true"), ("tailLines", "3")]).await.unwrap(),
+            "/containerLogs/default/one/c?follow=true&tailLines=3"
+        );
         assert_eq!(log("two", &[("container", "d")]).await.unwrap(), "/containerLogs/default/two/d");
         for (name, extra, code, problem) in [
             ("two", vec![], 400, "a container name must be specified for pod two, choose one of: [c d]"),
             ("two", vec![("container", "x")], 400, "container x is not valid for pod two"),
-            ("one", vec![("tailLines", "-1")], 422, "Pod \"one\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0"),
+            (
+                "one",
+                vec![("tailLines", "-1")],
+                422,
+                "Pod \"one\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0",
+            ),
             ("broken", vec![], 400, "container \"c\" in pod \"broken\" is waiting to start: ContainerCreating"),
-            ("nowhere", vec![], 400, "container \"c\" in pod \"nowhere\" is waiting to start: the pod is not assigned to a node"),
+            (
+                "nowhere",
+                vec![],
+                400,
+                "container \"c\" in pod \"nowhere\" is waiting to start: the pod is not assigned to a node",
+            ),
             ("away", vec![], 503, "node \"n2\" cannot be reached: it is not connected"),
             ("none", vec![], 404, "pods \"none\" not found"),
         ] {

@@ -18,10 +18,7 @@ async fn next(stream: &mut WatchStream) -> String {
         Ok(WatchEvent::Added(object)) => format!("+{}", object.name()),
         Ok(WatchEvent::Modified(object)) => format!("~{}", object.name()),
         Ok(WatchEvent::Deleted(object)) => format!("-{}", object.name()),
-        Ok(WatchEvent::Bookmark {
-            initial_events_end: true,
-            ..
-        }) => "all".into(),
+        Ok(WatchEvent::Bookmark { initial_events_end: true, .. }) => "all".into(),
         Ok(WatchEvent::Bookmark { .. }) => "mark".into(),
         Err(error) => error.to_string(),
     }
@@ -35,26 +32,13 @@ fn is_silent(stream: &mut WatchStream) -> bool {
 async fn where_a_watch_starts() {
     serve(async |server| {
         let things = api(&server, things());
-        let first = things
-            .create(thing("a", json!({})), &Options::default())
-            .await
-            .unwrap();
-        things
-            .create(thing("b", json!({})), &Options::default())
-            .await
-            .unwrap();
-        let after = things
-            .watch(&Options::default().from_revision(first.revision()))
-            .await;
+        let first = things.create(thing("a", json!({})), &Options::default()).await.unwrap();
+        things.create(thing("b", json!({})), &Options::default()).await.unwrap();
+        let after = things.watch(&Options::default().from_revision(first.revision())).await;
         let mut after = after.unwrap();
         let mut all = things.watch(&Options::default()).await.unwrap();
-        let mut any = things
-            .watch(&Options {
-                resource_version: Some("0".into()),
-                ..Options::default()
-            })
-            .await
-            .unwrap();
+        let mut any =
+            things.watch(&Options { resource_version: Some("0".into()), ..Options::default() }).await.unwrap();
         let streaming = Options {
             send_initial_events: true,
             allow_watch_bookmarks: true,
@@ -82,24 +66,10 @@ async fn where_a_watch_starts() {
 async fn selectors_turn_changes_into_comings_and_goings() {
     serve(async |server| {
         let things = api(&server, things());
-        let mut red = things
-            .watch(&Options::default().fields("spec.color=red"))
-            .await
-            .unwrap();
-        let mut labelled = things
-            .watch(&Options::default().labels("l=1"))
-            .await
-            .unwrap();
-        things
-            .create(thing("a", json!({"color": "red"})), &Options::default())
-            .await
-            .unwrap();
-        let patch = async |patch| {
-            things
-                .patch("a", None, PatchKind::Merge, patch, &Options::default())
-                .await
-                .unwrap()
-        };
+        let mut red = things.watch(&Options::default().fields("spec.color=red")).await.unwrap();
+        let mut labelled = things.watch(&Options::default().labels("l=1")).await.unwrap();
+        things.create(thing("a", json!({"color": "red"})), &Options::default()).await.unwrap();
+        let patch = async |patch| things.patch("a", None, PatchKind::Merge, patch, &Options::default()).await.unwrap();
         patch(json!({"metadata": {"labels": {"l": "1"}}})).await;
         let left = patch(json!({"spec": {"color": "blue"}})).await;
         patch(json!({"spec": {"color": "red"}})).await;
@@ -107,9 +77,7 @@ async fn selectors_turn_changes_into_comings_and_goings() {
         things.delete("a", &Options::default()).await.unwrap();
         assert_eq!(next(&mut red).await, "+a");
         assert_eq!(next(&mut red).await, "~a");
-        let Some(Ok(WatchEvent::Deleted(object))) = red.next().await else {
-            panic!("it has left")
-        };
+        let Some(Ok(WatchEvent::Deleted(object))) = red.next().await else { panic!("it has left") };
         assert_eq!(object.revision(), left.revision());
         assert_eq!(object.to_value()["spec"]["color"], "red", "as it last was");
         for event in ["+a", "~a", "-a"] {
@@ -118,9 +86,7 @@ async fn selectors_turn_changes_into_comings_and_goings() {
         for event in ["+a", "~a", "~a"] {
             assert_eq!(next(&mut labelled).await, event);
         }
-        let Some(Ok(WatchEvent::Deleted(object))) = labelled.next().await else {
-            panic!("it has left")
-        };
+        let Some(Ok(WatchEvent::Deleted(object))) = labelled.next().await else { panic!("it has left") };
         assert_eq!(object.revision(), gone.revision());
         assert!(is_silent(&mut labelled));
     })
@@ -131,43 +97,18 @@ async fn selectors_turn_changes_into_comings_and_goings() {
 async fn bookmarks_tell_of_progress() {
     serve(async |server| {
         let things = api(&server, things());
-        let options = Options {
-            allow_watch_bookmarks: true,
-            timeout_seconds: Some(200),
-            ..Options::default()
-        };
-        let mut red = things
-            .watch(&options.fields("spec.color=red"))
-            .await
-            .unwrap();
+        let options = Options { allow_watch_bookmarks: true, timeout_seconds: Some(200), ..Options::default() };
+        let mut red = things.watch(&options.fields("spec.color=red")).await.unwrap();
         let start = tokio::time::Instant::now();
-        let filtered = things
-            .create(thing("a", json!({"color": "blue"})), &Options::default())
-            .await
-            .unwrap();
-        let Some(Ok(WatchEvent::Bookmark { revision, .. })) = red.next().await else {
-            panic!("a bookmark comes")
-        };
+        let filtered = things.create(thing("a", json!({"color": "blue"})), &Options::default()).await.unwrap();
+        let Some(Ok(WatchEvent::Bookmark { revision, .. })) = red.next().await else { panic!("a bookmark comes") };
         assert!(revision >= filtered.revision());
-        assert!(
-            start.elapsed() < Duration::from_millis(100),
-            "soon after a change that was filtered out"
-        );
+        assert!(start.elapsed() < Duration::from_millis(100), "soon after a change that was filtered out");
         // Other resources move the revision, too: told from time to time.
         let config = json!({"metadata": {"name": "c"}});
-        let configs = resource(
-            "",
-            "configmaps",
-            "ConfigMap",
-            kore_api::object::Scope::Namespaced,
-        );
-        let other = api(&server, configs)
-            .create(config, &Options::default())
-            .await
-            .unwrap();
-        let Some(Ok(WatchEvent::Bookmark { revision, .. })) = red.next().await else {
-            panic!("a bookmark comes")
-        };
+        let configs = resource("", "configmaps", "ConfigMap", kore_api::object::Scope::Namespaced);
+        let other = api(&server, configs).create(config, &Options::default()).await.unwrap();
+        let Some(Ok(WatchEvent::Bookmark { revision, .. })) = red.next().await else { panic!("a bookmark comes") };
         assert_eq!(revision, other.revision());
         assert!(start.elapsed() >= Duration::from_secs(50));
         assert!(red.next().await.is_none(), "the watch ends in time");
@@ -181,24 +122,13 @@ async fn a_revision_that_is_forgotten_has_expired() {
     let store = memory();
     open(builder(&store).window(16, 1 << 20), async |server| {
         let things = api(&server, things());
-        let first = things
-            .create(thing("first", json!({})), &Options::default())
-            .await
-            .unwrap();
-        let mut slow = things
-            .watch(&Options::default().from_revision(first.revision()))
-            .await
-            .unwrap();
+        let first = things.create(thing("first", json!({})), &Options::default()).await.unwrap();
+        let mut slow = things.watch(&Options::default().from_revision(first.revision())).await.unwrap();
         for at in 0..100 {
-            things
-                .create(thing(&format!("t{at}"), json!({})), &Options::default())
-                .await
-                .unwrap();
+            things.create(thing(&format!("t{at}"), json!({})), &Options::default()).await.unwrap();
         }
         things.list(&Options::default()).await.unwrap();
-        let late = things
-            .watch(&Options::default().from_revision(first.revision()))
-            .await;
+        let late = things.watch(&Options::default().from_revision(first.revision())).await;
         let status = refused(late.map(drop));
         assert_eq!((status.code, status.reason.as_str()), (410, "Expired"));
         let mut seen = 0;
@@ -240,26 +170,15 @@ struct Copy {
 impl Copy {
     async fn list(&mut self) {
         let list = self.things.list(&self.options).await.unwrap();
-        self.objects = list
-            .items
-            .iter()
-            .map(|object| (object.name().to_owned(), object.revision()))
-            .collect();
+        self.objects = list.items.iter().map(|object| (object.name().to_owned(), object.revision())).collect();
         self.revision = list.revision;
     }
 
     /// Follows until `until` is reached, pausing now and then.
     async fn follow(&mut self, until: Revision, entropy: &Entropy) {
         while self.revision < until {
-            let options = Options {
-                allow_watch_bookmarks: true,
-                ..self.options.clone()
-            };
-            let mut stream = match self
-                .things
-                .watch(&options.from_revision(self.revision))
-                .await
-            {
+            let options = Options { allow_watch_bookmarks: true, ..self.options.clone() };
+            let mut stream = match self.things.watch(&options.from_revision(self.revision)).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     self.give_up(&error).await;
@@ -271,10 +190,7 @@ impl Copy {
                 if entropy.below(40) == 0 {
                     break;
                 }
-                let event = stream
-                    .next()
-                    .await
-                    .expect("a watch without a timeout goes on");
+                let event = stream.next().await.expect("a watch without a timeout goes on");
                 match event {
                     Ok(event) => self.apply(event),
                     Err(error) => {
@@ -298,37 +214,20 @@ impl Copy {
     fn apply(&mut self, event: WatchEvent) {
         let revision = match &event {
             WatchEvent::Bookmark { revision, .. } => *revision,
-            WatchEvent::Added(object)
-            | WatchEvent::Modified(object)
-            | WatchEvent::Deleted(object) => {
-                assert!(
-                    object.revision() > self.revision,
-                    "each change once, in order"
-                );
+            WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => {
+                assert!(object.revision() > self.revision, "each change once, in order");
                 object.revision()
             }
         };
         match event {
             WatchEvent::Added(object) => {
-                assert_eq!(
-                    self.objects.insert(object.name().to_owned(), revision),
-                    None,
-                    "new to this watch"
-                );
+                assert_eq!(self.objects.insert(object.name().to_owned(), revision), None, "new to this watch");
             }
             WatchEvent::Modified(object) => {
-                assert!(
-                    self.objects
-                        .insert(object.name().to_owned(), revision)
-                        .is_some(),
-                    "known to this watch"
-                );
+                assert!(self.objects.insert(object.name().to_owned(), revision).is_some(), "known to this watch");
             }
             WatchEvent::Deleted(object) => {
-                assert!(
-                    self.objects.remove(object.name()).is_some(),
-                    "known to this watch"
-                );
+                assert!(self.objects.remove(object.name()).is_some(), "known to this watch");
             }
             WatchEvent::Bookmark { .. } => {}
         }
@@ -351,13 +250,7 @@ async fn random_history(seed: u64, window: usize) -> usize {
         ];
         let mut copies: Vec<Copy> = selections
             .into_iter()
-            .map(|options| Copy {
-                things: api.clone(),
-                options,
-                objects: BTreeMap::new(),
-                revision: 0,
-                expired: 0,
-            })
+            .map(|options| Copy { things: api.clone(), options, objects: BTreeMap::new(), revision: 0, expired: 0 })
             .collect();
         for copy in &mut copies {
             copy.list().await;
@@ -368,26 +261,16 @@ async fn random_history(seed: u64, window: usize) -> usize {
                 let name = format!("t{}", entropy.below(8));
                 let color = ["red", "blue", "green"][entropy.below(3) as usize];
                 let label = entropy.below(4);
-                let labels = if label == 0 {
-                    json!(null)
-                } else {
-                    json!({"l": label.to_string()})
-                };
+                let labels = if label == 0 { json!(null) } else { json!({"l": label.to_string()}) };
                 let metadata = json!({"name": name, "labels": labels});
                 let outcome = match entropy.below(3) {
                     0 => api
-                        .create(
-                            json!({"metadata": metadata, "spec": {"color": color}}),
-                            &Options::default(),
-                        )
+                        .create(json!({"metadata": metadata, "spec": {"color": color}}), &Options::default())
                         .await
                         .map(Some),
                     1 => {
-                        let patch =
-                            json!({"metadata": {"labels": labels}, "spec": {"color": color}});
-                        api.patch(&name, None, PatchKind::Merge, patch, &Options::default())
-                            .await
-                            .map(Some)
+                        let patch = json!({"metadata": {"labels": labels}, "spec": {"color": color}});
+                        api.patch(&name, None, PatchKind::Merge, patch, &Options::default()).await.map(Some)
                     }
                     _ => api.delete(&name, &Options::default()).await,
                 };
@@ -403,12 +286,7 @@ async fn random_history(seed: u64, window: usize) -> usize {
                 }
             }
             // One more that every watch can wait for.
-            last.max(
-                api.create(thing("end", json!({})), &Options::default())
-                    .await
-                    .unwrap()
-                    .revision(),
-            )
+            last.max(api.create(thing("end", json!({})), &Options::default()).await.unwrap().revision())
         };
         // The readers do not know yet how far they will have to read: to somewhere beyond the last write.
         let (last, ()) = futures::join!(writing, async {
@@ -419,11 +297,8 @@ async fn random_history(seed: u64, window: usize) -> usize {
         futures::future::join_all(readers).await;
         for copy in &copies {
             let list = copy.things.list(&copy.options).await.unwrap();
-            let listed: BTreeMap<String, Revision> = list
-                .items
-                .iter()
-                .map(|object| (object.name().to_owned(), object.revision()))
-                .collect();
+            let listed: BTreeMap<String, Revision> =
+                list.items.iter().map(|object| (object.name().to_owned(), object.revision())).collect();
             assert_eq!(copy.objects, listed, "seed {seed}, {:?}", copy.options);
         }
         copies.iter().map(|copy| copy.expired).sum()
@@ -434,18 +309,11 @@ async fn random_history(seed: u64, window: usize) -> usize {
 #[tokio::test(start_paused = true)]
 async fn watches_agree_with_lists() {
     for seed in 0..20 {
-        assert_eq!(
-            random_history(seed, 65_536).await,
-            0,
-            "with room enough nothing expires"
-        );
+        assert_eq!(random_history(seed, 65_536).await, 0, "with room enough nothing expires");
     }
     let mut expired = 0;
     for seed in 20..40 {
         expired += random_history(seed, 24).await;
     }
-    assert!(
-        expired > 0,
-        "a small window must have been too small for somebody"
-    );
+    assert!(expired > 0, "a small window must have been too small for somebody");
 }

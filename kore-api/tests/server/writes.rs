@@ -38,12 +38,7 @@ async fn generated_names_are_valid_and_differ() {
         let mut seen = Vec::new();
         for _ in 0..20 {
             let sent = json!({"metadata": {"generateName": "x".repeat(60)}});
-            let name = things
-                .create(sent, &Options::default())
-                .await
-                .unwrap()
-                .name()
-                .to_owned();
+            let name = things.create(sent, &Options::default()).await.unwrap().name().to_owned();
             assert_eq!(name.len(), 63);
             assert!(!seen.contains(&name));
             seen.push(name);
@@ -62,7 +57,9 @@ async fn all_that_is_wrong_is_said_at_once() {
         let causes = status.details.unwrap().causes;
         let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
         assert_eq!(fields, ["metadata.name", "metadata.labels", "spec.size"]);
-        assert!(status.message.starts_with("Thing.example.com \"Big\" is invalid: [metadata.name: Invalid value: \"Big\": a lowercase RFC 1123"));
+        assert!(status.message.starts_with(
+            "Thing.example.com \"Big\" is invalid: [metadata.name: Invalid value: \"Big\": a lowercase RFC 1123"
+        ));
     })
     .await;
 }
@@ -71,79 +68,39 @@ async fn all_that_is_wrong_is_said_at_once() {
 async fn an_update_changes_what_it_may() {
     serve(async |server| {
         let things = api(&server, things());
-        let made = things
-            .create(thing("a", json!({"size": 1})), &Options::default())
-            .await
-            .unwrap();
+        let made = things.create(thing("a", json!({"size": 1})), &Options::default()).await.unwrap();
         let mut value = made.to_value();
         value["spec"]["size"] = json!(2);
         value["status"] = json!({"size": 7});
         value["metadata"]["creationTimestamp"] = json!("1999-01-01T00:00:00Z");
-        let changed = things
-            .replace("a", None, value.clone(), &Options::default())
-            .await
-            .unwrap();
+        let changed = things.replace("a", None, value.clone(), &Options::default()).await.unwrap();
         let now = changed.to_value();
-        assert_eq!(
-            (&now["spec"]["size"], &now["metadata"]["generation"]),
-            (&json!(2), &json!(2))
-        );
+        assert_eq!((&now["spec"]["size"], &now["metadata"]["generation"]), (&json!(2), &json!(2)));
         assert!(now.get("status").is_none());
         assert_eq!(now["metadata"]["creationTimestamp"], "2030-01-01T00:00:00Z");
 
-        let stale = refused(
-            things
-                .replace("a", None, value.clone(), &Options::default())
-                .await,
-        );
+        let stale = refused(things.replace("a", None, value.clone(), &Options::default()).await);
         assert_eq!(stale.code, 409);
         assert!(stale.message.contains("the object has been modified"));
 
-        value["metadata"]
-            .as_object_mut()
-            .unwrap()
-            .remove("resourceVersion");
+        value["metadata"].as_object_mut().unwrap().remove("resourceVersion");
         value["metadata"]["labels"] = json!({"a": "b"});
-        let labelled = things
-            .replace("a", None, value.clone(), &Options::default())
-            .await
-            .unwrap();
+        let labelled = things.replace("a", None, value.clone(), &Options::default()).await.unwrap();
         assert_eq!((labelled.label("a"), labelled.generation()), (Some("b"), 2));
 
-        let same = things
-            .replace("a", None, value.clone(), &Options::default())
-            .await
-            .unwrap();
+        let same = things.replace("a", None, value.clone(), &Options::default()).await.unwrap();
         assert_eq!(same, labelled, "what changes nothing is not written");
 
         value["spec"]["size"] = json!(99);
-        let status = things
-            .replace("a", Some("status"), value.clone(), &Options::default())
-            .await
-            .unwrap()
-            .to_value();
-        assert_eq!(
-            (&status["spec"]["size"], &status["status"]["size"]),
-            (&json!(2), &json!(7))
-        );
+        let status = things.replace("a", Some("status"), value.clone(), &Options::default()).await.unwrap().to_value();
+        assert_eq!((&status["spec"]["size"], &status["status"]["size"]), (&json!(2), &json!(7)));
         assert_eq!(status["metadata"]["generation"], 2);
 
         value["metadata"]["uid"] = json!("another");
         let other = refused(things.replace("a", None, value, &Options::default()).await);
-        assert!(
-            other
-                .message
-                .contains("Precondition failed: UID in precondition: another")
-        );
-        let missing = refused(
-            things
-                .replace("b", None, thing("b", json!({})), &Options::default())
-                .await,
-        );
-        assert_eq!(
-            (missing.code, missing.message.as_str()),
-            (404, "things.example.com \"b\" not found")
-        );
+        assert!(other.message.contains("Precondition failed: UID in precondition: another"));
+        let missing = refused(things.replace("b", None, thing("b", json!({})), &Options::default()).await);
+        assert_eq!((missing.code, missing.message.as_str()), (404, "things.example.com \"b\" not found"));
     })
     .await;
 }
@@ -178,25 +135,15 @@ async fn patches_go_through_the_same_rules() {
 async fn of_many_writers_each_lands_once() {
     serve(async |server| {
         let things = api(&server, things());
-        things
-            .create(thing("a", json!({"size": 0})), &Options::default())
-            .await
-            .unwrap();
+        things.create(thing("a", json!({"size": 0})), &Options::default()).await.unwrap();
         // Patches are tried again with the newest object.
         let patches = (0..50).map(|at| {
             let patch = json!({"spec": {format!("writer-{at}"): at}});
             let things = things.clone();
-            async move {
-                things
-                    .patch("a", None, PatchKind::Merge, patch, &Options::default())
-                    .await
-            }
+            async move { things.patch("a", None, PatchKind::Merge, patch, &Options::default()).await }
         });
-        let mut revisions: Vec<u64> = join_all(patches)
-            .await
-            .into_iter()
-            .map(|object| object.unwrap().revision())
-            .collect();
+        let mut revisions: Vec<u64> =
+            join_all(patches).await.into_iter().map(|object| object.unwrap().revision()).collect();
         let now = things.get("a").await.unwrap();
         assert_eq!(now.to_value()["spec"].as_object().unwrap().len(), 51);
         assert_eq!(now.generation(), 51);
@@ -221,10 +168,7 @@ async fn of_many_writers_each_lands_once() {
             }
         });
         join_all(counters).await;
-        assert_eq!(
-            things.get("a").await.unwrap().to_value()["spec"]["size"],
-            20
-        );
+        assert_eq!(things.get("a").await.unwrap().to_value()["spec"]["size"], 20);
     })
     .await;
 }
@@ -233,29 +177,14 @@ async fn of_many_writers_each_lands_once() {
 async fn a_dry_run_says_what_would_be_and_changes_nothing() {
     serve(async |server| {
         let things = api(&server, things());
-        let dry = Options {
-            dry_run: true,
-            ..Options::default()
-        };
-        let would = things
-            .create(thing("a", json!({"address": null})), &dry)
-            .await
-            .unwrap();
+        let dry = Options { dry_run: true, ..Options::default() };
+        let would = things.create(thing("a", json!({"address": null})), &dry).await.unwrap();
         assert!(would.to_value()["spec"]["address"].is_string());
         assert!(things.get_opt("a").await.unwrap().is_none());
-        let made = things
-            .create(thing("a", json!({})), &Options::default())
-            .await
-            .unwrap();
-        assert_eq!(
-            refused(things.create(thing("a", json!({})), &dry).await).code,
-            409
-        );
+        let made = things.create(thing("a", json!({})), &Options::default()).await.unwrap();
+        assert_eq!(refused(things.create(thing("a", json!({})), &dry).await).code, 409);
         let patch = json!({"spec": {"size": 5}});
-        let would = things
-            .patch("a", None, PatchKind::Merge, patch, &dry)
-            .await
-            .unwrap();
+        let would = things.patch("a", None, PatchKind::Merge, patch, &dry).await.unwrap();
         assert_eq!(would.to_value()["spec"]["size"], 5);
         assert!(things.delete("a", &dry).await.is_ok());
         assert_eq!(things.get("a").await.unwrap(), made);
@@ -267,57 +196,20 @@ async fn a_dry_run_says_what_would_be_and_changes_nothing() {
 async fn a_namespace_must_be_there() {
     serve(async |server| {
         let nowhere = admin(&server).dynamic(things()).in_namespace("nowhere");
-        let status = refused(
-            nowhere
-                .create(thing("a", json!({})), &Options::default())
-                .await,
-        );
-        assert_eq!(
-            (status.code, status.message.as_str()),
-            (404, "namespaces \"nowhere\" not found")
-        );
+        let status = refused(nowhere.create(thing("a", json!({})), &Options::default()).await);
+        assert_eq!((status.code, status.message.as_str()), (404, "namespaces \"nowhere\" not found"));
         let namespaces = admin(&server).api::<k8s_openapi::api::core::v1::Namespace>();
-        namespaces
-            .dynamic()
-            .create(
-                json!({"metadata": {"name": "nowhere"}}),
-                &Options::default(),
-            )
-            .await
-            .unwrap();
-        nowhere
-            .create(thing("a", json!({})), &Options::default())
-            .await
-            .unwrap();
-        let kept = namespaces
-            .delete("default", &Options::default())
-            .await
-            .unwrap_err();
+        namespaces.dynamic().create(json!({"metadata": {"name": "nowhere"}}), &Options::default()).await.unwrap();
+        nowhere.create(thing("a", json!({})), &Options::default()).await.unwrap();
+        let kept = namespaces.delete("default", &Options::default()).await.unwrap_err();
         assert!(kept.is_forbidden());
         // Its content goes first; until then nothing new comes in.
-        let leaving = namespaces
-            .delete("nowhere", &Options::default())
-            .await
-            .unwrap()
-            .expect("still there");
-        assert_eq!(
-            leaving.status.as_ref().unwrap().phase.as_deref(),
-            Some("Terminating")
-        );
-        let error = nowhere
-            .create(thing("b", json!({})), &Options::default())
-            .await
-            .unwrap_err();
-        assert!(
-            error.is_forbidden() && error.is_namespace_terminating(),
-            "{error}"
-        );
+        let leaving = namespaces.delete("nowhere", &Options::default()).await.unwrap().expect("still there");
+        assert_eq!(leaving.status.as_ref().unwrap().phase.as_deref(), Some("Terminating"));
+        let error = nowhere.create(thing("b", json!({})), &Options::default()).await.unwrap_err();
+        assert!(error.is_forbidden() && error.is_namespace_terminating(), "{error}");
         let gone = json!({"metadata": {"name": "nowhere"}, "spec": {"finalizers": []}});
-        namespaces
-            .dynamic()
-            .replace("nowhere", Some("finalize"), gone, &Options::default())
-            .await
-            .unwrap();
+        namespaces.dynamic().replace("nowhere", Some("finalize"), gone, &Options::default()).await.unwrap();
         assert!(namespaces.get_opt("nowhere").await.unwrap().is_none());
     })
     .await;
@@ -359,19 +251,8 @@ async fn a_server_that_has_stopped_says_so() {
     let things = api(&server, things());
     drop(run);
     let status = refused(things.list(&Options::default()).await);
-    assert_eq!(
-        (status.code, status.message.as_str()),
-        (503, "the server has stopped")
-    );
-    assert_eq!(
-        refused(
-            things
-                .create(thing("a", json!({})), &Options::default())
-                .await
-        )
-        .code,
-        503
-    );
+    assert_eq!((status.code, status.message.as_str()), (503, "the server has stopped"));
+    assert_eq!(refused(things.create(thing("a", json!({})), &Options::default()).await).code, 503);
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,10 +60,7 @@ const PARAMETERS: [&str; 16] = [
 
 /// A valid body, with pieces cut out, doubled and overwritten.
 fn body() -> impl Strategy<Value = Vec<u8>> {
-    let edits = proptest::collection::vec(
-        (any::<prop::sample::Index>(), 0..4_usize, any::<u8>()),
-        0..4,
-    );
+    let edits = proptest::collection::vec((any::<prop::sample::Index>(), 0..4_usize, any::<u8>()), 0..4);
     (proptest::sample::select(OBJECTS.to_vec()), edits).prop_map(|(object, edits)| {
         let mut bytes = object.as_bytes().to_vec();
         for (index, edit, byte) in edits {
@@ -96,11 +93,7 @@ async fn no_request_makes_the_server_fail() {
         "application/merge-patch+json",
         "application/strategic-merge-patch+json",
     ];
-    let accepts = vec![
-        "application/json",
-        "application/yaml",
-        "application/json;as=Table;v=v1;g=meta.k8s.io",
-    ];
+    let accepts = vec!["application/json", "application/yaml", "application/json;as=Table;v=v1;g=meta.k8s.io"];
     let request = (
         proptest::sample::select(methods),
         proptest::sample::select(PATHS.to_vec()),
@@ -109,16 +102,12 @@ async fn no_request_makes_the_server_fail() {
         proptest::sample::select(accepts),
         body(),
     );
-    let (server, run) = Server::builder(Arc::new(MemoryStore::default()))
-        .open()
-        .await
-        .unwrap();
+    let (server, run) = Server::builder(Arc::new(MemoryStore::default())).open().await.unwrap();
     let service = ApiService::new(server, TokenAuthenticator::new([("secret", User::admin())]));
     let asking = async {
         let mut runner = TestRunner::deterministic();
         for _ in 0..1000 {
-            let (method, path, query, content_type, accept, body) =
-                request.new_tree(&mut runner).unwrap().current();
+            let (method, path, query, content_type, accept, body) = request.new_tree(&mut runner).unwrap().current();
             let uri = format!("{path}?{}", query.join("&"));
             let shown = String::from_utf8_lossy(&body).into_owned();
             let asked = Request::builder()
@@ -131,10 +120,7 @@ async fn no_request_makes_the_server_fail() {
                 .unwrap();
             let (head, answer) = service.clone().oneshot(asked).await.unwrap().into_parts();
             let answer = answer.collect().await.unwrap().to_bytes();
-            assert!(
-                head.status.as_u16() < 500,
-                "{method} {uri} {content_type} {shown}: {answer:?}"
-            );
+            assert!(head.status.as_u16() < 500, "{method} {uri} {content_type} {shown}: {answer:?}");
         }
     };
     tokio::select! {

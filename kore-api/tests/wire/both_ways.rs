@@ -13,9 +13,7 @@ use kore_api::kubeconfig::{Access, Credentials, Kubeconfig};
 use kore_api::object::{Object, ObjectKey, ResourceType, Scope};
 use kore_api::patch::PatchKind;
 use kore_api::remote::Remote;
-use kore_api::request::{
-    Content, FieldValidation, ObjectList, Options, Propagation, Response, WatchEvent,
-};
+use kore_api::request::{Content, FieldValidation, ObjectList, Options, Propagation, Response, WatchEvent};
 use kore_api::server::Server;
 use kore_api::tls::Authority;
 use kore_api::{Clock, Entropy};
@@ -33,10 +31,7 @@ impl Transcript {
 
     fn note(&mut self, step: &str, outcome: Result<String, Error>) {
         let outcome = outcome.unwrap_or_else(|error| match error.status() {
-            Some(status) => format!(
-                "{} {:?} {} {:?}",
-                status.code, status.reason, status.message, status.details
-            ),
+            Some(status) => format!("{} {:?} {} {:?}", status.code, status.reason, status.message, status.details),
             None => panic!("{step}: {error}"),
         });
         self.0.push(format!("{step}: {outcome}"));
@@ -65,18 +60,9 @@ fn shown(object: &Object) -> String {
 }
 
 fn list(list: ObjectList) -> String {
-    let names: Vec<String> = list
-        .items
-        .iter()
-        .map(|object| format!("{:?}", object))
-        .collect();
+    let names: Vec<String> = list.items.iter().map(|object| format!("{:?}", object)).collect();
     let more = list.continue_token.is_some();
-    format!(
-        "{} at {}, more: {more}, remaining: {:?}",
-        names.join(" "),
-        list.revision,
-        list.remaining
-    )
+    format!("{} at {}, more: {more}, remaining: {:?}", names.join(" "), list.revision, list.remaining)
 }
 
 fn response(response: Response) -> String {
@@ -95,19 +81,12 @@ fn event(event: Result<WatchEvent, Error>) -> String {
         Ok(WatchEvent::Added(object)) => format!("added {}", shown(&object)),
         Ok(WatchEvent::Modified(object)) => format!("modified {}", shown(&object)),
         Ok(WatchEvent::Deleted(object)) => format!("deleted {}", shown(&object)),
-        Ok(WatchEvent::Bookmark {
-            initial_events_end, ..
-        }) => format!("bookmark {initial_events_end}"),
+        Ok(WatchEvent::Bookmark { initial_events_end, .. }) => format!("bookmark {initial_events_end}"),
         Err(error) => format!("error {error}"),
     }
 }
 
-fn api(
-    client: &Client,
-    group: &'static str,
-    plural: &'static str,
-    kind: &'static str,
-) -> DynamicApi {
+fn api(client: &Client, group: &'static str, plural: &'static str, kind: &'static str) -> DynamicApi {
     let resource = ResourceType {
         group: group.into(),
         version: "v1".into(),
@@ -129,44 +108,19 @@ async fn scenario(client: Client) -> Vec<String> {
 }
 
 async fn writes(client: &Client, log: &mut Transcript) {
-    let (configs, all) = (
-        api(client, "", "configmaps", "ConfigMap"),
-        Options::default(),
-    );
+    let (configs, all) = (api(client, "", "configmaps", "ConfigMap"), Options::default());
     let named = |name: &str| json!({"metadata": {"name": name, "labels": {"app": "a"}}, "data": {"k": "v"}});
     log.object("create", configs.create(named("one"), &all).await);
     log.object("create again", configs.create(named("one"), &all).await);
-    log.object(
-        "create with a bad name",
-        configs.create(named("Bad_Name"), &all).await,
-    );
-    log.object(
-        "create what is no object",
-        configs
-            .create(json!({"metadata": {"name": "x"}, "data": 7}), &all)
-            .await,
-    );
-    let generated = configs
-        .create(json!({"metadata": {"generateName": "gen-"}}), &all)
-        .await;
+    log.object("create with a bad name", configs.create(named("Bad_Name"), &all).await);
+    log.object("create what is no object", configs.create(json!({"metadata": {"name": "x"}, "data": 7}), &all).await);
+    let generated = configs.create(json!({"metadata": {"generateName": "gen-"}}), &all).await;
     log.object("create with a generated name", generated);
-    let dry = Options {
-        dry_run: true,
-        ..Options::default()
-    };
-    log.object(
-        "create for the look of it",
-        configs.create(named("dry"), &dry).await,
-    );
-    let strict = Options {
-        field_validation: FieldValidation::Strict,
-        ..Options::default()
-    };
+    let dry = Options { dry_run: true, ..Options::default() };
+    log.object("create for the look of it", configs.create(named("dry"), &dry).await);
+    let strict = Options { field_validation: FieldValidation::Strict, ..Options::default() };
     let unknown = json!({"metadata": {"name": "two"}, "unknown": {"field": 1}});
-    log.object(
-        "an unknown field, strictly",
-        configs.create(unknown.clone(), &strict).await,
-    );
+    log.object("an unknown field, strictly", configs.create(unknown.clone(), &strict).await);
     log.object("an unknown field", configs.create(unknown, &all).await);
 
     let one = configs.get("one").await.unwrap();
@@ -176,80 +130,37 @@ async fn writes(client: &Client, log: &mut Transcript) {
         value["metadata"]["resourceVersion"] = revision.into();
         value
     };
-    log.object(
-        "replace",
-        configs
-            .replace("one", None, changed(&one.revision().to_string()), &all)
-            .await,
-    );
+    log.object("replace", configs.replace("one", None, changed(&one.revision().to_string()), &all).await);
     log.object(
         "replace what has changed",
-        configs
-            .replace("one", None, changed(&one.revision().to_string()), &all)
-            .await,
+        configs.replace("one", None, changed(&one.revision().to_string()), &all).await,
     );
-    log.object(
-        "replace with a bad revision",
-        configs.replace("one", None, changed("x"), &all).await,
-    );
-    log.object(
-        "replace under another name",
-        configs.replace("other", None, changed(""), &all).await,
-    );
+    log.object("replace with a bad revision", configs.replace("one", None, changed("x"), &all).await);
+    log.object("replace under another name", configs.replace("other", None, changed(""), &all).await);
     for (kind, patch) in [
         (PatchKind::Merge, json!({"data": {"m": "1", "k": null}})),
-        (
-            PatchKind::Strategic,
-            json!({"metadata": {"labels": {"s": "1"}}}),
-        ),
-        (
-            PatchKind::Json,
-            json!([{"op": "add", "path": "/data/j", "value": "1"}]),
-        ),
-        (
-            PatchKind::Json,
-            json!([{"op": "test", "path": "/data/j", "value": "2"}]),
-        ),
-        (
-            PatchKind::Json,
-            json!([{"op": "remove", "path": "/nothing"}]),
-        ),
+        (PatchKind::Strategic, json!({"metadata": {"labels": {"s": "1"}}})),
+        (PatchKind::Json, json!([{"op": "add", "path": "/data/j", "value": "1"}])),
+        (PatchKind::Json, json!([{"op": "test", "path": "/data/j", "value": "2"}])),
+        (PatchKind::Json, json!([{"op": "remove", "path": "/nothing"}])),
         (PatchKind::Merge, json!({"metadata": {"name": "renamed"}})),
         (PatchKind::Merge, json!(7)),
     ] {
-        log.object(
-            &format!("patch {kind:?} {patch}"),
-            configs.patch("one", None, kind, patch, &all).await,
-        );
+        log.object(&format!("patch {kind:?} {patch}"), configs.patch("one", None, kind, patch, &all).await);
     }
     let typed = client.namespaced::<ConfigMap>("default");
     let view = typed.get("one").await.unwrap();
     let mut new = view.to_owned();
     new.data = Some([("typed".to_owned(), "1".to_owned())].into());
-    log.object(
-        "a typed replace",
-        typed
-            .replace(&view, &new)
-            .await
-            .map(|view| view.object().clone()),
-    );
+    log.object("a typed replace", typed.replace(&view, &new).await.map(|view| view.object().clone()));
 
     let deployments = api(client, "apps", "deployments", "Deployment");
     let invalid = json!({"metadata": {"name": "web"}, "spec": {"replicas": -1, "selector": {}, "template": {}}});
-    log.object(
-        "an invalid deployment",
-        deployments.create(invalid, &all).await,
-    );
+    log.object("an invalid deployment", deployments.create(invalid, &all).await);
     let nowhere = api(client, "", "configmaps", "ConfigMap").in_namespace("nowhere");
-    log.object(
-        "create in a namespace that is not there",
-        nowhere.create(named("one"), &all).await,
-    );
+    log.object("create in a namespace that is not there", nowhere.create(named("one"), &all).await);
     let unknown = api(client, "example.com", "dogs", "Dog");
-    log.object(
-        "create what the server does not have",
-        unknown.create(named("rex"), &all).await,
-    );
+    log.object("create what the server does not have", unknown.create(named("rex"), &all).await);
 }
 
 async fn reads(client: &Client, log: &mut Transcript) {
@@ -263,18 +174,9 @@ async fn reads(client: &Client, log: &mut Transcript) {
         Options::default().fields("metadata.name=one"),
         Options::default().labels("a b c"),
         Options::default().fields("spec.nothing=x"),
-        Options {
-            continue_token: Some("nonsense".into()),
-            ..Options::default()
-        },
-        Options {
-            resource_version: Some("x".into()),
-            ..Options::default()
-        },
-        Options {
-            resource_version: Some("99999999".into()),
-            ..Options::default()
-        },
+        Options { continue_token: Some("nonsense".into()), ..Options::default() },
+        Options { resource_version: Some("x".into()), ..Options::default() },
+        Options { resource_version: Some("99999999".into()), ..Options::default() },
     ] {
         let step = format!("list {options:?}");
         log.note(&step, configs.list(&options).await.map(list));
@@ -288,11 +190,7 @@ async fn reads(client: &Client, log: &mut Transcript) {
             break;
         }
     }
-    let from_start = Options {
-        resource_version: Some("1".into()),
-        timeout_seconds: Some(1),
-        ..Options::default()
-    };
+    let from_start = Options { resource_version: Some("1".into()), timeout_seconds: Some(1), ..Options::default() };
     let events = configs.watch(&from_start).await.unwrap();
     for shown in events.map(event).collect::<Vec<_>>().await {
         log.note("watch", Ok(shown));
@@ -311,10 +209,7 @@ async fn reads(client: &Client, log: &mut Transcript) {
             break;
         }
     }
-    let future = Options {
-        resource_version: Some("99999999".into()),
-        ..Options::default()
-    };
+    let future = Options { resource_version: Some("99999999".into()), ..Options::default() };
     let refused = match configs.watch(&future).await {
         Ok(mut events) => event(events.next().await.unwrap()),
         Err(error) => error.to_string(),
@@ -323,53 +218,25 @@ async fn reads(client: &Client, log: &mut Transcript) {
 }
 
 async fn deletions(client: &Client, log: &mut Transcript) {
-    let (configs, all) = (
-        api(client, "", "configmaps", "ConfigMap"),
-        Options::default(),
-    );
+    let (configs, all) = (api(client, "", "configmaps", "ConfigMap"), Options::default());
     let deleted = |outcome: Result<Option<Object>, Error>| {
         outcome.map(|object| object.map_or("gone".to_owned(), |object| shown(&object)))
     };
-    log.note(
-        "delete what is not there",
-        deleted(configs.delete("nothing", &all).await),
-    );
+    log.note("delete what is not there", deleted(configs.delete("nothing", &all).await));
     let other_uid = Options::default().precondition_uid("other");
-    log.note(
-        "delete another one",
-        deleted(configs.delete("one", &other_uid).await),
-    );
+    log.note("delete another one", deleted(configs.delete("one", &other_uid).await));
     let old = Options::default().precondition_revision(1);
-    log.note(
-        "delete an old one",
-        deleted(configs.delete("one", &old).await),
-    );
+    log.note("delete an old one", deleted(configs.delete("one", &old).await));
     let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
     log.object("create what is held", configs.create(held, &all).await);
     let foreground = Options::default().propagation(Propagation::Foreground);
-    log.note(
-        "delete what is held",
-        deleted(configs.delete("held", &foreground).await),
-    );
+    log.note("delete what is held", deleted(configs.delete("held", &foreground).await));
     let release = json!({"metadata": {"finalizers": null}});
-    log.object(
-        "release it",
-        configs
-            .patch("held", None, PatchKind::Merge, release, &all)
-            .await,
-    );
-    let dry = Options {
-        dry_run: true,
-        ..Options::default()
-    };
-    log.note(
-        "delete for the look of it",
-        deleted(configs.delete("one", &dry).await),
-    );
+    log.object("release it", configs.patch("held", None, PatchKind::Merge, release, &all).await);
+    let dry = Options { dry_run: true, ..Options::default() };
+    log.note("delete for the look of it", deleted(configs.delete("one", &dry).await));
     log.note("delete", deleted(configs.delete("one", &all).await));
-    let selected = configs
-        .delete_collection(&Options::default().labels("app=a"))
-        .await;
+    let selected = configs.delete_collection(&Options::default().labels("app=a")).await;
     log.note("delete some", selected.map(|()| String::new()));
     log.note("what is left", configs.list(&all).await.map(list));
 }
@@ -378,56 +245,31 @@ async fn subresources(client: &Client, log: &mut Transcript) {
     let all = Options::default();
     let deployments = api(client, "apps", "deployments", "Deployment");
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-    let web = json!({"metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let web =
+        json!({"metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
     log.object("create a deployment", deployments.create(web, &all).await);
-    let scale = deployments
-        .get_subresource("web", "scale", &all)
-        .await
-        .unwrap();
-    let Content::Value(mut wanted) = scale.content else {
-        panic!("a Scale is no stored object")
-    };
+    let scale = deployments.get_subresource("web", "scale", &all).await.unwrap();
+    let Content::Value(mut wanted) = scale.content else { panic!("a Scale is no stored object") };
     wanted["spec"]["replicas"] = 3.into();
     log.note("scale", {
-        let scaled = deployments
-            .replace("web", Some("scale"), wanted, &all)
-            .await;
+        let scaled = deployments.replace("web", Some("scale"), wanted, &all).await;
         scaled.map(|scale| scale.to_value()["spec"].to_string())
     });
-    let status =
-        json!({"status": {"replicas": 2, "availableReplicas": 2}, "spec": {"replicas": 9}});
-    log.object(
-        "status",
-        deployments
-            .patch("web", Some("status"), PatchKind::Merge, status, &all)
-            .await,
-    );
+    let status = json!({"status": {"replicas": 2, "availableReplicas": 2}, "spec": {"replicas": 9}});
+    log.object("status", deployments.patch("web", Some("status"), PatchKind::Merge, status, &all).await);
     let nothing = deployments.get_subresource("web", "nothing", &all).await;
     log.note("a subresource that is not there", nothing.map(response));
 
     let pods = api(client, "", "pods", "Pod");
-    let pod =
-        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     log.object("create a pod", pods.create(pod, &all).await);
     let log_of = pods.get_subresource("p", "log", &all).await;
     log.note("the log of a pod that does not run", log_of.map(response));
     let binding = |node: &str| json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": node}});
-    log.note(
-        "bind",
-        pods.post("p", "binding", binding("n1"), &all)
-            .await
-            .map(response),
-    );
-    log.note(
-        "bind again",
-        pods.post("p", "binding", binding("n2"), &all)
-            .await
-            .map(response),
-    );
+    log.note("bind", pods.post("p", "binding", binding("n1"), &all).await.map(response));
+    log.note("bind again", pods.post("p", "binding", binding("n2"), &all).await.map(response));
     log.note("delete it gracefully", {
-        let deleted = pods
-            .delete("p", &Options::default().grace_period_seconds(5))
-            .await;
+        let deleted = pods.delete("p", &Options::default().grace_period_seconds(5)).await;
         deleted.map(|object| object.map_or("gone".to_owned(), |object| shown(&object)))
     });
 }
@@ -437,21 +279,11 @@ async fn informer(client: &Client, log: &mut Transcript) {
     let configs = api(client, "", "configmaps", "ConfigMap");
     let following = async {
         informer.synced().await;
-        let created = configs
-            .create(json!({"metadata": {"name": "late"}}), &Options::default())
-            .await
-            .unwrap();
+        let created = configs.create(json!({"metadata": {"name": "late"}}), &Options::default()).await.unwrap();
         informer.reached(created.revision()).await;
         let seen = informer.get(&ObjectKey::namespaced("default", "late"));
-        log.note(
-            "an informer",
-            Ok(seen.map_or("nothing".into(), |object| shown(&object))),
-        );
-        let all: Vec<String> = informer
-            .list()
-            .iter()
-            .map(|object| format!("{object:?}"))
-            .collect();
+        log.note("an informer", Ok(seen.map_or("nothing".into(), |object| shown(&object))));
+        let all: Vec<String> = informer.list().iter().map(|object| format!("{object:?}")).collect();
         log.note("all that it holds", Ok(all.join(" ")));
     };
     tokio::select! {
@@ -463,11 +295,7 @@ async fn informer(client: &Client, log: &mut Transcript) {
 
 async fn server() -> (Server, impl Future<Output = ()>) {
     let store = Arc::new(MemoryStore::default());
-    Server::builder(store)
-        .entropy(Entropy::seeded(7))
-        .open()
-        .await
-        .unwrap()
+    Server::builder(store).entropy(Entropy::seeded(7)).open().await.unwrap()
 }
 
 async fn in_process() -> Vec<String> {
@@ -482,23 +310,13 @@ async fn in_process() -> Vec<String> {
 async fn over_https() -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let (server, run) = server().await;
-    let authority = Authority::open(&directory.path().join("pki"), Clock::system())
-        .await
-        .unwrap();
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap())
-        .await
-        .unwrap();
+    let authority = Authority::open(&directory.path().join("pki"), Clock::system()).await.unwrap();
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let listener = listener.tls(authority.server(Vec::<String>::new()).unwrap());
-    let access = Access::new(listener.url(), Credentials::Token("s3cret".into()))
-        .trust(authority.certificate_pem());
+    let access = Access::new(listener.url(), Credentials::Token("s3cret".into())).trust(authority.certificate_pem());
     let path = directory.path().join("kubeconfig");
     Kubeconfig::new("kore", &access).write(&path).await.unwrap();
-    let access = Kubeconfig::read(&path)
-        .await
-        .unwrap()
-        .access(None)
-        .await
-        .unwrap();
+    let access = Kubeconfig::read(&path).await.unwrap().access(None).await.unwrap();
     let (remote, connections) = Remote::open(&access, Clock::system()).unwrap();
     let client = Client::new(remote, Clock::system(), Entropy::seeded(8));
     let service = ApiService::new(server, TokenAuthenticator::new([("s3cret", User::admin())]));
@@ -514,11 +332,7 @@ async fn over_https() -> Vec<String> {
 #[tokio::test]
 async fn the_same_answers_in_process_and_over_https() {
     let (local, remote) = futures::join!(in_process(), over_https());
-    let different: Vec<_> = local
-        .iter()
-        .zip(&remote)
-        .filter(|(local, remote)| local != remote)
-        .collect();
+    let different: Vec<_> = local.iter().zip(&remote).filter(|(local, remote)| local != remote).collect();
     assert!(different.is_empty(), "{different:#?}");
     assert_eq!(local.len(), remote.len());
     assert!(local.len() > 60, "{}", local.len());

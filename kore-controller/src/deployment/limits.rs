@@ -15,44 +15,24 @@ pub(crate) struct Limits {
 /// The limits of this deployment; none of either for a strategy other than RollingUpdate.
 pub(crate) fn limits(spec: &DeploymentSpec) -> Limits {
     if !is_rolling(spec) {
-        return Limits {
-            surge: 0,
-            unavailable: 0,
-        };
+        return Limits { surge: 0, unavailable: 0 };
     }
     let replicas = replicas(spec);
-    let rolling = spec
-        .strategy
-        .as_ref()
-        .and_then(|strategy| strategy.rolling_update.as_ref());
+    let rolling = spec.strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
     let quarter = IntOrString::String("25%".into());
-    let surge = rolling
-        .and_then(|rolling| rolling.max_surge.as_ref())
-        .unwrap_or(&quarter);
-    let unavailable = rolling
-        .and_then(|rolling| rolling.max_unavailable.as_ref())
-        .unwrap_or(&quarter);
-    let surge = scaled(surge, replicas, |hundredths| {
-        hundredths.div_euclid(100) + i64::from(hundredths % 100 != 0)
-    });
-    let mut unavailable = scaled(unavailable, replicas, |hundredths| {
-        hundredths.div_euclid(100)
-    });
+    let surge = rolling.and_then(|rolling| rolling.max_surge.as_ref()).unwrap_or(&quarter);
+    let unavailable = rolling.and_then(|rolling| rolling.max_unavailable.as_ref()).unwrap_or(&quarter);
+    let surge = scaled(surge, replicas, |hundredths| hundredths.div_euclid(100) + i64::from(hundredths % 100 != 0));
+    let mut unavailable = scaled(unavailable, replicas, |hundredths| hundredths.div_euclid(100));
     if surge == 0 && unavailable == 0 {
         unavailable = 1;
     }
-    Limits {
-        surge,
-        unavailable: unavailable.min(replicas),
-    }
+    Limits { surge, unavailable: unavailable.min(replicas) }
 }
 
 /// Whether the strategy is RollingUpdate, which it is by default.
 pub(crate) fn is_rolling(spec: &DeploymentSpec) -> bool {
-    spec.strategy
-        .as_ref()
-        .and_then(|strategy| strategy.type_.as_deref())
-        .is_none_or(|type_| type_ == "RollingUpdate")
+    spec.strategy.as_ref().and_then(|strategy| strategy.type_.as_deref()).is_none_or(|type_| type_ == "RollingUpdate")
 }
 
 /// `spec.replicas`, one by default.
@@ -64,12 +44,8 @@ fn scaled(value: &IntOrString, total: i32, round: impl Fn(i64) -> i64) -> i32 {
     match value {
         IntOrString::Int(count) => (*count).max(0),
         IntOrString::String(text) => {
-            let percent: i64 = text
-                .strip_suffix('%')
-                .and_then(|digits| digits.parse().ok())
-                .unwrap_or(0);
-            round(percent.max(0).saturating_mul(i64::from(total))).clamp(0, i64::from(i32::MAX))
-                as i32
+            let percent: i64 = text.strip_suffix('%').and_then(|digits| digits.parse().ok()).unwrap_or(0);
+            round(percent.max(0).saturating_mul(i64::from(total))).clamp(0, i64::from(i32::MAX)) as i32
         }
     }
 }
@@ -98,15 +74,8 @@ mod tests {
         ];
         for (replicas, surge, unavailable, expected_surge, expected_unavailable) in rows {
             let web = rolling(deployment("web", replicas), surge, unavailable);
-            let expected = Limits {
-                surge: expected_surge,
-                unavailable: expected_unavailable,
-            };
-            assert_eq!(
-                limits(web.spec().expect("a spec")),
-                expected,
-                "{replicas} {surge} {unavailable}"
-            );
+            let expected = Limits { surge: expected_surge, unavailable: expected_unavailable };
+            assert_eq!(limits(web.spec().expect("a spec")), expected, "{replicas} {surge} {unavailable}");
         }
     }
 }

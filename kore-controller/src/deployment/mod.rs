@@ -27,9 +27,7 @@ use crate::objects::claim::{adopted, controller_reference, is_controlled_by, rel
 use crate::objects::versions::Spec;
 use crate::{Action, Caches, Context, Controller, Error, Handle, Reconciler};
 use async_trait::async_trait;
-use k8s_openapi::api::apps::v1::{
-    Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet, ReplicaSetSpec,
-};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::api::core::v1::Pod;
 use kore_api::client::{Client, EventType, Informer};
 use kore_api::object::{Object, ObjectKey, View};
@@ -38,23 +36,14 @@ use kore_api::selector::LabelSelector;
 use plan::{Operation, Snapshot};
 
 /// The controller of Deployments: a handle, and the future that runs it. It needs the controller of ReplicaSets beside it.
-pub fn open(
-    client: &Client,
-    caches: &mut Caches,
-) -> (Handle, impl Future<Output = ()> + Send + use<>) {
+pub fn open(client: &Client, caches: &mut Caches) -> (Handle, impl Future<Output = ()> + Send + use<>) {
     let mut controller = Controller::<Deployment>::new("deployment-controller", client, caches);
     let deployments = controller.primary();
     let sets = controller.relates::<ReplicaSet>(move |set| deployments_of(&deployments, set));
     let pods = {
         let sets = sets.clone();
         // Only the end of a pod matters, to those who wait for it; the sets' statuses say everything else.
-        controller.relates::<Pod>(move |pod| {
-            if pod.is_deleting() {
-                owner_of_set(&sets, pod)
-            } else {
-                vec![]
-            }
-        })
+        controller.relates::<Pod>(move |pod| if pod.is_deleting() { owner_of_set(&sets, pod) } else { vec![] })
     };
     controller.open(Deployments { sets, pods })
 }
@@ -67,29 +56,17 @@ fn deployments_of(deployments: &Informer<Deployment>, set: &Object) -> Vec<Objec
     }
     let selects = |deployment: &Object| {
         let deployment = deployment.view::<Deployment>().ok();
-        let spec: Option<&DeploymentSpec> = deployment
-            .as_deref()
-            .and_then(|deployment| deployment.spec());
+        let spec: Option<&DeploymentSpec> = deployment.as_deref().and_then(|deployment| deployment.spec());
         matches!(spec.map(|spec| LabelSelector::from_api(&spec.selector)), Some(Ok(selector)) if selector.matches_object(set))
     };
-    deployments
-        .list_namespace(namespace)
-        .into_iter()
-        .filter(selects)
-        .map(|d| d.key().clone())
-        .collect()
+    deployments.list_namespace(namespace).into_iter().filter(selects).map(|d| d.key().clone()).collect()
 }
 
 fn owner_of_set(sets: &Informer<ReplicaSet>, pod: &Object) -> Vec<ObjectKey> {
-    let owner = pod
-        .controller()
-        .filter(|owner| &*owner.kind == "ReplicaSet");
-    let key =
-        owner.map(|owner| ObjectKey::namespaced(pod.namespace().unwrap_or_default(), &*owner.name));
+    let owner = pod.controller().filter(|owner| &*owner.kind == "ReplicaSet");
+    let key = owner.map(|owner| ObjectKey::namespaced(pod.namespace().unwrap_or_default(), &*owner.name));
     let set = key.and_then(|key| sets.get(&key));
-    set.and_then(|set| controlling_deployment(&set))
-        .into_iter()
-        .collect()
+    set.and_then(|set| controlling_deployment(&set)).into_iter().collect()
 }
 
 fn controlling_deployment(set: &Object) -> Option<ObjectKey> {
@@ -107,19 +84,12 @@ struct Deployments {
 impl Reconciler for Deployments {
     type Kind = Deployment;
 
-    async fn reconcile(
-        &self,
-        deployment: View<Deployment>,
-        ctx: &Context,
-    ) -> Result<Action, Error> {
+    async fn reconcile(&self, deployment: View<Deployment>, ctx: &Context) -> Result<Action, Error> {
         let object = deployment.object();
         let namespace = object.namespace().unwrap_or_default();
         let mut sets: Vec<View<ReplicaSet>> = Vec::new();
         for set in self.sets.list_namespace(namespace) {
-            if set
-                .controller()
-                .is_none_or(|owner| *owner.uid == *object.uid())
-            {
+            if set.controller().is_none_or(|owner| *owner.uid == *object.uid()) {
                 sets.push(set.view()?);
             }
         }
@@ -130,23 +100,11 @@ impl Reconciler for Deployments {
                 let owner = pod.controller();
                 owner.is_some_and(|owner| sets.iter().any(|set| set.object().uid() == &*owner.uid))
             };
-            for pod in self
-                .pods
-                .list_namespace(namespace)
-                .iter()
-                .filter(|pod| owned(pod))
-            {
+            for pod in self.pods.list_namespace(namespace).iter().filter(|pod| owned(pod)) {
                 pods.push(pod.view()?);
             }
         }
-        let plan = plan::plan(
-            &Snapshot {
-                deployment: &deployment,
-                sets: &sets,
-                pods: &pods,
-            },
-            ctx.now(),
-        );
+        let plan = plan::plan(&Snapshot { deployment: &deployment, sets: &sets, pods: &pods }, ctx.now());
         if plan.selects_all {
             let message = "this deployment selects all pods: a non-empty selector is required";
             ctx.event(object, EventType::Warning, "SelectingAll", message);
@@ -169,38 +127,17 @@ async fn execute(
         Operation::Adopt(set) => {
             // The cache may show a deployment that has meanwhile been deleted: its sets are not to be adopted back.
             let object = deployment.object();
-            let deployments = ctx
-                .client()
-                .namespaced::<Deployment>(object.namespace().unwrap_or_default());
+            let deployments = ctx.client().namespaced::<Deployment>(object.namespace().unwrap_or_default());
             let live = deployments.get(object.name()).await?;
             if live.object().uid() != object.uid() || live.object().is_deleting() {
-                return Err(Error::other(
-                    "the deployment is being deleted: it adopts nothing",
-                ));
+                return Err(Error::other("the deployment is being deleted: it adopts nothing"));
             }
-            let metadata = adopted(
-                &set.metadata,
-                controller_reference::<Deployment>(&deployment.metadata),
-            );
-            ctx.replace(
-                &set,
-                &ReplicaSet {
-                    metadata,
-                    ..set.to_owned()
-                },
-            )
-            .await?;
+            let metadata = adopted(&set.metadata, controller_reference::<Deployment>(&deployment.metadata));
+            ctx.replace(&set, &ReplicaSet { metadata, ..set.to_owned() }).await?;
         }
         Operation::Release(set) => {
             let metadata = released(&set.metadata, deployment.object().uid());
-            ctx.replace(
-                &set,
-                &ReplicaSet {
-                    metadata,
-                    ..set.to_owned()
-                },
-            )
-            .await?;
+            ctx.replace(&set, &ReplicaSet { metadata, ..set.to_owned() }).await?;
         }
         Operation::Create(set) => create(&deployment, &set, ctx).await?,
         Operation::Update(base, set) => {
@@ -208,11 +145,7 @@ async fn execute(
             note_scaling(&deployment, &set, size(&base), size(&set), ctx);
         }
         Operation::Delete(set) => {
-            ctx.delete(
-                &set,
-                &Options::default().propagation(Propagation::Background),
-            )
-            .await?;
+            ctx.delete(&set, &Options::default().propagation(Propagation::Background)).await?;
         }
         Operation::Revision(number) => {
             let mut new = deployment.to_owned();
@@ -225,11 +158,7 @@ async fn execute(
     Ok(deployment)
 }
 
-async fn create(
-    deployment: &View<Deployment>,
-    set: &ReplicaSet,
-    ctx: &Context,
-) -> Result<(), Error> {
+async fn create(deployment: &View<Deployment>, set: &ReplicaSet, ctx: &Context) -> Result<(), Error> {
     let error = match ctx.create(set).await {
         Ok(_) => {
             note_scaling(deployment, set, 0, size(set), ctx);
@@ -244,31 +173,19 @@ async fn create(
     let mut status = deployment.status.clone().unwrap_or_default();
     if api.is_some_and(|error| error.is_already_exists()) {
         let name = set.metadata.name.as_deref().unwrap_or_default();
-        let sets = ctx
-            .client()
-            .namespaced::<ReplicaSet>(deployment.object().namespace().unwrap_or_default());
+        let sets = ctx.client().namespaced::<ReplicaSet>(deployment.object().namespace().unwrap_or_default());
         let taken = sets.get(name).await?;
-        if is_controlled_by(&taken.metadata, deployment.metadata.uid.as_ref())
-            && same_template(&taken, set)
-        {
+        if is_controlled_by(&taken.metadata, deployment.metadata.uid.as_ref()) && same_template(&taken, set) {
             return Err(error); // It is ours, and the cache did not show it yet: look again.
         }
         status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
     } else {
         let message = format!("cannot create a ReplicaSet: {error}");
-        ctx.event(
-            deployment.object(),
-            EventType::Warning,
-            status::reason::CREATE_ERROR,
-            message.clone(),
-        );
+        ctx.event(deployment.object(), EventType::Warning, status::reason::CREATE_ERROR, message.clone());
         let spec: Option<&DeploymentSpec> = deployment.spec();
         if spec.is_some_and(|spec| status::deadline(spec).is_some()) {
             let reason = status::reason::CREATE_ERROR;
-            status::set(
-                &mut status,
-                status::condition(status::PROGRESSING, "False", reason, message, ctx.now()),
-            );
+            status::set(&mut status, status::condition(status::PROGRESSING, "False", reason, message, ctx.now()));
         }
     }
     if deployment.status.as_ref() != Some(&status) {
@@ -282,30 +199,16 @@ async fn write_status(
     status: DeploymentStatus,
     ctx: &Context,
 ) -> Result<View<Deployment>, Error> {
-    let new = Deployment {
-        status: Some(status),
-        ..deployment.to_owned()
-    };
+    let new = Deployment { status: Some(status), ..deployment.to_owned() };
     ctx.replace_status(deployment, &new).await
 }
 
-fn note_scaling(
-    deployment: &View<Deployment>,
-    set: &ReplicaSet,
-    from: i32,
-    to: i32,
-    ctx: &Context,
-) {
+fn note_scaling(deployment: &View<Deployment>, set: &ReplicaSet, from: i32, to: i32, ctx: &Context) {
     if from != to {
         let name = set.metadata.name.as_deref().unwrap_or_default();
         let direction = if to > from { "up" } else { "down" };
         let message = format!("scaled {direction} replica set {name} from {from} to {to}");
-        ctx.event(
-            deployment.object(),
-            EventType::Normal,
-            "ScalingReplicaSet",
-            message,
-        );
+        ctx.event(deployment.object(), EventType::Normal, "ScalingReplicaSet", message);
     }
 }
 
@@ -317,8 +220,7 @@ fn size(set: &ReplicaSet) -> i32 {
 fn same_template(a: &ReplicaSet, b: &ReplicaSet) -> bool {
     let template = |set: &ReplicaSet| {
         let spec: Option<&ReplicaSetSpec> = set.spec();
-        spec.and_then(|spec| spec.template.clone())
-            .unwrap_or_default()
+        spec.and_then(|spec| spec.template.clone()).unwrap_or_default()
     };
     revision::same_template(&template(a), &template(b))
 }

@@ -56,11 +56,7 @@ where
     P: Deref<Target = Pod>,
 {
     let deployment = snapshot.deployment;
-    let mut plan = Plan {
-        operations: vec![],
-        after: None,
-        selects_all: false,
-    };
+    let mut plan = Plan { operations: vec![], after: None, selects_all: false };
     let Some(spec) = deployment.spec() else {
         return plan;
     };
@@ -135,44 +131,27 @@ pub(crate) struct Set<R> {
 
 impl<R: Deref<Target = ReplicaSet>> Set<R> {
     fn kept(base: R) -> Self {
-        Set {
-            base: Some(base),
-            changed: None,
-            delete: false,
-        }
+        Set { base: Some(base), changed: None, delete: false }
     }
 
     /// The set as it will be.
     pub(crate) fn get(&self) -> &ReplicaSet {
-        let base = || {
-            self.base
-                .as_deref()
-                .expect("a set is there or will be created")
-        };
+        let base = || self.base.as_deref().expect("a set is there or will be created");
         self.changed.as_deref().unwrap_or_else(base)
     }
 
     pub(crate) fn replicas(&self) -> i32 {
-        self.get()
-            .spec()
-            .and_then(|spec| spec.replicas)
-            .unwrap_or(1)
-            .max(0)
+        self.get().spec().and_then(|spec| spec.replicas).unwrap_or(1).max(0)
     }
 
     /// Available pods, as its status has it.
     pub(crate) fn available(&self) -> i32 {
-        self.get()
-            .status
-            .as_ref()
-            .and_then(|status| status.available_replicas)
-            .unwrap_or(0)
+        self.get().status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
     }
 
     fn edit(&mut self) -> &mut ReplicaSet {
         let base = &self.base;
-        self.changed
-            .get_or_insert_with(|| Box::new(base.as_deref().expect("a set is there").clone()))
+        self.changed.get_or_insert_with(|| Box::new(base.as_deref().expect("a set is there").clone()))
     }
 }
 
@@ -191,10 +170,7 @@ impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
     fn new(deployment: &'a Deployment, spec: &'a DeploymentSpec, mut sets: Vec<Set<R>>) -> Self {
         let age = |set: &Set<R>| {
             let meta = &set.get().metadata;
-            (
-                meta.creation_timestamp.as_ref().map(|time| time.0),
-                meta.name.clone(),
-            )
+            (meta.creation_timestamp.as_ref().map(|time| time.0), meta.name.clone())
         };
         sets.sort_by_cached_key(age);
         let is_current = |set: &Set<R>| {
@@ -202,13 +178,7 @@ impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
             template.is_some_and(|template| revision::same_template(template, &spec.template))
         };
         let new = sets.iter().position(is_current);
-        Rollout {
-            deployment,
-            spec,
-            sets,
-            new,
-            status: deployment.status.clone().unwrap_or_default(),
-        }
+        Rollout { deployment, spec, sets, new, status: deployment.status.clone().unwrap_or_default() }
     }
 
     pub(crate) fn new_set(&self) -> Option<&ReplicaSet> {
@@ -217,9 +187,7 @@ impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
 
     /// The sets with other templates, oldest first.
     pub(crate) fn old(&self) -> Vec<usize> {
-        (0..self.sets.len())
-            .filter(|index| Some(*index) != self.new)
-            .collect()
+        (0..self.sets.len()).filter(|index| Some(*index) != self.new).collect()
     }
 
     /// The sum of the sizes of all sets.
@@ -249,31 +217,18 @@ impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
         }
         let set = revision::new_set(self.deployment, self.spec);
         let name = set.metadata.name.clone().unwrap_or_default();
-        self.sets.push(Set {
-            base: None,
-            changed: Some(Box::new(set)),
-            delete: false,
-        });
+        self.sets.push(Set { base: None, changed: Some(Box::new(set)), delete: false });
         let new = self.sets.len() - 1;
         self.new = Some(new);
         self.renumber();
-        let replicas = if limits::is_rolling(self.spec) {
-            rolling::size_of_new(self)
-        } else {
-            limits::replicas(self.spec)
-        };
+        let replicas =
+            if limits::is_rolling(self.spec) { rolling::size_of_new(self) } else { limits::replicas(self.spec) };
         self.resize(new, replicas);
         if status::deadline(self.spec).is_some() {
             let message = format!("created ReplicaSet \"{name}\"");
             status::set(
                 &mut self.status,
-                status::condition(
-                    status::PROGRESSING,
-                    "True",
-                    status::reason::CREATED,
-                    message,
-                    now,
-                ),
+                status::condition(status::PROGRESSING, "True", status::reason::CREATED, message, now),
             );
         }
         new
@@ -284,40 +239,23 @@ impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
         let Some(new) = self.new else { return };
         self.renumber();
         let minimum = self.spec.min_ready_seconds;
-        let of = self.sets[new]
-            .get()
-            .spec()
-            .and_then(|spec| spec.min_ready_seconds);
+        let of = self.sets[new].get().spec().and_then(|spec| spec.min_ready_seconds);
         if of.unwrap_or(0) != minimum.unwrap_or(0) {
             self.sets[new].edit().spec_mut().min_ready_seconds = minimum;
         }
-        if status::deadline(self.spec).is_some()
-            && status::get(&self.status, status::PROGRESSING).is_none()
-        {
-            let message = format!(
-                "found ReplicaSet \"{}\"",
-                self.sets[new].get().metadata.name.as_deref().unwrap_or("")
-            );
+        if status::deadline(self.spec).is_some() && status::get(&self.status, status::PROGRESSING).is_none() {
+            let message =
+                format!("found ReplicaSet \"{}\"", self.sets[new].get().metadata.name.as_deref().unwrap_or(""));
             status::set(
                 &mut self.status,
-                status::condition(
-                    status::PROGRESSING,
-                    "True",
-                    status::reason::FOUND,
-                    message,
-                    now,
-                ),
+                status::condition(status::PROGRESSING, "True", status::reason::FOUND, message, now),
             );
         }
     }
 
     fn renumber(&mut self) {
         let Some(new) = self.new else { return };
-        let newest = self
-            .old()
-            .into_iter()
-            .map(|index| revision::revision(&self.sets[index].get().metadata))
-            .max();
+        let newest = self.old().into_iter().map(|index| revision::revision(&self.sets[index].get().metadata)).max();
         let meta = &self.sets[new].get().metadata;
         let annotations = revision::current(meta, &self.deployment.metadata, newest.unwrap_or(0));
         if meta.annotations.as_ref() != Some(&annotations) {
@@ -335,32 +273,17 @@ impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
 
     /// Marks the oldest empty sets beyond `spec.revisionHistoryLimit` for deletion.
     fn drop_history(&mut self) {
-        let Some(limit) = self
-            .spec
-            .revision_history_limit
-            .filter(|limit| *limit != i32::MAX)
-        else {
+        let Some(limit) = self.spec.revision_history_limit.filter(|limit| *limit != i32::MAX) else {
             return;
         };
         let mut old = self.old();
-        old.retain(|index| {
-            self.sets[*index]
-                .get()
-                .metadata
-                .deletion_timestamp
-                .is_none()
-        });
+        old.retain(|index| self.sets[*index].get().metadata.deletion_timestamp.is_none());
         old.sort_by_key(|index| revision::revision(&self.sets[*index].get().metadata));
         let surplus = old.len().saturating_sub(limit.max(0) as usize);
         for index in old.into_iter().take(surplus) {
             let set = &mut self.sets[index];
-            let (meta, status) = (
-                &set.get().metadata,
-                set.get().status.clone().unwrap_or_default(),
-            );
-            set.delete = set.replicas() == 0
-                && status.replicas == 0
-                && meta.generation <= status.observed_generation;
+            let (meta, status) = (&set.get().metadata, set.get().status.clone().unwrap_or_default());
+            set.delete = set.replicas() == 0 && status.replicas == 0 && meta.generation <= status.observed_generation;
         }
     }
 
@@ -380,11 +303,6 @@ impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
             }
         }
         let revision = revision.map(Operation::Revision);
-        creates
-            .into_iter()
-            .chain(updates)
-            .chain(deletes)
-            .chain(revision)
-            .collect()
+        creates.into_iter().chain(updates).chain(deletes).chain(revision).collect()
     }
 }

@@ -36,25 +36,13 @@ where
     R: Deref<Target = ReplicaSet>,
     P: Deref<Target = Pod>,
 {
-    let old: Vec<&ReplicaSet> = rollout
-        .old()
-        .into_iter()
-        .map(|index| rollout.sets[index].get())
-        .collect();
-    if old.iter().any(|set| {
-        set.status
-            .as_ref()
-            .is_some_and(|status| status.replicas > 0)
-    }) {
+    let old: Vec<&ReplicaSet> = rollout.old().into_iter().map(|index| rollout.sets[index].get()).collect();
+    if old.iter().any(|set| set.status.as_ref().is_some_and(|status| status.replicas > 0)) {
         return true;
     }
     let of_old = |pod: &Pod| {
         let owner = controller_of(&pod.metadata);
-        owner.is_some_and(|owner| {
-            old.iter()
-                .any(|set| set.metadata.uid.as_ref() == Some(&owner.uid))
-        })
+        owner.is_some_and(|owner| old.iter().any(|set| set.metadata.uid.as_ref() == Some(&owner.uid)))
     };
-    all.iter()
-        .any(|pod| of_old(pod) && !pods::is_terminated(pod))
+    all.iter().any(|pod| of_old(pod) && !pods::is_terminated(pod))
 }

@@ -37,52 +37,32 @@ pub(crate) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
 /// The hash of a template that names its set and labels its pods. `collisions` is `status.collisionCount`.
 pub(crate) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
     let text = canonical(template).to_string();
-    let collisions = collisions
-        .map(|count| count.to_string())
-        .unwrap_or_default();
+    let collisions = collisions.map(|count| count.to_string()).unwrap_or_default();
     // FNV-1a, 32 bits.
     let hash = text
         .bytes()
         .chain(collisions.bytes())
-        .fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     // No vowels: no words. The field's alphabet for generated names.
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    hash.to_string()
-        .bytes()
-        .map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()]))
-        .collect()
+    hash.to_string().bytes().map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()])).collect()
 }
 
 /// The set for the deployment's current template, with no replicas yet.
 pub(crate) fn new_set(deployment: &Deployment, spec: &DeploymentSpec) -> ReplicaSet {
-    let collisions = deployment
-        .status
-        .as_ref()
-        .and_then(|status| status.collision_count);
+    let collisions = deployment.status.as_ref().and_then(|status| status.collision_count);
     let hash = hash(&spec.template, collisions);
     let mut template = spec.template.clone();
-    let labels = template
-        .metadata
-        .get_or_insert_default()
-        .labels
-        .get_or_insert_default();
+    let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
     labels.insert(HASH_LABEL.into(), hash.clone());
     let labels = labels.clone();
     let mut selector = spec.selector.clone();
-    selector
-        .match_labels
-        .get_or_insert_default()
-        .insert(HASH_LABEL.into(), hash.clone());
+    selector.match_labels.get_or_insert_default().insert(HASH_LABEL.into(), hash.clone());
 
     let meta = &deployment.metadata;
     let mut set = ReplicaSet {
         metadata: ObjectMeta {
-            name: Some(format!(
-                "{}-{hash}",
-                meta.name.as_deref().unwrap_or_default()
-            )),
+            name: Some(format!("{}-{hash}", meta.name.as_deref().unwrap_or_default())),
             namespace: meta.namespace.clone(),
             labels: Some(labels),
             owner_references: Some(vec![controller_reference::<Deployment>(meta)]),
@@ -114,10 +94,7 @@ pub(crate) fn maximum(meta: &ObjectMeta) -> Option<i32> {
 }
 
 /// The annotations of a set right after the deployment sized it.
-pub(crate) fn sized(
-    annotations: &BTreeMap<String, String>,
-    spec: &DeploymentSpec,
-) -> BTreeMap<String, String> {
+pub(crate) fn sized(annotations: &BTreeMap<String, String>, spec: &DeploymentSpec) -> BTreeMap<String, String> {
     let wanted = replicas(spec);
     let mut annotations = annotations.clone();
     annotations.insert(DESIRED.into(), wanted.to_string());
@@ -127,11 +104,7 @@ pub(crate) fn sized(
 
 /// The annotations of the current set: the deployment's own, and the newest revision. A set that had an older revision
 /// is being rolled back to: what it was goes into its history.
-pub(crate) fn current(
-    set: &ObjectMeta,
-    deployment: &ObjectMeta,
-    newest_old: i64,
-) -> BTreeMap<String, String> {
+pub(crate) fn current(set: &ObjectMeta, deployment: &ObjectMeta, newest_old: i64) -> BTreeMap<String, String> {
     let mut annotations = set.annotations.clone().unwrap_or_default();
     for (key, value) in deployment.annotations.iter().flatten() {
         if !NOT_COPIED.contains(&key.as_str()) {
@@ -163,10 +136,7 @@ fn number<T: std::str::FromStr>(meta: &ObjectMeta, key: &str) -> Option<T> {
 /// The template as a JSON tree without the hash label and without what is empty.
 fn canonical(template: &PodTemplateSpec) -> Value {
     let mut value = serde_json::to_value(template).expect("templates are JSON");
-    if let Some(labels) = value
-        .pointer_mut("/metadata/labels")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(labels) = value.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(HASH_LABEL);
     }
     // The root stays whatever happens to its fields.
@@ -187,12 +157,7 @@ fn prune(value: &mut Value) {
                     !fields.is_empty()
                         || !matches!(
                             key.as_str(),
-                            "metadata"
-                                | "labels"
-                                | "annotations"
-                                | "nodeSelector"
-                                | "securityContext"
-                                | "resources"
+                            "metadata" | "labels" | "annotations" | "nodeSelector" | "securityContext" | "resources"
                         )
                 }
                 _ => true,
@@ -214,34 +179,16 @@ mod tests {
         let web = deployment("web", 1);
         let template = &web.spec().expect("a spec").template;
         let mut labelled = template.clone();
-        labelled
-            .metadata
-            .get_or_insert_default()
-            .labels
-            .get_or_insert_default()
-            .insert(HASH_LABEL.into(), "x".into());
-        assert!(
-            same_template(template, &labelled),
-            "the hash label does not count"
-        );
+        labelled.metadata.get_or_insert_default().labels.get_or_insert_default().insert(HASH_LABEL.into(), "x".into());
+        assert!(same_template(template, &labelled), "the hash label does not count");
         assert_eq!(hash(template, None), hash(&labelled, None));
         let mut empty = labelled.clone();
         empty.metadata.get_or_insert_default().annotations = Some(BTreeMap::new());
         assert!(same_template(template, &empty), "nor does an empty field");
         let other = with_image(web.clone(), "web:2");
-        assert!(!same_template(
-            template,
-            &other.spec().expect("a spec").template
-        ));
-        assert_ne!(
-            hash(template, None),
-            hash(&other.spec().expect("a spec").template, None)
-        );
-        assert_ne!(
-            hash(template, None),
-            hash(template, Some(1)),
-            "a collision changes the name"
-        );
+        assert!(!same_template(template, &other.spec().expect("a spec").template));
+        assert_ne!(hash(template, None), hash(&other.spec().expect("a spec").template, None));
+        assert_ne!(hash(template, None), hash(template, Some(1)), "a collision changes the name");
         assert_eq!(hash(template, Some(1)), hash(template, Some(1)));
     }
 
@@ -255,48 +202,23 @@ mod tests {
         assert_eq!(set.metadata.name, Some(format!("web-{hash}")));
         let expected = labels(&[("app", "web"), (HASH_LABEL, &hash)]);
         assert_eq!(to.selector.match_labels, expected);
-        assert_eq!(
-            to.template
-                .as_ref()
-                .and_then(|t| t.metadata.clone())
-                .and_then(|m| m.labels),
-            expected
-        );
-        assert!(same_template(
-            to.template.as_ref().expect("a template"),
-            &spec.template
-        ));
-        assert_eq!(
-            set.metadata
-                .owner_references
-                .as_ref()
-                .map(|owners| owners[0].kind.as_str()),
-            Some("Deployment")
-        );
+        assert_eq!(to.template.as_ref().and_then(|t| t.metadata.clone()).and_then(|m| m.labels), expected);
+        assert!(same_template(to.template.as_ref().expect("a template"), &spec.template));
+        assert_eq!(set.metadata.owner_references.as_ref().map(|owners| owners[0].kind.as_str()), Some("Deployment"));
     }
 
     #[test]
     fn rolling_back_renumbers_and_remembers() {
         let mut web = deployment("web", 1);
-        web.metadata.annotations =
-            labels(&[("note", "hello"), (REVISION, "3"), (NOT_COPIED[0], "{}")]);
+        web.metadata.annotations = labels(&[("note", "hello"), (REVISION, "3"), (NOT_COPIED[0], "{}")]);
         let mut set = set_of(&web, "old", 0);
         set.metadata.annotations = labels(&[(REVISION, "1"), (HISTORY, "0")]);
         let annotations = current(&set.metadata, &web.metadata, 3);
-        assert_eq!(
-            Some(annotations.clone()),
-            labels(&[("note", "hello"), (REVISION, "4"), (HISTORY, "0,1")])
-        );
+        assert_eq!(Some(annotations.clone()), labels(&[("note", "hello"), (REVISION, "4"), (HISTORY, "0,1")]));
         set.metadata.annotations = Some(annotations.clone());
-        assert_eq!(
-            current(&set.metadata, &web.metadata, 3),
-            annotations,
-            "once"
-        );
+        assert_eq!(current(&set.metadata, &web.metadata, 3), annotations, "once");
         set.metadata.annotations = labels(&[(REVISION, "9"), (HISTORY, &"1,".repeat(1500))]);
         let annotations = current(&set.metadata, &web.metadata, 20);
-        assert!(
-            annotations[HISTORY].len() <= HISTORY_LIMIT && annotations[HISTORY].ends_with(",9")
-        );
+        assert!(annotations[HISTORY].len() <= HISTORY_LIMIT && annotations[HISTORY].ends_with(",9"));
     }
 }

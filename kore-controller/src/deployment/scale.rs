@@ -41,23 +41,15 @@ fn active_or_latest<R: Deref<Target = ReplicaSet>>(rollout: &Rollout<'_, R>) -> 
 
 fn is_saturated<R: Deref<Target = ReplicaSet>>(rollout: &Rollout<'_, R>, index: usize) -> bool {
     let (set, wanted) = (&rollout.sets[index], replicas(rollout.spec));
-    set.replicas() == wanted
-        && set.available() == wanted
-        && revision::desired(&set.get().metadata) == Some(wanted)
+    set.replicas() == wanted && set.available() == wanted && revision::desired(&set.get().metadata) == Some(wanted)
 }
 
 fn proportionally<R: Deref<Target = ReplicaSet>>(rollout: &mut Rollout<'_, R>) {
     let wanted = replicas(rollout.spec);
-    let allowed = if wanted > 0 {
-        wanted + limits(rollout.spec).surge
-    } else {
-        0
-    };
+    let allowed = if wanted > 0 { wanted + limits(rollout.spec).surge } else { 0 };
     let to_add = allowed - rollout.total();
     // The largest first; of equals the newer gains first and the older loses first. Sets are kept oldest first.
-    let mut order: Vec<usize> = (0..rollout.sets.len())
-        .filter(|index| rollout.sets[*index].replicas() > 0)
-        .collect();
+    let mut order: Vec<usize> = (0..rollout.sets.len()).filter(|index| rollout.sets[*index].replicas() > 0).collect();
     if to_add > 0 {
         order.reverse();
     }
@@ -67,11 +59,7 @@ fn proportionally<R: Deref<Target = ReplicaSet>>(rollout: &mut Rollout<'_, R>) {
     for index in &order {
         let left = to_add - added;
         let share = fraction(rollout, *index, allowed);
-        let share = if to_add > 0 {
-            share.clamp(0, left)
-        } else {
-            share.clamp(left, 0)
-        };
+        let share = if to_add > 0 { share.clamp(0, left) } else { share.clamp(left, 0) };
         sizes.push(rollout.sets[*index].replicas() + share);
         added += share;
     }
@@ -84,11 +72,7 @@ fn proportionally<R: Deref<Target = ReplicaSet>>(rollout: &mut Rollout<'_, R>) {
 }
 
 /// What this set would gain or lose if everything could be shared out exactly.
-fn fraction<R: Deref<Target = ReplicaSet>>(
-    rollout: &Rollout<'_, R>,
-    index: usize,
-    allowed: i32,
-) -> i32 {
+fn fraction<R: Deref<Target = ReplicaSet>>(rollout: &Rollout<'_, R>, index: usize, allowed: i32) -> i32 {
     let set = &rollout.sets[index];
     if replicas(rollout.spec) == 0 {
         return -set.replicas();

@@ -4,9 +4,7 @@ use super::limits::{limits, replicas};
 use super::plan::Rollout;
 use crate::objects::versions::Field;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{
-    Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, ReplicaSet,
-};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::ops::Deref;
 use std::time::Duration;
@@ -28,15 +26,10 @@ pub(crate) mod reason {
 }
 
 /// The counts and the condition Available, as the sets' statuses have them; the other conditions as they were.
-pub(crate) fn counted<R: Deref<Target = ReplicaSet>>(
-    rollout: &Rollout<'_, R>,
-    now: Timestamp,
-) -> DeploymentStatus {
+pub(crate) fn counted<R: Deref<Target = ReplicaSet>>(rollout: &Rollout<'_, R>, now: Timestamp) -> DeploymentStatus {
     let spec = rollout.spec;
     let of = |set: &ReplicaSet| set.status.clone().unwrap_or_default();
-    let sum = |field: &dyn Fn(&ReplicaSet) -> i32| {
-        rollout.sets.iter().map(|set| field(set.get())).sum::<i32>()
-    };
+    let sum = |field: &dyn Fn(&ReplicaSet) -> i32| rollout.sets.iter().map(|set| field(set.get())).sum::<i32>();
     let total = sum(&|set| of(set).replicas);
     let available = sum(&|set| of(set).available_replicas.unwrap_or(0));
     let mut status = DeploymentStatus {
@@ -56,34 +49,20 @@ pub(crate) fn counted<R: Deref<Target = ReplicaSet>>(
         condition(AVAILABLE, "True", "MinimumReplicasAvailable", message, now)
     } else {
         let message = format!("{available} available of {needed} needed");
-        condition(
-            AVAILABLE,
-            "False",
-            "MinimumReplicasUnavailable",
-            message,
-            now,
-        )
+        condition(AVAILABLE, "False", "MinimumReplicasUnavailable", message, now)
     };
     set(&mut status, condition);
     status
 }
 
 /// The status while a rollout goes on: [`counted`], and whether it is complete, progresses, or got stuck.
-pub(crate) fn rolling<R: Deref<Target = ReplicaSet>>(
-    rollout: &Rollout<'_, R>,
-    now: Timestamp,
-) -> DeploymentStatus {
+pub(crate) fn rolling<R: Deref<Target = ReplicaSet>>(rollout: &Rollout<'_, R>, now: Timestamp) -> DeploymentStatus {
     let deployment = rollout.deployment;
     let mut status = counted(rollout, now);
     let was = get(&status, PROGRESSING).cloned();
     let settled = status.replicas == status.updated_replicas
-        && was
-            .as_ref()
-            .is_some_and(|was| was.reason.as_deref() == Some(reason::AVAILABLE));
-    let subject = match rollout
-        .new_set()
-        .and_then(|set| set.metadata.name.as_deref())
-    {
+        && was.as_ref().is_some_and(|was| was.reason.as_deref() == Some(reason::AVAILABLE));
+    let subject = match rollout.new_set().and_then(|set| set.metadata.name.as_deref()) {
         Some(name) => format!("ReplicaSet \"{name}\""),
         None => "the deployment".into(),
     };
@@ -91,24 +70,10 @@ pub(crate) fn rolling<R: Deref<Target = ReplicaSet>>(
         remove(&mut status, PROGRESSING);
     } else if !settled {
         if is_complete(deployment, rollout.spec, &status) {
-            set(
-                &mut status,
-                condition(
-                    PROGRESSING,
-                    "True",
-                    reason::AVAILABLE,
-                    format!("{subject} is complete"),
-                    now,
-                ),
-            );
+            set(&mut status, condition(PROGRESSING, "True", reason::AVAILABLE, format!("{subject} is complete"), now));
         } else if progressed(&rollout.status, &status) {
-            let mut condition = condition(
-                PROGRESSING,
-                "True",
-                reason::UPDATED,
-                format!("{subject} makes progress"),
-                now,
-            );
+            let mut condition =
+                condition(PROGRESSING, "True", reason::UPDATED, format!("{subject} makes progress"), now);
             if let Some(was) = was.filter(is_true) {
                 condition.last_transition_time = was.last_transition_time;
             }
@@ -116,10 +81,7 @@ pub(crate) fn rolling<R: Deref<Target = ReplicaSet>>(
             set(&mut status, condition);
         } else if timed_out(rollout.spec, &status, now) {
             let message = format!("{subject} made no progress within the deadline");
-            set(
-                &mut status,
-                condition(PROGRESSING, "False", reason::TIMED_OUT, message, now),
-            );
+            set(&mut status, condition(PROGRESSING, "False", reason::TIMED_OUT, message, now));
         }
     }
     match failure(rollout) {
@@ -130,11 +92,7 @@ pub(crate) fn rolling<R: Deref<Target = ReplicaSet>>(
 }
 
 /// Whether everything wanted is there, updated and available, and nothing else.
-pub(crate) fn is_complete(
-    deployment: &Deployment,
-    spec: &DeploymentSpec,
-    status: &DeploymentStatus,
-) -> bool {
+pub(crate) fn is_complete(deployment: &Deployment, spec: &DeploymentSpec, status: &DeploymentStatus) -> bool {
     let wanted = Some(replicas(spec));
     let or_zero = |count: Option<i32>| Some(count.unwrap_or(0));
     or_zero(status.updated_replicas) == wanted
@@ -152,13 +110,7 @@ pub(crate) fn note_pause(spec: &DeploymentSpec, status: &mut DeploymentStatus, n
     let paused = spec.paused == Some(true);
     let condition = match was {
         Some(reason::TIMED_OUT) => return,
-        Some(reason::PAUSED) if !paused => condition(
-            PROGRESSING,
-            "Unknown",
-            reason::RESUMED,
-            "resumed".into(),
-            now,
-        ),
+        Some(reason::PAUSED) if !paused => condition(PROGRESSING, "Unknown", reason::RESUMED, "resumed".into(), now),
         Some(reason::PAUSED) => return,
         _ if paused => condition(PROGRESSING, "Unknown", reason::PAUSED, "paused".into(), now),
         _ => return,
@@ -175,20 +127,13 @@ pub(crate) fn look_again(
 ) -> Option<Duration> {
     let limit = deadline(spec)?;
     let condition = get(status, PROGRESSING)?;
-    let settled = matches!(
-        condition.reason.as_deref(),
-        Some(reason::TIMED_OUT | reason::PAUSED)
-    );
+    let settled = matches!(condition.reason.as_deref(), Some(reason::TIMED_OUT | reason::PAUSED));
     if settled || is_complete(deployment, spec, status) {
         return None;
     }
     let since = condition.last_update_time.as_ref()?.0;
     let left = limit - now.duration_since(since) + SignedDuration::from_secs(1);
-    Some(
-        Duration::try_from(left)
-            .unwrap_or_default()
-            .max(Duration::from_secs(1)),
-    )
+    Some(Duration::try_from(left).unwrap_or_default().max(Duration::from_secs(1)))
 }
 
 /// A condition of this type that holds from now on.
@@ -226,22 +171,13 @@ pub(crate) fn set(status: &mut DeploymentStatus, mut condition: DeploymentCondit
 }
 
 /// The condition of this type.
-pub(crate) fn get<'a>(
-    status: &'a DeploymentStatus,
-    type_: &str,
-) -> Option<&'a DeploymentCondition> {
-    status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| text(&condition.type_) == type_)
+pub(crate) fn get<'a>(status: &'a DeploymentStatus, type_: &str) -> Option<&'a DeploymentCondition> {
+    status.conditions.iter().flatten().find(|condition| text(&condition.type_) == type_)
 }
 
 /// `spec.progressDeadlineSeconds`, if there is a deadline at all.
 pub(crate) fn deadline(spec: &DeploymentSpec) -> Option<SignedDuration> {
-    let seconds = spec
-        .progress_deadline_seconds
-        .filter(|seconds| *seconds != i32::MAX)?;
+    let seconds = spec.progress_deadline_seconds.filter(|seconds| *seconds != i32::MAX)?;
     Some(SignedDuration::from_secs(i64::from(seconds)))
 }
 
@@ -254,13 +190,8 @@ fn remove(status: &mut DeploymentStatus, type_: &str) {
 fn progressed(was: &DeploymentStatus, is: &DeploymentStatus) -> bool {
     let updated = |status: &DeploymentStatus| status.updated_replicas.unwrap_or(0);
     let old = |status: &DeploymentStatus| status.replicas.unwrap_or(0) - updated(status);
-    let more = |field: fn(&DeploymentStatus) -> Option<i32>| {
-        field(is).unwrap_or(0) > field(was).unwrap_or(0)
-    };
-    updated(is) > updated(was)
-        || old(is) < old(was)
-        || more(|s| s.ready_replicas)
-        || more(|s| s.available_replicas)
+    let more = |field: fn(&DeploymentStatus) -> Option<i32>| field(is).unwrap_or(0) > field(was).unwrap_or(0);
+    updated(is) > updated(was) || old(is) < old(was) || more(|s| s.ready_replicas) || more(|s| s.available_replicas)
 }
 
 fn timed_out(spec: &DeploymentSpec, status: &DeploymentStatus, now: Timestamp) -> bool {
@@ -270,19 +201,14 @@ fn timed_out(spec: &DeploymentSpec, status: &DeploymentStatus, now: Timestamp) -
     match condition.reason.as_deref() {
         Some(reason::AVAILABLE | reason::PAUSED) => false,
         Some(reason::TIMED_OUT) => true,
-        _ => condition
-            .last_update_time
-            .as_ref()
-            .is_some_and(|since| now.duration_since(since.0) > limit),
+        _ => condition.last_update_time.as_ref().is_some_and(|since| now.duration_since(since.0) > limit),
     }
 }
 
 /// The failure to report: the current set's before any other's.
 fn failure<R: Deref<Target = ReplicaSet>>(rollout: &Rollout<'_, R>) -> Option<DeploymentCondition> {
     let new = rollout.new_set().into_iter();
-    let conditions = new
-        .chain(rollout.sets.iter().map(|set| set.get()))
-        .flat_map(|set| set.status.iter());
+    let conditions = new.chain(rollout.sets.iter().map(|set| set.get())).flat_map(|set| set.status.iter());
     let mut conditions = conditions.flat_map(|status| status.conditions.iter().flatten());
     let found = conditions.find(|condition| text(&condition.type_) == REPLICA_FAILURE)?;
     Some(DeploymentCondition {

@@ -3,60 +3,36 @@
 use super::revision;
 use crate::objects::testing::{labels, meta, time};
 use crate::objects::versions::Spec;
-use k8s_openapi::api::apps::v1::{
-    Deployment, DeploymentSpec, DeploymentStrategy, ReplicaSet, RollingUpdateDeployment,
-};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, ReplicaSet, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// A deployment of image `web:1` that selects `app=web`.
 pub(crate) fn deployment(name: &str, replicas: i32) -> Deployment {
-    let mut deployment = Deployment {
-        metadata: meta(name),
-        ..Deployment::default()
-    };
+    let mut deployment = Deployment { metadata: meta(name), ..Deployment::default() };
     let spec: &mut DeploymentSpec = deployment.spec_mut();
     spec.replicas = Some(replicas);
     spec.progress_deadline_seconds = Some(600);
     spec.revision_history_limit = Some(10);
-    spec.selector = LabelSelector {
-        match_labels: labels(&[("app", "web")]),
-        ..LabelSelector::default()
-    };
+    spec.selector = LabelSelector { match_labels: labels(&[("app", "web")]), ..LabelSelector::default() };
     spec.template.metadata.get_or_insert_default().labels = labels(&[("app", "web")]);
     with_image(deployment, "web:1")
 }
 
 pub(crate) fn with_image(mut deployment: Deployment, image: &str) -> Deployment {
-    let container = Container {
-        name: "web".into(),
-        image: Some(image.into()),
-        ..Container::default()
-    };
+    let container = Container { name: "web".into(), image: Some(image.into()), ..Container::default() };
     let spec: &mut DeploymentSpec = deployment.spec_mut();
-    spec.template.spec = Some(PodSpec {
-        containers: vec![container],
-        ..PodSpec::default()
-    });
+    spec.template.spec = Some(PodSpec { containers: vec![container], ..PodSpec::default() });
     deployment
 }
 
 /// With these limits, each a number or a percentage.
 pub(crate) fn rolling(mut deployment: Deployment, surge: &str, unavailable: &str) -> Deployment {
-    let value = |text: &str| {
-        text.parse()
-            .map_or_else(|_| IntOrString::String(text.into()), IntOrString::Int)
-    };
+    let value = |text: &str| text.parse().map_or_else(|_| IntOrString::String(text.into()), IntOrString::Int);
     let spec: &mut DeploymentSpec = deployment.spec_mut();
-    let rolling = RollingUpdateDeployment {
-        max_surge: Some(value(surge)),
-        max_unavailable: Some(value(unavailable)),
-    };
-    spec.strategy = Some(DeploymentStrategy {
-        type_: Some("RollingUpdate".into()),
-        rolling_update: Some(rolling),
-    });
+    let rolling = RollingUpdateDeployment { max_surge: Some(value(surge)), max_unavailable: Some(value(unavailable)) };
+    spec.strategy = Some(DeploymentStrategy { type_: Some("RollingUpdate".into()), rolling_update: Some(rolling) });
     deployment
 }
 

@@ -1,9 +1,7 @@
 //! The endpoint of one pod, and the ports of one service at one pod.
 
 use crate::objects::pods;
-use k8s_openapi::api::core::v1::{
-    Container, ObjectReference, Pod, Service, ServicePort, ServiceSpec,
-};
+use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::net::IpAddr;
@@ -31,21 +29,11 @@ pub(crate) fn families(spec: &ServiceSpec) -> Vec<Family> {
         "IPv6" => Some(Family::V6),
         _ => None,
     };
-    let given: Vec<Family> = spec
-        .ip_families
-        .iter()
-        .flatten()
-        .filter_map(family)
-        .collect();
+    let given: Vec<Family> = spec.ip_families.iter().flatten().filter_map(family).collect();
     if !given.is_empty() {
         return given;
     }
-    vec![
-        spec.cluster_ip
-            .as_deref()
-            .and_then(family_of)
-            .unwrap_or(Family::V4),
-    ]
+    vec![spec.cluster_ip.as_deref().and_then(family_of).unwrap_or(Family::V4)]
 }
 
 /// The pod's endpoint for the service in this family; `None` for a pod that is over or has no address of the family.
@@ -59,12 +47,7 @@ pub(crate) fn endpoint(
         return None;
     }
     let status = pod.status.as_ref()?;
-    let mut all = status
-        .pod_ips
-        .iter()
-        .flatten()
-        .map(|ip| ip.ip.as_str())
-        .chain(status.pod_ip.as_deref());
+    let mut all = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).chain(status.pod_ip.as_deref());
     let address = all.find(|ip| family_of(ip) == Some(family))?.to_owned();
     let service_spec = service.spec.as_ref()?;
     let spec = pod.spec.as_ref()?;
@@ -80,10 +63,7 @@ pub(crate) fn endpoint(
             serving: Some(serving),
             terminating: Some(terminating),
         }),
-        hostname: spec
-            .hostname
-            .clone()
-            .filter(|hostname| has_name && !hostname.is_empty()),
+        hostname: spec.hostname.clone().filter(|hostname| has_name && !hostname.is_empty()),
         node_name: node.map(str::to_owned),
         target_ref: Some(ObjectReference {
             kind: Some("Pod".into()),
@@ -100,9 +80,7 @@ pub(crate) fn endpoint(
 /// The service's ports at this pod; a port that the pod does not name is left out.
 pub(crate) fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
     let spec = service.spec.as_ref();
-    let ports = spec
-        .into_iter()
-        .flat_map(|spec| spec.ports.iter().flatten());
+    let ports = spec.into_iter().flat_map(|spec| spec.ports.iter().flatten());
     let endpoint_port = |port: &ServicePort| {
         Some(EndpointPort {
             name: Some(port.name.clone().unwrap_or_default()),
@@ -123,14 +101,9 @@ fn target(port: &ServicePort, pod: &Pod) -> Option<i32> {
     let spec = pod.spec.as_ref()?;
     let sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
     let sidecars = spec.init_containers.iter().flatten().filter(sidecar);
-    let ports = spec
-        .containers
-        .iter()
-        .chain(sidecars)
-        .flat_map(|container| container.ports.iter().flatten());
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
     let mut named = ports.filter(|found| found.name.as_ref() == Some(name));
-    let found = named
-        .find(|found| protocol(found.protocol.as_deref()) == protocol(port.protocol.as_deref()))?;
+    let found = named.find(|found| protocol(found.protocol.as_deref()) == protocol(port.protocol.as_deref()))?;
     Some(found.container_port)
 }
 

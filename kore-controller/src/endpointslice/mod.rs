@@ -22,28 +22,16 @@ use kore_api::request::Options;
 use kore_api::selector::LabelSelector;
 
 /// The controller of EndpointSlices: a handle, and the future that runs it.
-pub fn open(
-    client: &Client,
-    caches: &mut Caches,
-) -> (Handle, impl Future<Output = ()> + Send + use<>) {
+pub fn open(client: &Client, caches: &mut Caches) -> (Handle, impl Future<Output = ()> + Send + use<>) {
     let mut controller = Controller::<Service>::new("endpointslice-controller", client, caches);
     let services = controller.primary();
     let nodes = controller.reads::<Node>();
-    let slices =
-        controller.relates::<EndpointSlice>(|slice| service_of(slice).into_iter().collect());
+    let slices = controller.relates::<EndpointSlice>(|slice| service_of(slice).into_iter().collect());
     let pods = controller.relates::<Pod>(move |pod| {
         let services = services.list_namespace(pod.namespace().unwrap_or_default());
-        services
-            .iter()
-            .filter(|service| selects(service, pod))
-            .map(|service| service.key().clone())
-            .collect()
+        services.iter().filter(|service| selects(service, pod)).map(|service| service.key().clone()).collect()
     });
-    controller.open(EndpointSlices {
-        pods,
-        slices,
-        nodes,
-    })
+    controller.open(EndpointSlices { pods, slices, nodes })
 }
 
 struct EndpointSlices {
@@ -65,12 +53,7 @@ impl Reconciler for EndpointSlices {
         }
         let namespace = service.object().namespace().unwrap_or_default();
         let mut pods: Vec<View<Pod>> = Vec::new();
-        for pod in self
-            .pods
-            .list_namespace(namespace)
-            .iter()
-            .filter(|pod| selector.matches_object(pod))
-        {
+        for pod in self.pods.list_namespace(namespace).iter().filter(|pod| selector.matches_object(pod)) {
             pods.push(pod.view()?);
         }
         let mut slices: Vec<View<EndpointSlice>> = Vec::new();
@@ -86,11 +69,7 @@ impl Reconciler for EndpointSlices {
         let plan = plan::plan(&service, &pods, &slices, &zone);
         for slice in &plan.create {
             match ctx.create(slice).await {
-                Err(error)
-                    if error
-                        .api()
-                        .is_some_and(|error| error.is_namespace_terminating()) =>
-                {
+                Err(error) if error.api().is_some_and(|error| error.is_namespace_terminating()) => {
                     return Ok(Action::Done);
                 }
                 created => created.map(drop)?,
@@ -112,18 +91,12 @@ fn selector(service: &Service) -> Option<LabelSelector> {
     if spec.type_.as_deref() == Some("ExternalName") {
         return None;
     }
-    let selector = spec
-        .selector
-        .as_ref()
-        .filter(|selector| !selector.is_empty())?;
+    let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty())?;
     Some(LabelSelector::from_labels(selector.clone()))
 }
 
 fn selects(service: &Object, pod: &Object) -> bool {
-    let selector = service
-        .view::<Service>()
-        .ok()
-        .and_then(|service| selector(&service));
+    let selector = service.view::<Service>().ok().and_then(|service| selector(&service));
     selector.is_some_and(|selector| selector.matches_object(pod))
 }
 
@@ -131,8 +104,5 @@ fn selects(service: &Object, pod: &Object) -> bool {
 fn service_of(slice: &Object) -> Option<ObjectKey> {
     let ours = slice.label(plan::MANAGED_BY) == Some(plan::MANAGER);
     let service = slice.label(plan::SERVICE_NAME).filter(|_| ours)?;
-    Some(ObjectKey::namespaced(
-        slice.namespace().unwrap_or_default(),
-        service,
-    ))
+    Some(ObjectKey::namespaced(slice.namespace().unwrap_or_default(), service))
 }

@@ -25,51 +25,27 @@ pub(crate) struct Plan<S> {
 
 /// Decides. `pods` are those that the service selects, `slices` those that this controller made for it, `zone` says in
 /// which zone a node is.
-pub(crate) fn plan<P, S>(
-    service: &Service,
-    pods: &[P],
-    slices: &[S],
-    zone: &dyn Fn(&str) -> Option<String>,
-) -> Plan<S>
+pub(crate) fn plan<P, S>(service: &Service, pods: &[P], slices: &[S], zone: &dyn Fn(&str) -> Option<String>) -> Plan<S>
 where
     P: Deref<Target = Pod>,
     S: Deref<Target = EndpointSlice> + Clone,
 {
-    let mut plan = Plan {
-        create: vec![],
-        update: vec![],
-        delete: vec![],
-    };
+    let mut plan = Plan { create: vec![], update: vec![], delete: vec![] };
     let families = service.spec.as_ref().map(families).unwrap_or_default();
-    let family_of = |slice: &S| {
-        families
-            .iter()
-            .copied()
-            .find(|family| family.as_str() == slice.address_type)
-    };
-    let (kept, lost): (Vec<&S>, Vec<&S>) =
-        slices.iter().partition(|slice| family_of(slice).is_some());
+    let family_of = |slice: &S| families.iter().copied().find(|family| family.as_str() == slice.address_type);
+    let (kept, lost): (Vec<&S>, Vec<&S>) = slices.iter().partition(|slice| family_of(slice).is_some());
     plan.delete.extend(lost.into_iter().cloned());
     for family in families.iter().copied() {
         let mut desired: BTreeMap<PortsKey, Group> = BTreeMap::new();
         for pod in pods {
             if let Some(endpoint) = endpoint(service, pod, family, zone) {
                 let ports = ports(service, pod);
-                let empty = |ports| Group {
-                    ports,
-                    endpoints: BTreeMap::new(),
-                };
-                let group = desired
-                    .entry(key_of(&ports))
-                    .or_insert_with(|| empty(ports));
+                let empty = |ports| Group { ports, endpoints: BTreeMap::new() };
+                let group = desired.entry(key_of(&ports)).or_insert_with(|| empty(ports));
                 group.endpoints.insert(identity(&endpoint), endpoint);
             }
         }
-        let slices = kept
-            .iter()
-            .copied()
-            .filter(|slice| family_of(slice) == Some(family))
-            .collect();
+        let slices = kept.iter().copied().filter(|slice| family_of(slice) == Some(family)).collect();
         spread(&mut plan, &Blueprint::new(service, family), desired, slices);
     }
     plan
@@ -89,12 +65,7 @@ type Identity = (Vec<String>, Option<String>);
 fn key_of(ports: &[EndpointPort]) -> PortsKey {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let key = |port: &EndpointPort| {
-        (
-            text(&port.name),
-            port.port.unwrap_or(0),
-            text(&port.protocol),
-            text(&port.app_protocol),
-        )
+        (text(&port.name), port.port.unwrap_or(0), text(&port.protocol), text(&port.app_protocol))
     };
     let mut keys: PortsKey = ports.iter().map(key).collect();
     keys.sort();
@@ -102,13 +73,7 @@ fn key_of(ports: &[EndpointPort]) -> PortsKey {
 }
 
 fn identity(endpoint: &Endpoint) -> Identity {
-    (
-        endpoint.addresses.clone(),
-        endpoint
-            .target_ref
-            .as_ref()
-            .and_then(|target| target.uid.clone()),
-    )
+    (endpoint.addresses.clone(), endpoint.target_ref.as_ref().and_then(|target| target.uid.clone()))
 }
 
 /// What all slices of one service and family have in common.
@@ -125,12 +90,7 @@ impl Blueprint {
         labels.remove(HEADLESS);
         labels.insert(SERVICE_NAME.into(), name.clone());
         labels.insert(MANAGED_BY.into(), MANAGER.into());
-        if service
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.cluster_ip.as_deref())
-            == Some("None")
-        {
+        if service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None") {
             labels.insert(HEADLESS.into(), String::new());
         }
         let metadata = ObjectMeta {
@@ -162,10 +122,7 @@ impl Blueprint {
         let same = metadata == base.metadata
             && listed(&base.ports) == listed(&content.ports)
             && listed(&base.endpoints) == listed(&content.endpoints);
-        (!same).then_some(EndpointSlice {
-            metadata,
-            ..content
-        })
+        (!same).then_some(EndpointSlice { metadata, ..content })
     }
 }
 
@@ -174,20 +131,13 @@ pub(crate) fn listed<T>(list: &Option<Vec<T>>) -> &[T] {
     list.as_deref().unwrap_or_default()
 }
 
-fn spread<S>(
-    plan: &mut Plan<S>,
-    blueprint: &Blueprint,
-    desired: BTreeMap<PortsKey, Group>,
-    slices: Vec<&S>,
-) where
+fn spread<S>(plan: &mut Plan<S>, blueprint: &Blueprint, desired: BTreeMap<PortsKey, Group>, slices: Vec<&S>)
+where
     S: Deref<Target = EndpointSlice> + Clone,
 {
     let mut by_ports: BTreeMap<PortsKey, Vec<&S>> = BTreeMap::new();
     for slice in slices {
-        by_ports
-            .entry(key_of(listed(&slice.ports)))
-            .or_default()
-            .push(slice);
+        by_ports.entry(key_of(listed(&slice.ports))).or_default().push(slice);
     }
     let mut fresh: Vec<EndpointSlice> = Vec::new();
     let mut unused: Vec<&S> = Vec::new();
@@ -211,11 +161,7 @@ fn spread<S>(
     for content in fresh {
         match unused.next() {
             Some(slice) => {
-                plan.update.extend(
-                    blueprint
-                        .rewritten(slice, content)
-                        .map(|new| (slice.clone(), new)),
-                );
+                plan.update.extend(blueprint.rewritten(slice, content).map(|new| (slice.clone(), new)));
             }
             None => plan.create.push(content),
         }
@@ -231,27 +177,13 @@ fn fill<'s, S: Deref<Target = EndpointSlice>>(
     existing: Vec<&'s S>,
     fresh: &mut Vec<EndpointSlice>,
 ) -> Vec<(&'s S, EndpointSlice)> {
-    let Group {
-        ports,
-        mut endpoints,
-    } = group;
+    let Group { ports, mut endpoints } = group;
     let mut kept: Vec<(&S, Vec<Endpoint>)> = Vec::new();
     for slice in existing {
         // Hints are not this controller's: they stay as they are.
-        let with_hints = |old: &Endpoint, new| Endpoint {
-            hints: old.hints.clone(),
-            ..new
-        };
-        let stays = |old: &Endpoint| {
-            endpoints
-                .remove(&identity(old))
-                .map(|new| with_hints(old, new))
-        };
-        let content = listed(&slice.endpoints)
-            .iter()
-            .take(MOST)
-            .filter_map(stays)
-            .collect();
+        let with_hints = |old: &Endpoint, new| Endpoint { hints: old.hints.clone(), ..new };
+        let stays = |old: &Endpoint| endpoints.remove(&identity(old)).map(|new| with_hints(old, new));
+        let content = listed(&slice.endpoints).iter().take(MOST).filter_map(stays).collect();
         kept.push((slice, content));
     }
     let mut rest: Vec<Endpoint> = endpoints.into_values().collect();
@@ -267,17 +199,12 @@ fn fill<'s, S: Deref<Target = EndpointSlice>>(
         fresh.push(blueprint.slice(&ports, full));
     }
     if !rest.is_empty() {
-        match kept
-            .iter_mut()
-            .find(|(_, content)| content.len() + rest.len() <= MOST)
-        {
+        match kept.iter_mut().find(|(_, content)| content.len() + rest.len() <= MOST) {
             Some((_, content)) => top_up(content, &mut rest),
             None => fresh.push(blueprint.slice(&ports, rest)),
         }
     }
-    kept.into_iter()
-        .map(|(slice, content)| (slice, blueprint.slice(&ports, content)))
-        .collect()
+    kept.into_iter().map(|(slice, content)| (slice, blueprint.slice(&ports, content))).collect()
 }
 
 fn top_up(content: &mut Vec<Endpoint>, rest: &mut Vec<Endpoint>) {

@@ -55,9 +55,7 @@ impl Facts {
     }
 
     fn blocks(&self, owner: &Uid) -> bool {
-        self.owners
-            .iter()
-            .any(|reference| *reference.uid == **owner && reference.block_owner_deletion)
+        self.owners.iter().any(|reference| *reference.uid == **owner && reference.block_owner_deletion)
     }
 }
 
@@ -97,39 +95,23 @@ pub(crate) enum Verdict {
     /// It stays, without these owners.
     Disown(Vec<Uid>),
     /// It goes; `unblock`: first it ceases to block its owners.
-    Delete {
-        propagation: Propagation,
-        unblock: bool,
-    },
+    Delete { propagation: Propagation, unblock: bool },
 }
 
 impl Settle {
     /// The verdict, given the uids of unseen owners that do exist.
     pub(crate) fn verdict(&self, existing: &BTreeSet<&str>) -> Verdict {
         let exists = |owner: &&OwnerReference| existing.contains(&*owner.uid);
-        let gone: Vec<&OwnerReference> =
-            self.unseen.iter().filter(|owner| !exists(owner)).collect();
+        let gone: Vec<&OwnerReference> = self.unseen.iter().filter(|owner| !exists(owner)).collect();
         if self.kept || gone.len() < self.unseen.len() {
-            let leave: Vec<Uid> = gone
-                .iter()
-                .copied()
-                .chain(&self.waiting)
-                .map(|owner| (*owner.uid).into())
-                .collect();
-            return if leave.is_empty() {
-                Verdict::Keep
-            } else {
-                Verdict::Disown(leave)
-            };
+            let leave: Vec<Uid> = gone.iter().copied().chain(&self.waiting).map(|owner| (*owner.uid).into()).collect();
+            return if leave.is_empty() { Verdict::Keep } else { Verdict::Disown(leave) };
         }
         if gone.is_empty() && self.waiting.is_empty() {
             return Verdict::Keep;
         }
         if !self.waiting.is_empty() && self.has_dependents {
-            return Verdict::Delete {
-                propagation: Propagation::Foreground,
-                unblock: self.circle,
-            };
+            return Verdict::Delete { propagation: Propagation::Foreground, unblock: self.circle };
         }
         let propagation = if self.facts.has_orphan {
             Propagation::Orphan
@@ -138,10 +120,7 @@ impl Settle {
         } else {
             Propagation::Background
         };
-        Verdict::Delete {
-            propagation,
-            unblock: false,
-        }
+        Verdict::Delete { propagation, unblock: false }
     }
 }
 
@@ -166,10 +145,7 @@ impl Graph {
         let node = self.nodes.entry(uid.clone()).or_default();
         let before = node.facts.replace(facts.clone());
         if let Some(before) = &before
-            && (Facts {
-                revision: facts.revision,
-                ..before.clone()
-            }) == facts
+            && (Facts { revision: facts.revision, ..before.clone() }) == facts
         {
             return Vec::new();
         }
@@ -188,11 +164,7 @@ impl Graph {
             }
         }
         for owner in &facts.owners {
-            self.nodes
-                .entry((*owner.uid).into())
-                .or_default()
-                .dependents
-                .insert(uid.clone());
+            self.nodes.entry((*owner.uid).into()).or_default().dependents.insert(uid.clone());
         }
         concerned.into_iter().collect()
     }
@@ -229,11 +201,7 @@ impl Graph {
         if facts.deleting {
             if facts.has_foreground {
                 let blocked = dependents().any(|dependent| dependent.blocks(&facts.uid));
-                return if blocked {
-                    Task::Nothing
-                } else {
-                    Task::Finish(facts.clone())
-                };
+                return if blocked { Task::Nothing } else { Task::Finish(facts.clone()) };
             }
             if facts.has_orphan {
                 return Task::Orphan(facts.clone(), dependents().cloned().collect());
@@ -251,10 +219,7 @@ impl Graph {
         for owner in &facts.owners {
             match self.facts(&owner.uid) {
                 // An owner is in the same namespace or in none; one elsewhere is none.
-                Some(found)
-                    if !found.key.namespace.is_empty()
-                        && found.key.namespace != facts.key.namespace =>
-                {
+                Some(found) if !found.key.namespace.is_empty() && found.key.namespace != facts.key.namespace => {
                     settle.unseen.push(owner.clone());
                 }
                 Some(found) if found.waits() => settle.waiting.push(owner.clone()),

@@ -36,20 +36,14 @@ pub fn open(
     caches: &mut Caches,
     resources: Resources,
 ) -> (Handle, impl Future<Output = ()> + Send + use<>) {
-    let collector = Arc::new(Collector {
-        client: client.clone(),
-        resources: resources.clone(),
-        graph: Mutex::default(),
-    });
+    let collector =
+        Arc::new(Collector { client: client.clone(), resources: resources.clone(), graph: Mutex::default() });
     let (mut informers, mut sources) = (Vec::new(), Vec::new());
     for resource in resources.list() {
         let informer = caches.dynamic(&resource);
         let (resource, collector) = (Arc::new(resource), collector.clone());
         let keys = move |change: Change| collector.observe(&resource, change);
-        sources.push(Source {
-            changes: informer.subscribe(),
-            keys: Box::new(keys),
-        });
+        sources.push(Source { changes: informer.subscribe(), keys: Box::new(keys) });
         informers.push(informer);
     }
     driver::open(Parts {
@@ -61,9 +55,7 @@ pub fn open(
         run: Box::new(move |uid| {
             let collector = collector.clone();
             let span = tracing::info_span!("collect", %uid);
-            async move { End::from(collector.collect(&uid).await) }
-                .instrument(span)
-                .boxed()
+            async move { End::from(collector.collect(&uid).await) }.instrument(span).boxed()
         }),
     })
 }
@@ -82,12 +74,7 @@ impl Collector {
     /// Notes a change; whose situation it changes.
     fn observe(&self, resource: &Arc<ResourceType>, change: Change) -> Vec<Uid> {
         let mut graph = self.graph();
-        let replaced = |before: &Object| {
-            change
-                .after
-                .as_ref()
-                .is_none_or(|after| after.uid() != before.uid())
-        };
+        let replaced = |before: &Object| change.after.as_ref().is_none_or(|after| after.uid() != before.uid());
         let mut concerned = match &change.before {
             Some(before) if replaced(before) => graph.gone(before.uid()),
             _ => Vec::new(),
@@ -105,15 +92,8 @@ impl Collector {
             Task::Finish(owner) => self.without_finalizer(&owner, FOREGROUND).await,
             Task::Orphan(owner, dependents) => {
                 let leave = [owner.uid.clone()];
-                let partings = join_all(
-                    dependents
-                        .iter()
-                        .map(|dependent| self.disown(dependent, &leave)),
-                )
-                .await;
-                partings
-                    .into_iter()
-                    .collect::<Result<Vec<Action>, Error>>()?;
+                let partings = join_all(dependents.iter().map(|dependent| self.disown(dependent, &leave))).await;
+                partings.into_iter().collect::<Result<Vec<Action>, Error>>()?;
                 self.without_finalizer(&owner, ORPHAN).await
             }
             Task::Settle(settle) => self.settle(&settle).await,
@@ -132,10 +112,7 @@ impl Collector {
             Verdict::Keep if existing.is_empty() => Ok(Action::Done),
             Verdict::Keep => Ok(Action::After(ASK_AGAIN)),
             Verdict::Disown(owners) => self.disown(facts, &owners).await,
-            Verdict::Delete {
-                propagation,
-                unblock,
-            } => {
+            Verdict::Delete { propagation, unblock } => {
                 if unblock {
                     // Its revision changes: the graph has to see that before it goes.
                     let changed = self.change(facts, ceases_to_block).await?;
@@ -159,9 +136,8 @@ impl Collector {
     /// Whether the server has the owner that `dependent` names.
     async fn exists(&self, dependent: &Facts, owner: &OwnerReference) -> Result<bool, Error> {
         let resources = self.resources.list();
-        let named = |resource: &&ResourceType| {
-            *resource.kind == *owner.kind && *resource.api_version() == *owner.api_version
-        };
+        let named =
+            |resource: &&ResourceType| *resource.kind == *owner.kind && *resource.api_version() == *owner.api_version;
         let Some(resource) = resources.iter().find(named) else {
             // A kind that is not known (yet): nothing is deleted on a guess.
             return Ok(true);
@@ -169,60 +145,41 @@ impl Collector {
         if resource.is_namespaced() && dependent.key.namespace.is_empty() {
             return Ok(true); // Not a reference that can be followed.
         }
-        let api = self
-            .client
-            .dynamic(resource.clone())
-            .in_namespace(&dependent.key.namespace);
+        let api = self.client.dynamic(resource.clone()).in_namespace(&dependent.key.namespace);
         let found = api.get_opt(&owner.name).await?;
         Ok(found.is_some_and(|found| *found.uid() == *owner.uid))
     }
 
     async fn disown(&self, dependent: &Facts, owners: &[Uid]) -> Result<Action, Error> {
         let leave = |metadata: &mut Value| {
-            retain(metadata, "ownerReferences", |owner| {
-                !owners.iter().any(|uid| owner["uid"] == **uid)
-            })
+            retain(metadata, "ownerReferences", |owner| !owners.iter().any(|uid| owner["uid"] == **uid))
         };
         self.change(dependent, leave).await.map(|_| Action::Done)
     }
 
     async fn without_finalizer(&self, object: &Facts, finalizer: &str) -> Result<Action, Error> {
-        let remove =
-            |metadata: &mut Value| retain(metadata, "finalizers", |other| *other != finalizer);
+        let remove = |metadata: &mut Value| retain(metadata, "finalizers", |other| *other != finalizer);
         self.change(object, remove).await.map(|_| Action::Done)
     }
 
     /// Writes the object as it is now with its metadata changed; whether there was something to write.
-    async fn change(
-        &self,
-        facts: &Facts,
-        change: impl Fn(&mut Value) -> bool,
-    ) -> Result<bool, Error> {
+    async fn change(&self, facts: &Facts, change: impl Fn(&mut Value) -> bool) -> Result<bool, Error> {
         let api = self.api(facts);
-        let Some(object) = api
-            .get_opt(&facts.key.name)
-            .await?
-            .filter(|object| *object.uid() == *facts.uid)
-        else {
+        let Some(object) = api.get_opt(&facts.key.name).await?.filter(|object| *object.uid() == *facts.uid) else {
             return Ok(false);
         };
         let mut value = object.to_value();
         if !change(&mut value["metadata"]) {
             return Ok(false);
         }
-        match api
-            .replace(&facts.key.name, None, value, &Options::default())
-            .await
-        {
+        match api.replace(&facts.key.name, None, value, &Options::default()).await {
             Err(error) if error.is_not_found() => Ok(false),
             other => other.map(|_| true).map_err(Error::from),
         }
     }
 
     fn api(&self, facts: &Facts) -> DynamicApi {
-        self.client
-            .dynamic((*facts.resource).clone())
-            .in_namespace(&facts.key.namespace)
+        self.client.dynamic((*facts.resource).clone()).in_namespace(&facts.key.namespace)
     }
 }
 
@@ -238,12 +195,7 @@ fn retain(metadata: &mut Value, field: &str, keep: impl Fn(&Value) -> bool) -> b
 
 fn ceases_to_block(metadata: &mut Value) -> bool {
     let mut changed = false;
-    for owner in metadata
-        .get_mut("ownerReferences")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for owner in metadata.get_mut("ownerReferences").and_then(Value::as_array_mut).into_iter().flatten() {
         if owner["blockOwnerDeletion"] == true {
             owner["blockOwnerDeletion"] = false.into();
             changed = true;

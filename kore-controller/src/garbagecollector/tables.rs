@@ -34,11 +34,7 @@ fn object(uid: &str, owners: &[&str]) -> Facts {
 }
 
 fn foreground(facts: Facts) -> Facts {
-    Facts {
-        deleting: true,
-        has_foreground: true,
-        ..facts
-    }
+    Facts { deleting: true, has_foreground: true, ..facts }
 }
 
 fn graph(objects: impl IntoIterator<Item = Facts>) -> Graph {
@@ -59,53 +55,24 @@ fn verdict(graph: &Graph, uid: &str) -> Verdict {
 }
 
 fn delete(propagation: Propagation) -> Verdict {
-    Verdict::Delete {
-        propagation,
-        unblock: false,
-    }
+    Verdict::Delete { propagation, unblock: false }
 }
 
 #[test]
 fn verdicts() {
     use Propagation::{Background, Foreground, Orphan};
-    let elsewhere = Facts {
-        key: ObjectKey::namespaced("b", "o"),
-        ..object("o", &[])
-    };
-    let cluster_scoped = Facts {
-        key: ObjectKey::cluster("o"),
-        ..object("o", &[])
-    };
+    let elsewhere = Facts { key: ObjectKey::namespaced("b", "o"), ..object("o", &[]) };
+    let cluster_scoped = Facts { key: ObjectKey::cluster("o"), ..object("o", &[]) };
     let d = |owners: &[&str]| object("d", owners);
     let rows: Vec<(&str, Vec<Facts>, Verdict)> = vec![
         ("no owner", vec![d(&[])], Verdict::Keep),
-        (
-            "an owner that is there",
-            vec![object("o", &[]), d(&["o"])],
-            Verdict::Keep,
-        ),
-        (
-            "a cluster-scoped owner",
-            vec![cluster_scoped, d(&["o"])],
-            Verdict::Keep,
-        ),
+        ("an owner that is there", vec![object("o", &[]), d(&["o"])], Verdict::Keep),
+        ("a cluster-scoped owner", vec![cluster_scoped, d(&["o"])], Verdict::Keep),
         ("an owner nobody has", vec![d(&["o"])], delete(Background)),
-        (
-            "an owner in another namespace",
-            vec![elsewhere, d(&["o"])],
-            delete(Background),
-        ),
-        (
-            "one of two is gone",
-            vec![object("o", &[]), d(&["o", "p"])],
-            Verdict::Disown(vec!["p".into()]),
-        ),
+        ("an owner in another namespace", vec![elsewhere, d(&["o"])], delete(Background)),
+        ("one of two is gone", vec![object("o", &[]), d(&["o", "p"])], Verdict::Disown(vec!["p".into()])),
         ("both are gone", vec![d(&["o", "p"])], delete(Background)),
-        (
-            "the owner waits",
-            vec![foreground(object("o", &[])), d(&["o"])],
-            delete(Background),
-        ),
+        ("the owner waits", vec![foreground(object("o", &[])), d(&["o"])], delete(Background)),
         (
             "the owner waits, and it has dependants",
             vec![foreground(object("o", &[])), d(&["o"]), object("e", &["d"])],
@@ -113,140 +80,63 @@ fn verdicts() {
         ),
         (
             "one waits, one stays",
-            vec![
-                foreground(object("o", &[])),
-                object("p", &[]),
-                d(&["o", "p"]),
-            ],
+            vec![foreground(object("o", &[])), object("p", &[]), d(&["o", "p"])],
             Verdict::Disown(vec!["o".into()]),
         ),
-        (
-            "it wants its dependants orphaned",
-            vec![Facts {
-                has_orphan: true,
-                ..d(&["o"])
-            }],
-            delete(Orphan),
-        ),
-        (
-            "it wants its dependants first",
-            vec![Facts {
-                has_foreground: true,
-                ..d(&["o"])
-            }],
-            delete(Foreground),
-        ),
-        (
-            "it goes already",
-            vec![Facts {
-                deleting: true,
-                ..d(&["o"])
-            }],
-            Verdict::Keep,
-        ),
+        ("it wants its dependants orphaned", vec![Facts { has_orphan: true, ..d(&["o"]) }], delete(Orphan)),
+        ("it wants its dependants first", vec![Facts { has_foreground: true, ..d(&["o"]) }], delete(Foreground)),
+        ("it goes already", vec![Facts { deleting: true, ..d(&["o"]) }], Verdict::Keep),
         (
             "a circle of waiting is broken",
             vec![foreground(object("o", &["d"])), d(&["o"])],
-            Verdict::Delete {
-                propagation: Foreground,
-                unblock: true,
-            },
+            Verdict::Delete { propagation: Foreground, unblock: true },
         ),
     ];
     for (what, objects, expected) in rows {
         assert_eq!(verdict(&graph(objects.clone()), "d"), expected, "{what}");
-        assert_eq!(
-            verdict(&graph(objects.into_iter().rev()), "d"),
-            expected,
-            "{what}, seen the other way round"
-        );
+        assert_eq!(verdict(&graph(objects.into_iter().rev()), "d"), expected, "{what}, seen the other way round");
     }
 }
 
 #[test]
 fn an_owner_that_exists_unseen_keeps_its_dependants() {
     let graph = graph([object("d", &["o", "p"])]);
-    let Task::Settle(settle) = graph.task("d") else {
-        panic!("{:?}", graph.task("d"))
-    };
-    assert_eq!(
-        settle.verdict(&BTreeSet::from(["o"])),
-        Verdict::Disown(vec!["p".into()])
-    );
+    let Task::Settle(settle) = graph.task("d") else { panic!("{:?}", graph.task("d")) };
+    assert_eq!(settle.verdict(&BTreeSet::from(["o"])), Verdict::Disown(vec!["p".into()]));
     assert_eq!(settle.verdict(&BTreeSet::from(["o", "p"])), Verdict::Keep);
 }
 
 #[test]
 fn a_foreground_deletion_waits_for_those_that_block() {
-    let mut graph = graph([
-        object("o", &[]),
-        object("d", &["o"]),
-        Facts {
-            owners: vec![owner("o", false)],
-            ..object("e", &[])
-        },
-    ]);
+    let mut graph =
+        graph([object("o", &[]), object("d", &["o"]), Facts { owners: vec![owner("o", false)], ..object("e", &[]) }]);
     let concerned = graph.seen(foreground(object("o", &[])));
-    assert_eq!(
-        concerned,
-        ["d", "e", "o"].map(Uid::from),
-        "its dependants are to go"
-    );
+    assert_eq!(concerned, ["d", "e", "o"].map(Uid::from), "its dependants are to go");
     assert_eq!(graph.task("o"), Task::Nothing);
     assert_eq!(graph.gone("d"), [Uid::from("o")]);
-    assert!(
-        matches!(graph.task("o"), Task::Finish(_)),
-        "the other one does not block"
-    );
+    assert!(matches!(graph.task("o"), Task::Finish(_)), "the other one does not block");
 }
 
 #[test]
 fn ceasing_to_block_concerns_the_owner() {
     let mut graph = graph([foreground(object("o", &[])), object("d", &["o"])]);
-    let concerned = graph.seen(Facts {
-        owners: vec![owner("o", false)],
-        ..object("d", &[])
-    });
+    let concerned = graph.seen(Facts { owners: vec![owner("o", false)], ..object("d", &[]) });
     assert!(concerned.contains(&"o".into()));
     assert!(matches!(graph.task("o"), Task::Finish(_)));
 }
 
 #[test]
 fn orphaning_lists_the_dependants() {
-    let orphaning = Facts {
-        deleting: true,
-        has_orphan: true,
-        ..object("o", &[])
-    };
-    let graph = graph([
-        orphaning,
-        object("d", &["o"]),
-        object("e", &["o"]),
-        object("f", &[]),
-    ]);
-    let Task::Orphan(_, dependents) = graph.task("o") else {
-        panic!("{:?}", graph.task("o"))
-    };
-    assert_eq!(
-        dependents
-            .iter()
-            .map(|facts| &*facts.uid)
-            .collect::<Vec<_>>(),
-        ["d", "e"]
-    );
+    let orphaning = Facts { deleting: true, has_orphan: true, ..object("o", &[]) };
+    let graph = graph([orphaning, object("d", &["o"]), object("e", &["o"]), object("f", &[])]);
+    let Task::Orphan(_, dependents) = graph.task("o") else { panic!("{:?}", graph.task("o")) };
+    assert_eq!(dependents.iter().map(|facts| &*facts.uid).collect::<Vec<_>>(), ["d", "e"]);
 }
 
 #[test]
 fn a_change_that_says_nothing_concerns_nobody() {
     let mut graph = graph([object("o", &[]), object("d", &["o"])]);
-    assert!(
-        graph
-            .seen(Facts {
-                revision: 9,
-                ..object("d", &["o"])
-            })
-            .is_empty()
-    );
+    assert!(graph.seen(Facts { revision: 9, ..object("d", &["o"]) }).is_empty());
     assert_eq!(graph.gone("o"), [Uid::from("d")]);
     assert_eq!(verdict(&graph, "d"), delete(Propagation::Background));
 }

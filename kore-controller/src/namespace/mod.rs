@@ -29,21 +29,14 @@ pub fn open(
     let namespaces = controller.primary();
     // The end of a pod may be what a namespace waits for.
     controller.relates::<Pod>(move |pod| {
-        let key = pod
-            .namespace()
-            .filter(|_| pod.is_deleting())
-            .map(ObjectKey::cluster);
-        key.filter(|key| is_deleting(&namespaces, key))
-            .into_iter()
-            .collect()
+        let key = pod.namespace().filter(|_| pod.is_deleting()).map(ObjectKey::cluster);
+        key.filter(|key| is_deleting(&namespaces, key)).into_iter().collect()
     });
     controller.open(Namespaces { resources })
 }
 
 fn is_deleting(namespaces: &Informer<Namespace>, key: &ObjectKey) -> bool {
-    namespaces
-        .get(key)
-        .is_some_and(|namespace| namespace.is_deleting())
+    namespaces.get(key).is_some_and(|namespace| namespace.is_deleting())
 }
 
 struct Namespaces {
@@ -63,10 +56,7 @@ impl Reconciler for Namespaces {
         let current = if namespace.status.as_ref() == Some(&status) {
             namespace
         } else {
-            let new = Namespace {
-                status: Some(status),
-                ..namespace.to_owned()
-            };
+            let new = Namespace { status: Some(status), ..namespace.to_owned() };
             ctx.replace_status(&namespace, &new).await?
         };
         match next {
@@ -81,11 +71,7 @@ impl Namespaces {
     async fn empty(&self, namespace: &str, ctx: &Context) -> Content {
         let mut content = Content::default();
         let is_pods = |resource: &ResourceType| *resource == ResourceType::of::<Pod>();
-        let namespaced = self
-            .resources
-            .list()
-            .into_iter()
-            .filter(ResourceType::is_namespaced);
+        let namespaced = self.resources.list().into_iter().filter(ResourceType::is_namespaced);
         let (first, rest): (Vec<_>, Vec<_>) = namespaced.partition(is_pods);
         for batch in [first, rest] {
             for resource in batch {
@@ -93,9 +79,7 @@ impl Namespaces {
                 if let Err(error) = empty(resource, namespace, ctx, &mut content).await {
                     // Not every resource can be listed and deleted by collection; what cannot, holds nothing here.
                     let unknown = error.is_not_found();
-                    let refused = error
-                        .status()
-                        .is_some_and(|status| status.reason == Reason::MethodNotAllowed);
+                    let refused = error.status().is_some_and(|status| status.reason == Reason::MethodNotAllowed);
                     if !unknown && !refused {
                         content.failures.insert(name, error.to_string());
                     }
@@ -117,8 +101,7 @@ async fn empty(
 ) -> Result<(), kore_api::error::Error> {
     let name = resource.to_string();
     let api = ctx.client().dynamic(resource).in_namespace(namespace);
-    api.delete_collection(&Options::default().propagation(Propagation::Background))
-        .await?;
+    api.delete_collection(&Options::default().propagation(Propagation::Background)).await?;
     let left = api.list(&Options::default()).await?.items;
     if left.is_empty() {
         return Ok(());
@@ -136,22 +119,11 @@ async fn empty(
 
 async fn finalize(namespace: &View<Namespace>, ctx: &Context) -> Result<(), Error> {
     let mut value = namespace.object().to_value();
-    if let Some(finalizers) = value
-        .pointer_mut("/spec/finalizers")
-        .and_then(Value::as_array_mut)
-    {
+    if let Some(finalizers) = value.pointer_mut("/spec/finalizers").and_then(Value::as_array_mut) {
         finalizers.retain(|finalizer| *finalizer != json!(plan::FINALIZER));
     }
     let api = ctx.client().dynamic(ResourceType::of::<Namespace>());
-    match api
-        .replace(
-            namespace.object().name(),
-            Some("finalize"),
-            value,
-            &Options::default(),
-        )
-        .await
-    {
+    match api.replace(namespace.object().name(), Some("finalize"), value, &Options::default()).await {
         Err(error) if error.is_not_found() => Ok(()),
         other => other.map(drop).map_err(Error::from),
     }

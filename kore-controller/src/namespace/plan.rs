@@ -37,20 +37,12 @@ pub(crate) enum Next {
 
 /// Whether there is anything to do at all.
 pub(crate) fn is_ours(namespace: &Namespace) -> bool {
-    let finalizers = namespace
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.finalizers.as_ref());
-    namespace.metadata.deletion_timestamp.is_some()
-        && finalizers.is_some_and(|all| all.iter().any(|f| f == FINALIZER))
+    let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.as_ref());
+    namespace.metadata.deletion_timestamp.is_some() && finalizers.is_some_and(|all| all.iter().any(|f| f == FINALIZER))
 }
 
 /// The status after a round, and what comes next.
-pub(crate) fn plan(
-    namespace: &Namespace,
-    content: &Content,
-    now: Timestamp,
-) -> (NamespaceStatus, Next) {
+pub(crate) fn plan(namespace: &Namespace, content: &Content, now: Timestamp) -> (NamespaceStatus, Next) {
     let mut status = namespace.status.clone().unwrap_or_default();
     status.phase = Some("Terminating".into());
     let failed = (!content.failures.is_empty()).then(|| listed(&content.failures, "; "));
@@ -58,51 +50,15 @@ pub(crate) fn plan(
     let held = (!content.finalizers.is_empty()).then(|| listed(&content.finalizers, ", "));
     // (type, reason when it is so, reason when it is not, what is wrong)
     let conditions = [
-        (
-            "NamespaceDeletionDiscoveryFailure",
-            "DiscoveryFailed",
-            "ResourcesDiscovered",
-            None,
-        ),
-        (
-            "NamespaceDeletionGroupVersionParsingFailure",
-            "GroupVersionParsingFailed",
-            "ParsedGroupVersions",
-            None,
-        ),
-        (
-            "NamespaceDeletionContentFailure",
-            "ContentDeletionFailed",
-            "ContentDeleted",
-            failed,
-        ),
-        (
-            "NamespaceContentRemaining",
-            "SomeResourcesRemain",
-            "ContentRemoved",
-            remaining,
-        ),
-        (
-            "NamespaceFinalizersRemaining",
-            "SomeFinalizersRemain",
-            "ContentHasNoFinalizers",
-            held,
-        ),
+        ("NamespaceDeletionDiscoveryFailure", "DiscoveryFailed", "ResourcesDiscovered", None),
+        ("NamespaceDeletionGroupVersionParsingFailure", "GroupVersionParsingFailed", "ParsedGroupVersions", None),
+        ("NamespaceDeletionContentFailure", "ContentDeletionFailed", "ContentDeleted", failed),
+        ("NamespaceContentRemaining", "SomeResourcesRemain", "ContentRemoved", remaining),
+        ("NamespaceFinalizersRemaining", "SomeFinalizersRemain", "ContentHasNoFinalizers", held),
     ];
     for (type_, bad, good, problem) in conditions {
-        let (value, reason) = if problem.is_some() {
-            ("True", bad)
-        } else {
-            ("False", good)
-        };
-        set(
-            &mut status,
-            type_,
-            value,
-            reason,
-            problem.unwrap_or_else(|| "nothing left to do".into()),
-            now,
-        );
+        let (value, reason) = if problem.is_some() { ("True", bad) } else { ("False", good) };
+        set(&mut status, type_, value, reason, problem.unwrap_or_else(|| "nothing left to do".into()), now);
     }
     let next = match (content.remaining.is_empty(), content.failures.is_empty()) {
         (true, true) => Next::Finalize,
@@ -112,31 +68,15 @@ pub(crate) fn plan(
 }
 
 fn listed<V: std::fmt::Display>(entries: &BTreeMap<String, V>, separator: &str) -> String {
-    let entries: Vec<String> = entries
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}"))
-        .collect();
+    let entries: Vec<String> = entries.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     entries.join(separator)
 }
 
-fn set(
-    status: &mut NamespaceStatus,
-    type_: &str,
-    value: &str,
-    reason: &str,
-    message: String,
-    now: Timestamp,
-) {
+fn set(status: &mut NamespaceStatus, type_: &str, value: &str, reason: &str, message: String, now: Timestamp) {
     let conditions = status.conditions.get_or_insert_default();
-    let known = conditions
-        .iter()
-        .position(|condition| condition.type_ == type_);
-    let since = known
-        .map(|index| conditions.remove(index))
-        .filter(|was| was.status == value);
-    let since = since
-        .and_then(|was| was.last_transition_time)
-        .unwrap_or(Time(now));
+    let known = conditions.iter().position(|condition| condition.type_ == type_);
+    let since = known.map(|index| conditions.remove(index)).filter(|was| was.status == value);
+    let since = since.and_then(|was| was.last_transition_time).unwrap_or(Time(now));
     let condition = NamespaceCondition {
         type_: type_.into(),
         status: value.into(),
@@ -154,32 +94,17 @@ mod tests {
     use k8s_openapi::api::core::v1::NamespaceSpec;
 
     fn namespace(finalizers: &[&str]) -> Namespace {
-        let mut namespace = Namespace {
-            metadata: meta("shop"),
-            ..Namespace::default()
-        };
+        let mut namespace = Namespace { metadata: meta("shop"), ..Namespace::default() };
         namespace.metadata.deletion_timestamp = Some(time(0));
-        let finalizers = finalizers
-            .iter()
-            .map(|finalizer| finalizer.to_string())
-            .collect();
-        namespace.spec = Some(NamespaceSpec {
-            finalizers: Some(finalizers),
-        });
+        let finalizers = finalizers.iter().map(|finalizer| finalizer.to_string()).collect();
+        namespace.spec = Some(NamespaceSpec { finalizers: Some(finalizers) });
         namespace
     }
 
     fn content(remaining: usize, finalizers: usize, failure: &str, grace_seconds: u64) -> Content {
-        let entry = |name: &str, count| {
-            (count > 0)
-                .then(|| (name.to_string(), count))
-                .into_iter()
-                .collect()
-        };
-        let failures = (!failure.is_empty())
-            .then(|| ("secrets".to_string(), failure.to_string()))
-            .into_iter()
-            .collect();
+        let entry = |name: &str, count| (count > 0).then(|| (name.to_string(), count)).into_iter().collect();
+        let failures =
+            (!failure.is_empty()).then(|| ("secrets".to_string(), failure.to_string())).into_iter().collect();
         Content {
             remaining: entry("pods", remaining),
             finalizers: entry("example.com/wait", finalizers),
@@ -194,40 +119,21 @@ mod tests {
         // content -> next, and the conditions that are True
         let rows: [(&str, Content, Next, &[&str]); 5] = [
             ("empty", content(0, 0, "", 0), Next::Finalize, &[]),
-            (
-                "pods stop",
-                content(2, 0, "", 20),
-                wait(10),
-                &["NamespaceContentRemaining"],
-            ),
-            (
-                "pods stop for long",
-                content(2, 0, "", 600),
-                wait(15),
-                &["NamespaceContentRemaining"],
-            ),
+            ("pods stop", content(2, 0, "", 20), wait(10), &["NamespaceContentRemaining"]),
+            ("pods stop for long", content(2, 0, "", 600), wait(15), &["NamespaceContentRemaining"]),
             (
                 "a finalizer holds",
                 content(1, 1, "", 0),
                 wait(1),
                 &["NamespaceContentRemaining", "NamespaceFinalizersRemaining"],
             ),
-            (
-                "something failed",
-                content(0, 0, "forbidden", 0),
-                wait(1),
-                &["NamespaceDeletionContentFailure"],
-            ),
+            ("something failed", content(0, 0, "forbidden", 0), wait(1), &["NamespaceDeletionContentFailure"]),
         ];
         for (what, content, next, conditions) in rows {
             let (status, got) = plan(&namespace(&[FINALIZER]), &content, at(5));
             assert_eq!(got, next, "{what}");
             let all = status.conditions.expect("conditions");
-            let holding: Vec<&str> = all
-                .iter()
-                .filter(|c| c.status == "True")
-                .map(|c| c.type_.as_str())
-                .collect();
+            let holding: Vec<&str> = all.iter().filter(|c| c.status == "True").map(|c| c.type_.as_str()).collect();
             assert_eq!((holding.as_slice(), all.len()), (conditions, 5), "{what}");
         }
     }
@@ -237,11 +143,7 @@ mod tests {
         let mut shop = namespace(&[FINALIZER]);
         let (status, _) = plan(&shop, &content(1, 0, "", 0), at(5));
         shop.status = Some(status.clone());
-        assert_eq!(
-            plan(&shop, &content(1, 0, "", 0), at(9)).0,
-            status,
-            "nothing new, nothing to write"
-        );
+        assert_eq!(plan(&shop, &content(1, 0, "", 0), at(9)).0, status, "nothing new, nothing to write");
     }
 
     #[test]

@@ -32,23 +32,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const LEASES: &str = "kube-node-lease";
 
 /// The controller of node lifecycle: a handle, and the future that runs it.
-pub fn open(
-    client: &Client,
-    caches: &mut Caches,
-    config: Config,
-) -> (Handle, impl Future<Output = ()> + Send + use<>) {
+pub fn open(client: &Client, caches: &mut Caches, config: Config) -> (Handle, impl Future<Output = ()> + Send + use<>) {
     let mut controller = Controller::<Node>::new("node-lifecycle-controller", client, caches);
     let leases = controller.relates::<Lease>(|lease| {
         let name = (lease.namespace() == Some(LEASES)).then(|| ObjectKey::cluster(lease.name()));
         name.into_iter().collect()
     });
     let pods = controller.reads::<Pod>();
-    controller.open(NodeLifecycle {
-        config,
-        leases,
-        pods,
-        memory: Mutex::default(),
-    })
+    controller.open(NodeLifecycle { config, leases, pods, memory: Mutex::default() })
 }
 
 struct NodeLifecycle {
@@ -82,9 +73,7 @@ impl Memory {
         let not_ready = in_zone().filter(|(_, is)| *is != Readiness::Ready).count();
         let interval = plan::eviction_interval(config, in_zone().count(), not_ready);
         let last = self.given_up.get(zone);
-        interval.is_some_and(|interval| {
-            last.is_none_or(|last| now.duration_since(*last).unsigned_abs() >= interval)
-        })
+        interval.is_some_and(|interval| last.is_none_or(|last| now.duration_since(*last).unsigned_abs() >= interval))
     }
 }
 
@@ -94,37 +83,26 @@ impl Reconciler for NodeLifecycle {
 
     async fn reconcile(&self, node: View<Node>, ctx: &Context) -> Result<Action, Error> {
         let (name, now) = (node.key().name.clone(), ctx.now());
-        let lease = self
-            .leases
-            .view(&ObjectKey::namespaced(LEASES, name.clone()))?;
+        let lease = self.leases.view(&ObjectKey::namespaced(LEASES, name.clone()))?;
         let zone = plan::zone(&node);
         let (plan, before) = {
             let mut memory = self.memory();
             let sign = Sign::observe(memory.signs.get(&name), &node, lease.as_deref(), now);
-            let any_ready = memory
-                .readiness
-                .values()
-                .any(|(_, is)| *is == Readiness::Ready);
+            let any_ready = memory.readiness.values().any(|(_, is)| *is == Readiness::Ready);
             let may_evict = || memory.may_evict(&self.config, &zone, now);
             let plan = plan::plan(&self.config, &node, &sign, any_ready, &may_evict, now);
             memory.signs.insert(name.clone(), sign);
-            let before = memory
-                .readiness
-                .insert(name.clone(), (zone.clone(), plan.readiness));
+            let before = memory.readiness.insert(name.clone(), (zone.clone(), plan.readiness));
             (plan, before.map(|(_, before)| before))
         };
         let mut current = node;
         if let Some(status) = plan.status {
-            let new = Node {
-                status: Some(status),
-                ..current.to_owned()
-            };
+            let new = Node { status: Some(status), ..current.to_owned() };
             current = ctx.replace_status(&current, &new).await?;
         }
         if let Some(taints) = plan.taints {
             let mut new = current.to_owned();
-            new.spec.get_or_insert_default().taints =
-                Some(taints).filter(|taints| !taints.is_empty());
+            new.spec.get_or_insert_default().taints = Some(taints).filter(|taints| !taints.is_empty());
             let was_given_up = plan::is_given_up(&current);
             current = ctx.replace(&current, &new).await?;
             if plan::is_given_up(&current) && !was_given_up {
@@ -132,12 +110,7 @@ impl Reconciler for NodeLifecycle {
             }
         }
         if plan.readiness == Readiness::Unknown && before != Some(Readiness::Unknown) {
-            ctx.event(
-                current.object(),
-                EventType::Normal,
-                "NodeNotReady",
-                "the node is not heard of",
-            );
+            ctx.event(current.object(), EventType::Normal, "NodeNotReady", "the node is not heard of");
             if let Err(error) = self.unready_pods(&name, ctx).await {
                 self.memory().readiness.remove(&name); // So that the next reconcile tries again.
                 return Err(error);
@@ -164,9 +137,7 @@ impl NodeLifecycle {
                 writes.push(async move {
                     let new = unready(&pod, ctx.now());
                     match ctx.replace_status(&pod, &new).await {
-                        Err(error) if error.api().is_some_and(|error| error.is_not_found()) => {
-                            Ok(())
-                        }
+                        Err(error) if error.api().is_some_and(|error| error.is_not_found()) => Ok(()),
                         other => other.map(drop),
                     }
                 });
@@ -178,10 +149,7 @@ impl NodeLifecycle {
 
 fn unready(pod: &Pod, now: Timestamp) -> Pod {
     let mut pod = pod.clone();
-    let conditions = pod
-        .status
-        .iter_mut()
-        .flat_map(|status| status.conditions.iter_mut().flatten());
+    let conditions = pod.status.iter_mut().flat_map(|status| status.conditions.iter_mut().flatten());
     for condition in conditions.filter(|condition| condition.type_ == "Ready") {
         condition.status = "False".into();
         condition.last_transition_time = Some(Time(now));

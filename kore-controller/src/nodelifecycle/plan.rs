@@ -41,22 +41,12 @@ pub(crate) struct Sign {
 
 impl Sign {
     /// The sign now: the last one, unless lease or status say something new.
-    pub(crate) fn observe(
-        last: Option<&Sign>,
-        node: &Node,
-        lease: Option<&Lease>,
-        now: Timestamp,
-    ) -> Sign {
+    pub(crate) fn observe(last: Option<&Sign>, node: &Node, lease: Option<&Lease>, now: Timestamp) -> Sign {
         let renewed = lease.and_then(|lease| Some(lease.spec.as_ref()?.renew_time.as_ref()?.0));
-        let reported =
-            condition(node, READY).and_then(|ready| Some(ready.last_heartbeat_time.as_ref()?.0));
+        let reported = condition(node, READY).and_then(|ready| Some(ready.last_heartbeat_time.as_ref()?.0));
         match last {
             Some(last) if last.renewed == renewed && last.reported == reported => last.clone(),
-            _ => Sign {
-                renewed,
-                reported,
-                seen: now,
-            },
+            _ => Sign { renewed, reported, seen: now },
         }
     }
 
@@ -100,10 +90,7 @@ const PRESSURES: [(&str, &str); 4] = [
     ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
     ("DiskPressure", "node.kubernetes.io/disk-pressure"),
     ("PIDPressure", "node.kubernetes.io/pid-pressure"),
-    (
-        "NetworkUnavailable",
-        "node.kubernetes.io/network-unavailable",
-    ),
+    ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
 pub(crate) const NO_SCHEDULE: &str = "NoSchedule";
 /// The effect that evicts.
@@ -120,11 +107,7 @@ pub(crate) fn plan(
     now: Timestamp,
 ) -> Plan {
     let (since, grace) = if sign.is_none() {
-        let created = node
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map_or(now, |time| time.0);
+        let created = node.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
         (created, config.startup_grace)
     } else {
         (sign.seen, config.grace)
@@ -139,43 +122,26 @@ pub(crate) fn plan(
     }
     let readiness = readiness(&status);
     let wanted = taints(node, &status, readiness, any_ready, may_evict, now);
-    let existing = node
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.taints.clone())
-        .unwrap_or_default();
+    let existing = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
     let left = Duration::try_from(left).unwrap_or_default();
     Plan {
         status: (status != before).then_some(status),
         taints: (wanted != existing).then_some(wanted),
         readiness,
-        after: Some(if readiness == Readiness::Ready {
-            left
-        } else {
-            config.recheck
-        }),
+        after: Some(if readiness == Readiness::Ready { left } else { config.recheck }),
     }
 }
 
 /// Whether the node's pods are being evicted for its sake.
 pub(crate) fn is_given_up(node: &Node) -> bool {
-    let taints = node
-        .spec
-        .iter()
-        .flat_map(|spec| spec.taints.iter().flatten());
-    taints.into_iter().any(|taint| {
-        taint.effect == NO_EXECUTE && matches!(taint.key.as_str(), NOT_READY | UNREACHABLE)
-    })
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    taints.into_iter().any(|taint| taint.effect == NO_EXECUTE && matches!(taint.key.as_str(), NOT_READY | UNREACHABLE))
 }
 
 /// How long to wait between giving up two nodes of a zone with so many nodes, so many of them not ready; `None`: none is
 /// given up. When more than half of a zone fails at once (and something is still ready in it), it is more likely the
 /// network: large zones go on slowly, small ones wait.
-pub(crate) fn eviction_interval(
-    config: &Config,
-    nodes: usize,
-    not_ready: usize,
-) -> Option<Duration> {
+pub(crate) fn eviction_interval(config: &Config, nodes: usize, not_ready: usize) -> Option<Duration> {
     let partly = not_ready > 2 && not_ready < nodes && not_ready * 100 >= nodes * 55;
     match (partly, nodes > 50) {
         (false, _) => Some(config.eviction_interval),
@@ -186,35 +152,16 @@ pub(crate) fn eviction_interval(
 
 /// The zone a node is in: nodes of different zones are given up independently.
 pub(crate) fn zone(node: &Node) -> String {
-    let label = |key: &str| {
-        node.metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(key))
-            .map_or("", String::as_str)
-    };
-    format!(
-        "{}/{}",
-        label("topology.kubernetes.io/region"),
-        label("topology.kubernetes.io/zone")
-    )
+    let label = |key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map_or("", String::as_str);
+    format!("{}/{}", label("topology.kubernetes.io/region"), label("topology.kubernetes.io/zone"))
 }
 
 fn condition<'a>(node: &'a Node, type_: &str) -> Option<&'a NodeCondition> {
-    node.status
-        .as_ref()?
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.type_ == type_)
+    node.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == type_)
 }
 
 fn readiness(status: &NodeStatus) -> Readiness {
-    let ready = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.type_ == READY);
+    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == READY);
     match ready.map(|ready| ready.status.as_str()) {
         None => Readiness::Unsaid,
         Some("True") => Readiness::Ready,
@@ -227,10 +174,7 @@ fn readiness(status: &NodeStatus) -> Readiness {
 fn forget(node: &Node, status: &mut NodeStatus, now: Timestamp) {
     let conditions = status.conditions.get_or_insert_default();
     for type_ in REPORTED {
-        match conditions
-            .iter_mut()
-            .find(|condition| condition.type_ == type_)
-        {
+        match conditions.iter_mut().find(|condition| condition.type_ == type_) {
             Some(condition) if condition.status == "Unknown" => {}
             Some(condition) => {
                 condition.status = "Unknown".into();
@@ -259,10 +203,7 @@ fn taints(
     may_evict: &dyn Fn() -> bool,
     now: Timestamp,
 ) -> Vec<Taint> {
-    let existing = node
-        .spec
-        .iter()
-        .flat_map(|spec| spec.taints.iter().flatten());
+    let existing = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     let existing: Vec<&Taint> = existing.collect();
     let mut wanted: Vec<(&str, &str)> = Vec::new();
     let key = match readiness {
@@ -270,10 +211,7 @@ fn taints(
         Readiness::Unknown => Some(UNREACHABLE),
         Readiness::Ready => None,
         // Somebody registered it as not ready; that stands until it says otherwise.
-        Readiness::Unsaid => existing
-            .iter()
-            .any(|taint| taint.key == NOT_READY)
-            .then_some(NOT_READY),
+        Readiness::Unsaid => existing.iter().any(|taint| taint.key == NOT_READY).then_some(NOT_READY),
     };
     if let Some(key) = key {
         wanted.push((key, NO_SCHEDULE));
@@ -282,47 +220,25 @@ fn taints(
         }
     }
     for (type_, key) in PRESSURES {
-        if status
-            .conditions
-            .iter()
-            .flatten()
-            .any(|c| c.type_ == type_ && c.status == "True")
-        {
+        if status.conditions.iter().flatten().any(|c| c.type_ == type_ && c.status == "True") {
             wanted.push((key, NO_SCHEDULE));
         }
     }
-    if node
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.unschedulable == Some(true))
-    {
+    if node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)) {
         wanted.push((UNSCHEDULABLE, NO_SCHEDULE));
     }
     let is_ours = |taint: &Taint| {
-        let by_condition =
-            PRESSURES.iter().any(|(_, key)| taint.key == *key) || taint.key == UNSCHEDULABLE;
+        let by_condition = PRESSURES.iter().any(|(_, key)| taint.key == *key) || taint.key == UNSCHEDULABLE;
         let by_readiness = matches!(taint.key.as_str(), NOT_READY | UNREACHABLE);
         (by_condition && taint.effect == NO_SCHEDULE) || by_readiness
     };
     let is_wanted = |taint: &Taint| wanted.contains(&(taint.key.as_str(), taint.effect.as_str()));
-    let mut taints: Vec<Taint> = existing
-        .iter()
-        .copied()
-        .filter(|taint| !is_ours(taint) || is_wanted(taint))
-        .cloned()
-        .collect();
+    let mut taints: Vec<Taint> =
+        existing.iter().copied().filter(|taint| !is_ours(taint) || is_wanted(taint)).cloned().collect();
     for (key, effect) in wanted {
-        if !taints
-            .iter()
-            .any(|taint| taint.key == key && taint.effect == effect)
-        {
+        if !taints.iter().any(|taint| taint.key == key && taint.effect == effect) {
             let time_added = Some(Time(now));
-            taints.push(Taint {
-                key: key.into(),
-                effect: effect.into(),
-                time_added,
-                value: None,
-            });
+            taints.push(Taint { key: key.into(), effect: effect.into(), time_added, value: None });
         }
     }
     taints

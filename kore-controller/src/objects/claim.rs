@@ -33,11 +33,7 @@ pub(crate) fn claim(owner: &ObjectMeta, selector: &LabelSelector, object: &Objec
 
 /// The reference to the object's controller: the one owner, if any, that is marked so.
 pub(crate) fn controller_of(object: &ObjectMeta) -> Option<&OwnerReference> {
-    object
-        .owner_references
-        .iter()
-        .flatten()
-        .find(|reference| reference.controller == Some(true))
+    object.owner_references.iter().flatten().find(|reference| reference.controller == Some(true))
 }
 
 /// Whether `object` is controlled by the object with this uid.
@@ -102,20 +98,13 @@ mod tests {
         for row in rows {
             let (label, controller, deleting, owner_deleting, expected) = row;
             let stamp = |yes: bool| yes.then(|| time(1));
-            let owner = ObjectMeta {
-                uid: Some("me".into()),
-                deletion_timestamp: stamp(owner_deleting),
-                ..meta("owner")
-            };
+            let owner =
+                ObjectMeta { uid: Some("me".into()), deletion_timestamp: stamp(owner_deleting), ..meta("owner") };
             let object = ObjectMeta {
                 labels: labels(&[("app", label)]),
                 deletion_timestamp: stamp(deleting),
                 owner_references: controller.map(|uid| {
-                    vec![OwnerReference {
-                        uid: uid.into(),
-                        controller: Some(true),
-                        ..OwnerReference::default()
-                    }]
+                    vec![OwnerReference { uid: uid.into(), controller: Some(true), ..OwnerReference::default() }]
                 }),
                 ..meta("object")
             };
@@ -125,18 +114,11 @@ mod tests {
 
     #[test]
     fn release_undoes_adoption() {
-        let owner = ObjectMeta {
-            uid: Some("u1".into()),
-            ..meta("set")
-        };
+        let owner = ObjectMeta { uid: Some("u1".into()), ..meta("set") };
         let reference = controller_reference::<k8s_openapi::api::apps::v1::ReplicaSet>(&owner);
         let object = adopted(&meta("pod"), reference.clone());
         assert!(is_controlled_by(&object, owner.uid.as_ref()));
-        assert_eq!(
-            adopted(&object, reference),
-            object,
-            "adopting twice changes nothing"
-        );
+        assert_eq!(adopted(&object, reference), object, "adopting twice changes nothing");
         assert_eq!(released(&object, "u1"), meta("pod"));
     }
 }

@@ -15,28 +15,17 @@ pub(crate) fn is_active(pod: &Pod) -> bool {
 
 /// `status.phase`; the empty string when there is none.
 pub(crate) fn phase(pod: &Pod) -> &str {
-    pod.status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-        .unwrap_or("")
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("")
 }
 
 /// `spec.nodeName`; the empty string when the pod is not bound.
 pub(crate) fn node_name(pod: &Pod) -> &str {
-    pod.spec
-        .as_ref()
-        .and_then(|spec| spec.node_name.as_deref())
-        .unwrap_or("")
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("")
 }
 
 /// The condition of this type.
 pub(crate) fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a PodCondition> {
-    pod.status
-        .as_ref()?
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.type_ == type_)
+    pod.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == type_)
 }
 
 /// The pod's Ready condition is True.
@@ -59,7 +48,5 @@ pub(crate) fn available_at(pod: &Pod, min_ready_seconds: i32) -> Option<Timestam
     if min_ready_seconds <= 0 {
         return Some(Timestamp::MIN);
     }
-    ready_since(pod)?
-        .checked_add(SignedDuration::from_secs(i64::from(min_ready_seconds)))
-        .ok()
+    ready_since(pod)?.checked_add(SignedDuration::from_secs(i64::from(min_ready_seconds))).ok()
 }

@@ -15,12 +15,7 @@ pub(crate) fn time(seconds: i64) -> Time {
 }
 
 pub(crate) fn labels(pairs: &[(&str, &str)]) -> Option<BTreeMap<String, String>> {
-    Some(
-        pairs
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect(),
-    )
+    Some(pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect())
 }
 
 /// Metadata with name, namespace `default`, a uid made from the name, created at 0.
@@ -37,10 +32,7 @@ pub(crate) fn meta(name: &str) -> ObjectMeta {
 
 /// A pod labelled `app=web`, controlled by the object named `owner` unless that is empty, bound to node `n1`, pending.
 pub(crate) fn pod(name: &str, owner: &str) -> Pod {
-    let mut pod = Pod {
-        metadata: meta(name),
-        ..Pod::default()
-    };
+    let mut pod = Pod { metadata: meta(name), ..Pod::default() };
     pod.metadata.labels = labels(&[("app", "web")]);
     if !owner.is_empty() {
         pod.metadata.owner_references = Some(vec![OwnerReference {
@@ -50,14 +42,8 @@ pub(crate) fn pod(name: &str, owner: &str) -> Pod {
             ..OwnerReference::default()
         }]);
     }
-    pod.spec = Some(PodSpec {
-        node_name: Some("n1".into()),
-        ..PodSpec::default()
-    });
-    pod.status = Some(PodStatus {
-        phase: Some("Pending".into()),
-        ..PodStatus::default()
-    });
+    pod.spec = Some(PodSpec { node_name: Some("n1".into()), ..PodSpec::default() });
+    pod.status = Some(PodStatus { phase: Some("Pending".into()), ..PodStatus::default() });
     pod
 }
 

@@ -29,10 +29,7 @@ use kore_api::selector::LabelSelector;
 use plan::{Plan, Snapshot};
 
 /// The controller of ReplicaSets: a handle, and the future that runs it.
-pub fn open(
-    client: &Client,
-    caches: &mut Caches,
-) -> (Handle, impl Future<Output = ()> + Send + use<>) {
+pub fn open(client: &Client, caches: &mut Caches) -> (Handle, impl Future<Output = ()> + Send + use<>) {
     let mut controller = Controller::<ReplicaSet>::new("replicaset-controller", client, caches);
     let sets = controller.primary();
     let pods = {
@@ -47,24 +44,14 @@ fn sets_of(sets: &Informer<ReplicaSet>, pod: &Object) -> Vec<ObjectKey> {
     let namespace = pod.namespace().unwrap_or_default();
     if let Some(owner) = pod.controller() {
         let ours = &*owner.kind == "ReplicaSet" && owner.api_version.starts_with("apps/");
-        return ours
-            .then(|| ObjectKey::namespaced(namespace, &*owner.name))
-            .into_iter()
-            .collect();
+        return ours.then(|| ObjectKey::namespaced(namespace, &*owner.name)).into_iter().collect();
     }
     let selects = |set: &Object| {
         let set = set.view::<ReplicaSet>().ok();
-        let selector = set
-            .as_deref()
-            .and_then(plan::spec)
-            .map(|spec| LabelSelector::from_api(&spec.selector));
+        let selector = set.as_deref().and_then(plan::spec).map(|spec| LabelSelector::from_api(&spec.selector));
         matches!(selector, Some(Ok(selector)) if selector.matches_object(pod))
     };
-    sets.list_namespace(namespace)
-        .into_iter()
-        .filter(selects)
-        .map(|set| set.key().clone())
-        .collect()
+    sets.list_namespace(namespace).into_iter().filter(selects).map(|set| set.key().clone()).collect()
 }
 
 struct ReplicaSets {
@@ -77,17 +64,10 @@ impl Reconciler for ReplicaSets {
     type Kind = ReplicaSet;
 
     async fn reconcile(&self, set: View<ReplicaSet>, ctx: &Context) -> Result<Action, Error> {
-        let all = self
-            .pods
-            .list_namespace(set.object().namespace().unwrap_or_default());
+        let all = self.pods.list_namespace(set.object().namespace().unwrap_or_default());
         let of = |uids: &[&str]| {
-            let theirs = all.iter().filter(|pod| {
-                pod.controller()
-                    .is_some_and(|owner| uids.contains(&&*owner.uid))
-            });
-            theirs
-                .map(Object::view)
-                .collect::<Result<Vec<View<Pod>>, _>>()
+            let theirs = all.iter().filter(|pod| pod.controller().is_some_and(|owner| uids.contains(&&*owner.uid)));
+            theirs.map(Object::view).collect::<Result<Vec<View<Pod>>, _>>()
         };
         let mut pods = of(&[set.object().uid()])?;
         let related = if pods.len() > plan::spec(&set).map_or(0, plan::replicas) {
@@ -99,32 +79,18 @@ impl Reconciler for ReplicaSets {
         for orphan in all.iter().filter(|pod| pod.controller().is_none()) {
             pods.push(orphan.view()?);
         }
-        let plan = plan::plan(
-            &Snapshot {
-                set: &set,
-                pods: &pods,
-                related: &related,
-            },
-            ctx.now(),
-        );
+        let plan = plan::plan(&Snapshot { set: &set, pods: &pods, related: &related }, ctx.now());
 
         claim(&set, &plan, ctx).await?;
         let outcome = resize(&set, &plan, ctx).await;
         let failure = outcome.as_ref().err().map(ToString::to_string);
         let status = status::status(&set, &plan, failure.as_deref(), ctx.now());
         if set.status.as_ref() != Some(&status) {
-            let new = ReplicaSet {
-                status: Some(status),
-                ..set.to_owned()
-            };
+            let new = ReplicaSet { status: Some(status), ..set.to_owned() };
             ctx.replace_status(&set, &new).await?;
         }
         outcome?;
-        Ok(Action::after(status::next_available(
-            &set,
-            &plan.active,
-            ctx.now(),
-        )))
+        Ok(Action::after(status::next_available(&set, &plan.active, ctx.now())))
     }
 }
 
@@ -134,14 +100,8 @@ impl ReplicaSets {
         let Some(owner) = set.controller() else {
             return vec![set.clone()];
         };
-        let mut sets = self
-            .sets
-            .list_namespace(set.namespace().unwrap_or_default());
-        sets.retain(|other| {
-            other
-                .controller()
-                .is_some_and(|other| other.uid == owner.uid)
-        });
+        let mut sets = self.sets.list_namespace(set.namespace().unwrap_or_default());
+        sets.retain(|other| other.controller().is_some_and(|other| other.uid == owner.uid));
         sets
     }
 }
@@ -150,47 +110,24 @@ async fn claim(set: &View<ReplicaSet>, plan: &Plan<View<Pod>>, ctx: &Context) ->
     if !plan.adopt.is_empty() {
         // The cache may show a set that has meanwhile been deleted: its pods are not to be adopted back.
         let object = set.object();
-        let sets = ctx
-            .client()
-            .namespaced::<ReplicaSet>(object.namespace().unwrap_or_default());
+        let sets = ctx.client().namespaced::<ReplicaSet>(object.namespace().unwrap_or_default());
         let live = sets.get(object.name()).await?;
         if live.object().uid() != object.uid() || live.object().is_deleting() {
             return Err(Error::other("the set is being deleted: it adopts nothing"));
         }
     }
     for pod in &plan.adopt {
-        let metadata = adopted(
-            &pod.metadata,
-            controller_reference::<ReplicaSet>(&set.metadata),
-        );
-        ctx.replace(
-            pod,
-            &Pod {
-                metadata,
-                ..pod.to_owned()
-            },
-        )
-        .await?;
+        let metadata = adopted(&pod.metadata, controller_reference::<ReplicaSet>(&set.metadata));
+        ctx.replace(pod, &Pod { metadata, ..pod.to_owned() }).await?;
     }
     for pod in &plan.release {
         let metadata = released(&pod.metadata, set.object().uid());
-        ctx.replace(
-            pod,
-            &Pod {
-                metadata,
-                ..pod.to_owned()
-            },
-        )
-        .await?;
+        ctx.replace(pod, &Pod { metadata, ..pod.to_owned() }).await?;
     }
     Ok(())
 }
 
-async fn resize(
-    set: &View<ReplicaSet>,
-    plan: &Plan<View<Pod>>,
-    ctx: &Context,
-) -> Result<(), Error> {
+async fn resize(set: &View<ReplicaSet>, plan: &Plan<View<Pod>>, ctx: &Context) -> Result<(), Error> {
     let template = new_pod(set);
     for batch in plan::slow_start(plan.create) {
         let created = join_all((0..batch).map(|_| create(set, &template, ctx))).await;
@@ -208,20 +145,9 @@ async fn create(set: &View<ReplicaSet>, pod: &Pod, ctx: &Context) -> Result<(), 
             Ok(())
         }
         // The pods would be deleted at once; the namespace's deletion takes the set with it.
-        Err(error)
-            if error
-                .api()
-                .is_some_and(|error| error.is_namespace_terminating()) =>
-        {
-            Ok(())
-        }
+        Err(error) if error.api().is_some_and(|error| error.is_namespace_terminating()) => Ok(()),
         Err(error) => {
-            ctx.event(
-                set.object(),
-                EventType::Warning,
-                "FailedCreate",
-                format!("cannot create a pod: {error}"),
-            );
+            ctx.event(set.object(), EventType::Warning, "FailedCreate", format!("cannot create a pod: {error}"));
             Err(error)
         }
     }
@@ -231,21 +157,11 @@ async fn delete(set: &View<ReplicaSet>, pod: &View<Pod>, ctx: &Context) -> Resul
     let name = pod.object().name();
     match ctx.delete(pod, &Options::default()).await {
         Ok(()) => {
-            ctx.event(
-                set.object(),
-                EventType::Normal,
-                "SuccessfulDelete",
-                format!("deleted pod {name}"),
-            );
+            ctx.event(set.object(), EventType::Normal, "SuccessfulDelete", format!("deleted pod {name}"));
             Ok(())
         }
         Err(error) => {
-            ctx.event(
-                set.object(),
-                EventType::Warning,
-                "FailedDelete",
-                format!("cannot delete pod {name}: {error}"),
-            );
+            ctx.event(set.object(), EventType::Warning, "FailedDelete", format!("cannot delete pod {name}: {error}"));
             Err(error)
         }
     }
@@ -253,16 +169,11 @@ async fn delete(set: &View<ReplicaSet>, pod: &View<Pod>, ctx: &Context) -> Resul
 
 /// A pod from the set's template.
 fn new_pod(set: &ReplicaSet) -> Pod {
-    let template = plan::spec(set)
-        .and_then(|spec| spec.template.clone())
-        .unwrap_or_default();
+    let template = plan::spec(set).and_then(|spec| spec.template.clone()).unwrap_or_default();
     let meta = template.metadata.unwrap_or_default();
     Pod {
         metadata: ObjectMeta {
-            generate_name: Some(format!(
-                "{}-",
-                set.metadata.name.as_deref().unwrap_or_default()
-            )),
+            generate_name: Some(format!("{}-", set.metadata.name.as_deref().unwrap_or_default())),
             namespace: set.metadata.namespace.clone(),
             labels: meta.labels,
             annotations: meta.annotations,

@@ -38,19 +38,9 @@ pub(crate) struct Plan<P> {
 }
 
 /// Decides. Nothing is created or deleted for a set that is itself being deleted.
-pub(crate) fn plan<P: Deref<Target = Pod> + Clone>(
-    snapshot: &Snapshot<'_, P>,
-    now: Timestamp,
-) -> Plan<P> {
+pub(crate) fn plan<P: Deref<Target = Pod> + Clone>(snapshot: &Snapshot<'_, P>, now: Timestamp) -> Plan<P> {
     let set = snapshot.set;
-    let mut plan = Plan {
-        adopt: vec![],
-        release: vec![],
-        create: 0,
-        delete: vec![],
-        active: vec![],
-        terminating: 0,
-    };
+    let mut plan = Plan { adopt: vec![], release: vec![], create: 0, delete: vec![], active: vec![], terminating: 0 };
     let Some(spec) = spec(set) else { return plan };
     // The server refuses selectors that cannot be read; if one got in all the same, it selects nothing.
     let Ok(selector) = LabelSelector::from_api(&spec.selector) else {
@@ -86,12 +76,7 @@ pub(crate) fn plan<P: Deref<Target = Pod> + Clone>(
     if have < wanted {
         plan.create = (wanted - have).min(BURST);
     } else if have > wanted {
-        plan.delete = rank::victims(
-            &plan.active,
-            snapshot.related,
-            (have - wanted).min(BURST),
-            now,
-        );
+        plan.delete = rank::victims(&plan.active, snapshot.related, (have - wanted).min(BURST), now);
     }
     plan
 }
@@ -125,9 +110,7 @@ mod tests {
     use crate::replicaset::testing::set;
 
     fn names(pods: &[&Pod]) -> Vec<String> {
-        pods.iter()
-            .map(|pod| pod.metadata.name.clone().expect("named"))
-            .collect()
+        pods.iter().map(|pod| pod.metadata.name.clone().expect("named")).collect()
     }
 
     #[test]
@@ -140,55 +123,18 @@ mod tests {
             ("as wanted", vec![mine("a"), mine("b")], 2, (0, 0, 2, 0)),
             ("one too many", vec![mine("a"), mine("b")], 1, (0, 1, 2, 0)),
             ("down to zero", vec![mine("a"), mine("b")], 0, (0, 2, 2, 0)),
-            (
-                "a finished pod does not count",
-                vec![phase(mine("a"), "Failed"), mine("b")],
-                2,
-                (1, 0, 1, 0),
-            ),
-            (
-                "nor does one that succeeded",
-                vec![phase(mine("a"), "Succeeded")],
-                1,
-                (1, 0, 0, 0),
-            ),
-            (
-                "a terminating pod is replaced at once",
-                vec![deleting(mine("a"), 5)],
-                1,
-                (1, 0, 0, 1),
-            ),
-            (
-                "others' pods do not count",
-                vec![pod("a", "other")],
-                1,
-                (1, 0, 0, 0),
-            ),
-            (
-                "orphans that match are adopted",
-                vec![pod("a", "")],
-                1,
-                (0, 0, 1, 0),
-            ),
+            ("a finished pod does not count", vec![phase(mine("a"), "Failed"), mine("b")], 2, (1, 0, 1, 0)),
+            ("nor does one that succeeded", vec![phase(mine("a"), "Succeeded")], 1, (1, 0, 0, 0)),
+            ("a terminating pod is replaced at once", vec![deleting(mine("a"), 5)], 1, (1, 0, 0, 1)),
+            ("others' pods do not count", vec![pod("a", "other")], 1, (1, 0, 0, 0)),
+            ("orphans that match are adopted", vec![pod("a", "")], 1, (0, 0, 1, 0)),
             ("the burst is limited", vec![], 700, (500, 0, 0, 0)),
         ];
         for (what, pods, wanted, expected) in rows {
             let set = set("web", wanted);
             let pods: Vec<&Pod> = pods.iter().collect();
-            let plan = plan(
-                &Snapshot {
-                    set: &set,
-                    pods: &pods,
-                    related: &pods,
-                },
-                at(10),
-            );
-            let got = (
-                plan.create,
-                plan.delete.len(),
-                plan.active.len(),
-                plan.terminating,
-            );
+            let plan = plan(&Snapshot { set: &set, pods: &pods, related: &pods }, at(10));
+            let got = (plan.create, plan.delete.len(), plan.active.len(), plan.terminating);
             assert_eq!(got, expected, "{what}");
         }
     }
@@ -197,23 +143,10 @@ mod tests {
     fn claims() {
         let mut stray = pod("stray", "web");
         stray.metadata.labels = labels(&[("app", "api")]);
-        let all = [
-            pod("mine", "web"),
-            stray,
-            pod("orphan", ""),
-            pod("theirs", "other"),
-            deleting(pod("dying", ""), 1),
-        ];
+        let all = [pod("mine", "web"), stray, pod("orphan", ""), pod("theirs", "other"), deleting(pod("dying", ""), 1)];
         let pods: Vec<&Pod> = all.iter().collect();
         let web = set("web", 2);
-        let plan = plan(
-            &Snapshot {
-                set: &web,
-                pods: &pods,
-                related: &pods,
-            },
-            at(10),
-        );
+        let plan = plan(&Snapshot { set: &web, pods: &pods, related: &pods }, at(10));
         assert_eq!(names(&plan.adopt), ["orphan"]);
         assert_eq!(names(&plan.release), ["stray"]);
         assert_eq!(names(&plan.active), ["mine", "orphan"]);
@@ -226,30 +159,14 @@ mod tests {
         web.metadata.deletion_timestamp = Some(time(1));
         let all = [pod("mine", "web"), pod("orphan", "")];
         let pods: Vec<&Pod> = all.iter().collect();
-        let plan = plan(
-            &Snapshot {
-                set: &web,
-                pods: &pods,
-                related: &pods,
-            },
-            at(10),
-        );
-        assert_eq!(
-            (plan.create, plan.delete.len(), plan.adopt.len()),
-            (0, 0, 0)
-        );
+        let plan = plan(&Snapshot { set: &web, pods: &pods, related: &pods }, at(10));
+        assert_eq!((plan.create, plan.delete.len(), plan.adopt.len()), (0, 0, 0));
         assert_eq!(names(&plan.active), ["mine"], "the status still counts");
     }
 
     #[test]
     fn batches_double() {
-        let rows: [(usize, &[usize]); 5] = [
-            (0, &[]),
-            (1, &[1]),
-            (2, &[1, 1]),
-            (7, &[1, 2, 4]),
-            (10, &[1, 2, 4, 3]),
-        ];
+        let rows: [(usize, &[usize]); 5] = [(0, &[]), (1, &[1]), (2, &[1, 1]), (7, &[1, 2, 4]), (10, &[1, 2, 4, 3])];
         for (count, expected) in rows {
             assert_eq!(slow_start(count).collect::<Vec<_>>(), expected, "{count}");
         }

@@ -24,16 +24,9 @@ pub(crate) fn victims<P: Deref<Target = Pod> + Clone>(
     for pod in related.iter().filter(|pod| pods::is_active(pod)) {
         *crowds.entry(pods::node_name(pod)).or_default() += 1;
     }
-    let mut ranked: Vec<(Value<'_>, &P)> = active
-        .iter()
-        .map(|pod| (Value::of(pod, &crowds, now), pod))
-        .collect();
+    let mut ranked: Vec<(Value<'_>, &P)> = active.iter().map(|pod| (Value::of(pod, &crowds, now), pod)).collect();
     ranked.sort_by(|a, b| a.0.cmp(&b.0));
-    ranked
-        .into_iter()
-        .take(count)
-        .map(|(_, pod)| pod.clone())
-        .collect()
+    ranked.into_iter().take(count).map(|(_, pod)| pod.clone()).collect()
 }
 
 /// What a pod is worth keeping for; the fields in the order in which they decide.
@@ -64,16 +57,9 @@ impl<'a> Value<'a> {
             ready,
             cost: deletion_cost(pod),
             crowd: Reverse(crowds.get(node).copied().unwrap_or(0)),
-            ready_for: if ready {
-                age(pods::ready_since(pod), now)
-            } else {
-                Age::default()
-            },
+            ready_for: if ready { age(pods::ready_since(pod), now) } else { Age::default() },
             restarts: Reverse(restarts(pod)),
-            age: age(
-                pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
-                now,
-            ),
+            age: age(pod.metadata.creation_timestamp.as_ref().map(|time| time.0), now),
             uid: pod.metadata.uid.as_deref().unwrap_or(""),
         }
     }
@@ -84,20 +70,11 @@ type Age = Option<u32>;
 
 fn age(since: Option<Timestamp>, now: Timestamp) -> Age {
     let nanoseconds = since.map(|since| now.duration_since(since).as_nanos())?;
-    Some(
-        u128::try_from(nanoseconds)
-            .ok()
-            .and_then(u128::checked_ilog2)
-            .map_or(0, |magnitude| magnitude + 1),
-    )
+    Some(u128::try_from(nanoseconds).ok().and_then(u128::checked_ilog2).map_or(0, |magnitude| magnitude + 1))
 }
 
 fn deletion_cost(pod: &Pod) -> i32 {
-    let text = pod
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|annotations| annotations.get(DELETION_COST));
+    let text = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(DELETION_COST));
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
@@ -106,27 +83,13 @@ fn restarts(pod: &Pod) -> (i32, i32) {
     let Some(status) = &pod.status else {
         return (0, 0);
     };
-    let most = |statuses: &mut dyn Iterator<Item = &ContainerStatus>| {
-        statuses.map(|s| s.restart_count).max().unwrap_or(0)
-    };
+    let most =
+        |statuses: &mut dyn Iterator<Item = &ContainerStatus>| statuses.map(|s| s.restart_count).max().unwrap_or(0);
     let is_sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
-    let init = pod
-        .spec
-        .iter()
-        .flat_map(|spec| spec.init_containers.iter().flatten());
-    let sidecars: Vec<&str> = init
-        .filter(is_sidecar)
-        .map(|container| container.name.as_str())
-        .collect();
-    let mut init = status
-        .init_container_statuses
-        .iter()
-        .flatten()
-        .filter(|s| sidecars.contains(&s.name.as_str()));
-    (
-        most(&mut status.container_statuses.iter().flatten()),
-        most(&mut init),
-    )
+    let init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    let sidecars: Vec<&str> = init.filter(is_sidecar).map(|container| container.name.as_str()).collect();
+    let mut init = status.init_container_statuses.iter().flatten().filter(|s| sidecars.contains(&s.name.as_str()));
+    (most(&mut status.container_statuses.iter().flatten()), most(&mut init))
 }
 
 #[cfg(test)]
@@ -139,17 +102,11 @@ mod tests {
         pod
     }
     fn cost(mut pod: Pod, cost: &str) -> Pod {
-        pod.metadata
-            .annotations
-            .get_or_insert_default()
-            .insert(DELETION_COST.into(), cost.into());
+        pod.metadata.annotations.get_or_insert_default().insert(DELETION_COST.into(), cost.into());
         pod
     }
     fn restarted(mut pod: Pod, count: i32) -> Pod {
-        let container = ContainerStatus {
-            restart_count: count,
-            ..ContainerStatus::default()
-        };
+        let container = ContainerStatus { restart_count: count, ..ContainerStatus::default() };
         pod.status.get_or_insert_default().container_statuses = Some(vec![container]);
         pod
     }
@@ -167,51 +124,15 @@ mod tests {
             ("not bound before bound", on(running("a"), ""), p("b")),
             ("pending before running", p("b"), phase(p("a"), "Running")),
             ("pending before unknown", p("b"), phase(p("a"), "Unknown")),
-            (
-                "unknown before running",
-                phase(p("b"), "Unknown"),
-                phase(p("a"), "Running"),
-            ),
-            (
-                "not ready before ready",
-                phase(p("b"), "Running"),
-                running("a"),
-            ),
-            (
-                "cheap before dear",
-                cost(running("b"), "-5"),
-                cost(running("a"), "3"),
-            ),
-            (
-                "a cost that is no number is 0",
-                cost(running("b"), "-1"),
-                cost(running("a"), "much"),
-            ),
-            (
-                "cost before crowd",
-                cost(on(running("b"), "n2"), "-1"),
-                running("a"),
-            ),
-            (
-                "ready for a shorter time",
-                ready(p("b"), 900),
-                ready(p("a"), 10),
-            ),
-            (
-                "the same order of magnitude is the same",
-                ready(p("a"), 10),
-                ready(p("b"), 20),
-            ),
-            (
-                "more restarts",
-                restarted(running("b"), 3),
-                restarted(running("a"), 1),
-            ),
-            (
-                "younger",
-                created(running("b"), 900),
-                created(running("a"), 10),
-            ),
+            ("unknown before running", phase(p("b"), "Unknown"), phase(p("a"), "Running")),
+            ("not ready before ready", phase(p("b"), "Running"), running("a")),
+            ("cheap before dear", cost(running("b"), "-5"), cost(running("a"), "3")),
+            ("a cost that is no number is 0", cost(running("b"), "-1"), cost(running("a"), "much")),
+            ("cost before crowd", cost(on(running("b"), "n2"), "-1"), running("a")),
+            ("ready for a shorter time", ready(p("b"), 900), ready(p("a"), 10)),
+            ("the same order of magnitude is the same", ready(p("a"), 10), ready(p("b"), 20)),
+            ("more restarts", restarted(running("b"), 3), restarted(running("a"), 1)),
+            ("younger", created(running("b"), 900), created(running("a"), 10)),
             ("by uid in the end", running("a"), running("b")),
         ];
         for (what, goes, stays) in rows {
@@ -234,21 +155,8 @@ mod tests {
         let sibling2 = on(ready(pod("e", "old"), 0), "n1");
         let active: Vec<&Pod> = all.iter().collect();
         let mut related = active.clone();
-        assert_eq!(
-            victims(&active, &related, 1, at(9))[0]
-                .metadata
-                .name
-                .as_deref(),
-            Some("b")
-        );
+        assert_eq!(victims(&active, &related, 1, at(9))[0].metadata.name.as_deref(), Some("b"));
         related.extend([&sibling, &sibling2]);
-        assert_eq!(
-            victims(&active, &related, 1, at(9))[0]
-                .metadata
-                .name
-                .as_deref(),
-            Some("a"),
-            "siblings crowd too"
-        );
+        assert_eq!(victims(&active, &related, 1, at(9))[0].metadata.name.as_deref(), Some("a"), "siblings crowd too");
     }
 }

@@ -7,20 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 /// A set that selects `app=web`.
 pub(crate) fn set(name: &str, replicas: i32) -> ReplicaSet {
-    let mut set = ReplicaSet {
-        metadata: meta(name),
-        ..ReplicaSet::default()
-    };
+    let mut set = ReplicaSet { metadata: meta(name), ..ReplicaSet::default() };
     let spec = set.spec_mut();
     spec.replicas = Some(replicas);
-    spec.selector = LabelSelector {
-        match_labels: labels(&[("app", "web")]),
-        ..LabelSelector::default()
-    };
-    spec.template
-        .get_or_insert_default()
-        .metadata
-        .get_or_insert_default()
-        .labels = labels(&[("app", "web")]);
+    spec.selector = LabelSelector { match_labels: labels(&[("app", "web")]), ..LabelSelector::default() };
+    spec.template.get_or_insert_default().metadata.get_or_insert_default().labels = labels(&[("app", "web")]);
     set
 }

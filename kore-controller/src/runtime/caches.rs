@@ -33,11 +33,7 @@ pub struct Caches {
 impl Caches {
     /// No informers yet; those to come list and watch as `client`.
     pub fn new(client: &Client) -> Self {
-        Caches {
-            client: client.clone(),
-            informers: BTreeMap::new(),
-            runs: Vec::new(),
-        }
+        Caches { client: client.clone(), informers: BTreeMap::new(), runs: Vec::new() }
     }
 
     /// The informer of all objects of kind `K`.
@@ -50,10 +46,7 @@ impl Caches {
         if let Some(informer) = self.informers.get(resource) {
             return informer.clone();
         }
-        let (informer, run) = self
-            .client
-            .dynamic(resource.clone())
-            .informer(Selection::all());
+        let (informer, run) = self.client.dynamic(resource.clone()).informer(Selection::all());
         self.runs.push(run.boxed());
         self.informers.insert(resource.clone(), informer.clone());
         informer

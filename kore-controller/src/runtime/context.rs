@@ -34,10 +34,7 @@ enum Written {
 
 impl Context {
     pub(crate) fn new(shared: Arc<Surroundings>) -> Self {
-        Context {
-            shared,
-            written: Mutex::default(),
-        }
+        Context { shared, written: Mutex::default() }
     }
 
     /// The client, under the controller's identity: for reads, and for writes that no later reconcile needs to see.
@@ -56,11 +53,7 @@ impl Context {
     /// As [`Api::create`](kore_api::client::Api::create).
     pub async fn create<K: Kind>(&self, object: &K) -> Result<View<K>, Error> {
         let namespace = object.metadata().namespace.as_deref().unwrap_or_default();
-        let created = self
-            .client()
-            .namespaced::<K>(namespace)
-            .create(object)
-            .await?;
+        let created = self.client().namespaced::<K>(namespace).create(object).await?;
         Ok(self.saw(created))
     }
 
@@ -88,9 +81,7 @@ impl Context {
     /// As [`Api::delete`](kore_api::client::Api::delete), but for not found.
     pub async fn delete<K: Kind>(&self, object: &View<K>, options: &Options) -> Result<(), Error> {
         let object = object.object();
-        let api = self
-            .client()
-            .namespaced::<K>(object.namespace().unwrap_or_default());
+        let api = self.client().namespaced::<K>(object.namespace().unwrap_or_default());
         let options = options.clone().precondition_uid(object.uid());
         match api.delete(object.name(), &options).await {
             Ok(_) => {}
@@ -102,24 +93,13 @@ impl Context {
     }
 
     /// Tells users what happened to an object; best effort, never waits.
-    pub fn event(
-        &self,
-        object: &Object,
-        event_type: EventType,
-        reason: &str,
-        message: impl Into<String>,
-    ) {
-        self.shared
-            .recorder
-            .event(object, event_type, reason, message);
+    pub fn event(&self, object: &Object, event_type: EventType, reason: &str, message: impl Into<String>) {
+        self.shared.recorder.event(object, event_type, reason, message);
     }
 
     /// Waits until the informers have seen everything that was written.
     pub(crate) async fn settle(self) {
-        let written = self
-            .written
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let written = self.written.into_inner().unwrap_or_else(PoisonError::into_inner);
         let progress = &self.shared.progress;
         join_all(written.iter().map(|written| async move {
             // What no informer follows, no reconcile reads from one.
@@ -127,27 +107,19 @@ impl Context {
             match (progress.get(resource), written) {
                 (None, _) => {}
                 (Some(informer), Written::At(_, revision)) => informer.reached(*revision).await,
-                (Some(informer), Written::Deleted(_, object)) => {
-                    deletion_seen(informer, object).await
-                }
+                (Some(informer), Written::Deleted(_, object)) => deletion_seen(informer, object).await,
             }
         }))
         .await;
     }
 
     fn saw<K: Kind>(&self, view: View<K>) -> View<K> {
-        self.remember(Written::At(
-            ResourceType::of::<K>(),
-            view.object().revision(),
-        ));
+        self.remember(Written::At(ResourceType::of::<K>(), view.object().revision()));
         view
     }
 
     fn remember(&self, written: Written) {
-        self.written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(written);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).push(written);
     }
 }
 

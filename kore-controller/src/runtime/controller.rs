@@ -88,9 +88,9 @@ impl<'c, K: Kind> Controller<'c, K> {
         let resource = ResourceType::of::<K>();
         let api_version = resource.api_version();
         self.relates::<O>(move |object| {
-            let owner = object.controller().filter(|owner| {
-                *owner.kind == resource.kind && group(&owner.api_version) == group(&api_version)
-            });
+            let owner = object
+                .controller()
+                .filter(|owner| *owner.kind == resource.kind && group(&owner.api_version) == group(&api_version));
             let key = |name: &str| match (resource.scope, object.namespace()) {
                 (Scope::Namespaced, Some(namespace)) => ObjectKey::namespaced(namespace, name),
                 _ => ObjectKey::cluster(name),
@@ -101,10 +101,7 @@ impl<'c, K: Kind> Controller<'c, K> {
 
     /// Watches objects of kind `R`: `keys` says which `K`s such an object concerns. It is asked about the object as it was
     /// and as it is, and must not wait.
-    pub fn relates<R: Kind>(
-        &mut self,
-        keys: impl Fn(&Object) -> Vec<ObjectKey> + Send + 'static,
-    ) -> Informer<R> {
+    pub fn relates<R: Kind>(&mut self, keys: impl Fn(&Object) -> Vec<ObjectKey> + Send + 'static) -> Informer<R> {
         let informer = self.reads::<R>();
         let concerned = move |change: Change| {
             let objects = change.before.iter().chain(&change.after);
@@ -113,31 +110,18 @@ impl<'c, K: Kind> Controller<'c, K> {
             keys.dedup();
             keys
         };
-        self.sources.push(Source {
-            changes: informer.subscribe(),
-            keys: Box::new(concerned),
-        });
+        self.sources.push(Source { changes: informer.subscribe(), keys: Box::new(concerned) });
         informer
     }
 
     /// Starts nothing: returns the handle, and the future that runs the controller. It ends after [`Handle::stop`];
     /// dropping it stops everything at once.
-    pub fn open<R: Reconciler<Kind = K>>(
-        self,
-        reconciler: R,
-    ) -> (Handle, impl Future<Output = ()> + Send + use<K, R>) {
+    pub fn open<R: Reconciler<Kind = K>>(self, reconciler: R) -> (Handle, impl Future<Output = ()> + Send + use<K, R>) {
         let (recorder, recording) = self.client.recorder(&self.name);
         let informers = self.progress.values().cloned().collect();
-        let surroundings = Surroundings {
-            client: self.client,
-            recorder,
-            progress: self.progress,
-        };
-        let worker = Worker {
-            reconciler: Arc::new(reconciler),
-            primary: self.primary,
-            surroundings: Arc::new(surroundings),
-        };
+        let surroundings = Surroundings { client: self.client, recorder, progress: self.progress };
+        let worker =
+            Worker { reconciler: Arc::new(reconciler), primary: self.primary, surroundings: Arc::new(surroundings) };
         driver::open(Parts {
             name: self.name,
             recording: recording.boxed(),

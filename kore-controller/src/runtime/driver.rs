@@ -90,34 +90,17 @@ where
 {
     let stop = Arc::new(watch::Sender::new(false));
     let statistics = watch::Sender::new(Statistics::default());
-    let handle = Handle {
-        stop: stop.clone(),
-        statistics: statistics.subscribe(),
-    };
+    let handle = Handle { stop: stop.clone(), statistics: statistics.subscribe() };
     let run = async move {
         let span = tracing::info_span!("controller", name = %parts.name);
-        let Parts {
-            mut recording,
-            informers,
-            sources,
-            config,
-            run,
-            ..
-        } = parts;
+        let Parts { mut recording, informers, sources, config, run, .. } = parts;
         let mut stopped = stop.subscribe();
         let stopped = async move {
             // The sender is in `stop`, which this future holds.
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         let both = async {
-            let driving = drive(
-                &informers,
-                sources,
-                Queue::new(config),
-                run,
-                &statistics,
-                stopped,
-            );
+            let driving = drive(&informers, sources, Queue::new(config), run, &statistics, stopped);
             tokio::pin!(driving);
             tokio::select! {
                 biased;
@@ -155,10 +138,7 @@ async fn drive<K: Ord + Clone + Send + 'static>(
             }
         }
     }
-    let mut triggers: SelectAll<_> = sources
-        .into_iter()
-        .map(|source| Box::pin(keys_of(source)))
-        .collect();
+    let mut triggers: SelectAll<_> = sources.into_iter().map(|source| Box::pin(keys_of(source))).collect();
     let start = |key: K| {
         let run = AssertUnwindSafe(run(key.clone())).catch_unwind();
         run.map(|end| (key, end.unwrap_or(End::Panicked)))
@@ -196,10 +176,7 @@ async fn drive<K: Ord + Clone + Send + 'static>(
         }
     };
     if timeout(STOP_LIMIT, finish).await.is_err() {
-        tracing::warn!(
-            running = jobs.len(),
-            "reconciles did not end in time and are dropped"
-        );
+        tracing::warn!(running = jobs.len(), "reconciles did not end in time and are dropped");
     }
 }
 

@@ -62,6 +62,5 @@ async fn reconcile<R: Reconciler>(
 
 fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("not a message")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("not a message")
 }

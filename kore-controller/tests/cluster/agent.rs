@@ -8,10 +8,7 @@ use kore_api::object::View;
 use kore_api::request::Options;
 use kore_controller::{Action, Caches, Context, Controller, Error, Handle, Reconciler};
 
-pub(crate) fn open(
-    client: &Client,
-    caches: &mut Caches,
-) -> (Handle, impl Future<Output = ()> + use<>) {
+pub(crate) fn open(client: &Client, caches: &mut Caches) -> (Handle, impl Future<Output = ()> + use<>) {
     Controller::new("agent", client, caches).open(Agent)
 }
 
@@ -23,19 +20,13 @@ impl Reconciler for Agent {
 
     async fn reconcile(&self, pod: View<Pod>, ctx: &Context) -> Result<Action, Error> {
         let object = pod.object();
-        let bound = pod
-            .spec
-            .as_ref()
-            .is_some_and(|spec| spec.node_name.is_some());
+        let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
         let status = pod.status.clone().unwrap_or_default();
         let broken = crate::world::image(&pod) == "broken";
         if object.is_deleting() {
-            ctx.delete(&pod, &Options::default().grace_period_seconds(0))
-                .await?;
+            ctx.delete(&pod, &Options::default().grace_period_seconds(0)).await?;
         } else if !bound {
-            let pods = ctx
-                .client()
-                .namespaced::<Pod>(object.namespace().unwrap_or_default());
+            let pods = ctx.client().namespaced::<Pod>(object.namespace().unwrap_or_default());
             pods.bind(object.name(), object.uid(), "n1").await?;
         } else if status.phase.as_deref() != Some("Running") && !broken {
             let ready = PodCondition {
@@ -51,14 +42,7 @@ impl Reconciler for Agent {
                 conditions: Some(vec![ready]),
                 ..status
             };
-            ctx.replace_status(
-                &pod,
-                &Pod {
-                    status: Some(status),
-                    ..pod.to_owned()
-                },
-            )
-            .await?;
+            ctx.replace_status(&pod, &Pod { status: Some(status), ..pod.to_owned() }).await?;
         }
         Ok(Action::Done)
     }

@@ -38,11 +38,7 @@ async fn roll_out_with_crash(seed: u64, writes: u64) -> bool {
         let settled = world.store.writes();
         check_end(&cluster, writes).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(
-            world.store.writes(),
-            settled,
-            "after write {writes}: still writing"
-        );
+        assert_eq!(world.store.writes(), settled, "after write {writes}: still writing");
     });
     second.await.expect("no second crash");
     crashed
@@ -56,10 +52,7 @@ async fn check_limits(cluster: &Cluster, writes: u64) {
     assert!(wanted <= 5, "after write {writes}: {wanted} pods wanted");
     let pods = cluster.list::<Pod>("default", "app=web").await;
     let serves = |pod: &View<Pod>| {
-        let phase = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref());
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         phase == Some("Running") && !pod.object().is_deleting()
     };
     let serving = pods.iter().filter(|pod| serves(pod)).count();
@@ -75,16 +68,8 @@ async fn check_end(cluster: &Cluster, writes: u64) {
     let mut sizes: Vec<Option<i32>> = sets.iter().map(|set| set.spec.replicas).collect();
     sizes.sort();
     assert_eq!(sizes, [Some(0), Some(4)], "after write {writes}");
-    let owned = |pod: &Pod| {
-        pod.metadata
-            .owner_references
-            .as_ref()
-            .is_some_and(|owners| owners.len() == 1)
-    };
-    assert!(
-        pods.iter().all(|pod| owned(pod)),
-        "after write {writes}: a pod without an owner"
-    );
+    let owned = |pod: &Pod| pod.metadata.owner_references.as_ref().is_some_and(|owners| owners.len() == 1);
+    assert!(pods.iter().all(|pod| owned(pod)), "after write {writes}: a pod without an owner");
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,8 +78,5 @@ async fn a_rollout_survives_a_crash_after_every_write() {
     while roll_out_with_crash(7, writes).await {
         writes += 1;
     }
-    assert!(
-        writes > 20,
-        "the rollout took only {writes} writes: was it one?"
-    );
+    assert!(writes > 20, "the rollout took only {writes} writes: was it one?");
 }

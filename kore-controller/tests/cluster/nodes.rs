@@ -16,12 +16,7 @@ async fn register(cluster: &Cluster, name: &str) {
         {"type": "Ready", "status": "True", "lastHeartbeatTime": now, "lastTransitionTime": now},
     ]}))
     .expect("a status");
-    cluster
-        .client
-        .api::<Node>()
-        .replace_status(&node, &new)
-        .await
-        .expect("written");
+    cluster.client.api::<Node>().replace_status(&node, &new).await.expect("written");
     cluster
         .create::<Lease>(json!({
             "metadata": {"name": name, "namespace": "kube-node-lease"},
@@ -45,19 +40,9 @@ async fn heartbeat(cluster: &Cluster, name: &str) {
 }
 
 fn ready(nodes: &[View<Node>], name: &str) -> String {
-    let node = nodes
-        .iter()
-        .find(|node| node.object().name() == name)
-        .expect("registered");
-    let conditions = node
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .find(|c| c.type_ == "Ready")
-        .map(|c| c.status.clone())
-        .unwrap_or_default()
+    let node = nodes.iter().find(|node| node.object().name() == name).expect("registered");
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().find(|c| c.type_ == "Ready").map(|c| c.status.clone()).unwrap_or_default()
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,27 +89,13 @@ async fn when_all_nodes_are_silent_nobody_is_evicted() {
             register(&cluster, "n1").await;
             cluster.create::<Deployment>(web("web:1")).await;
             cluster.rolled_out("default", "web").await;
-            cluster
-                .until::<Node>("", |nodes| ready(nodes, "n1") == "Unknown")
-                .await;
+            cluster.until::<Node>("", |nodes| ready(nodes, "n1") == "Unknown").await;
             tokio::time::sleep(Duration::from_secs(600)).await;
             let pods = cluster.list::<Pod>("default", "").await;
-            assert_eq!(
-                pods.iter()
-                    .filter(|pod| !pod.object().is_deleting())
-                    .count(),
-                3
-            );
+            assert_eq!(pods.iter().filter(|pod| !pod.object().is_deleting()).count(), 3);
             let nodes = cluster.list::<Node>("", "").await;
-            let taints = nodes[0]
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.taints.clone())
-                .unwrap_or_default();
-            assert!(
-                taints.iter().all(|taint| taint.effect == "NoSchedule"),
-                "{taints:?}"
-            );
+            let taints = nodes[0].spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+            assert!(taints.iter().all(|taint| taint.effect == "NoSchedule"), "{taints:?}");
         })
         .await
         .expect("no crash");

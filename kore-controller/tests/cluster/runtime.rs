@@ -30,11 +30,7 @@ struct Counter {
 }
 
 fn count(map: &ConfigMap) -> u32 {
-    map.data
-        .as_ref()
-        .and_then(|data| data.get("count"))
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(0)
+    map.data.as_ref().and_then(|data| data.get("count")).and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 #[async_trait]
@@ -48,11 +44,7 @@ impl Reconciler for Counter {
             let running = seen.running.entry(name.clone()).or_default();
             *running += 1;
             assert_eq!(*running, 1, "{name} runs twice at once");
-            let at_once = seen
-                .running
-                .values()
-                .filter(|running| **running > 0)
-                .count();
+            let at_once = seen.running.values().filter(|running| **running > 0).count();
             seen.most_at_once = seen.most_at_once.max(at_once);
             let runs = seen.runs.entry(name.clone()).or_default();
             *runs += 1;
@@ -66,16 +58,10 @@ impl Reconciler for Counter {
         }
         let now = count(&map);
         let latest = self.maps.view(map.key())?.expect("seen just now");
-        assert_eq!(
-            count(&latest),
-            now,
-            "what was given is what the informer has"
-        );
+        assert_eq!(count(&latest), now, "what was given is what the informer has");
         if now < 5 {
             let mut new = map.to_owned();
-            new.data
-                .get_or_insert_default()
-                .insert("count".into(), (now + 1).to_string());
+            new.data.get_or_insert_default().insert("count".into(), (now + 1).to_string());
             ctx.replace(&map, &new).await?;
             if now == 0 {
                 let mut secret = Secret::default();
@@ -83,30 +69,19 @@ impl Reconciler for Counter {
                 secret.metadata.namespace = map.metadata.namespace.clone();
                 ctx.create(&secret).await?;
             } else {
-                let secret = self
-                    .secrets
-                    .get(map.key())
-                    .expect("written by the run before this one");
+                let secret = self.secrets.get(map.key()).expect("written by the run before this one");
                 if now == 4 {
-                    ctx.delete(&secret.view::<Secret>()?, &Options::default())
-                        .await?;
+                    ctx.delete(&secret.view::<Secret>()?, &Options::default()).await?;
                 }
             }
         } else {
-            assert!(
-                self.secrets.get(map.key()).is_none(),
-                "deleted by the run before this one"
-            );
+            assert!(self.secrets.get(map.key()).is_none(), "deleted by the run before this one");
         }
         Ok(Action::Done)
     }
 
     async fn gone(&self, key: &ObjectKey, _: &Context) -> Result<Action, Error> {
-        self.seen
-            .lock()
-            .expect("not poisoned")
-            .gone
-            .push(key.clone());
+        self.seen.lock().expect("not poisoned").gone.push(key.clone());
         Ok(Action::Done)
     }
 }
@@ -115,13 +90,7 @@ struct Done<'a>(&'a Mutex<Seen>, &'a str);
 
 impl Drop for Done<'_> {
     fn drop(&mut self) {
-        *self
-            .0
-            .lock()
-            .expect("not poisoned")
-            .running
-            .get_mut(self.1)
-            .expect("running") -= 1;
+        *self.0.lock().expect("not poisoned").running.get_mut(self.1).expect("running") -= 1;
     }
 }
 
@@ -138,18 +107,12 @@ async fn reads_its_writes_backs_off_and_stops_in_good_order() {
             let mut caches = Caches::new(&cluster.client);
             let mut config = Config::default();
             config.concurrency = 4;
-            let mut controller =
-                Controller::new("counter", &cluster.client, &mut caches).config(config);
-            let counter = Counter {
-                maps: controller.primary(),
-                secrets: controller.owns::<Secret>(),
-                seen: seen.clone(),
-            };
+            let mut controller = Controller::new("counter", &cluster.client, &mut caches).config(config);
+            let counter =
+                Counter { maps: controller.primary(), secrets: controller.owns::<Secret>(), seen: seen.clone() };
             let (handle, run) = controller.open(counter);
-            let names: Vec<String> = (0..20)
-                .map(|n| format!("map-{n}"))
-                .chain(["panics".into(), "fails".into()])
-                .collect();
+            let names: Vec<String> =
+                (0..20).map(|n| format!("map-{n}")).chain(["panics".into(), "fails".into()]).collect();
             for name in &names {
                 cluster.create::<ConfigMap>(map(name)).await;
             }
@@ -180,19 +143,11 @@ async fn reads_its_writes_backs_off_and_stops_in_good_order() {
             let statistics = handle.statistics();
             assert_eq!((statistics.panics, statistics.failures), (3, 6));
             let seen = seen.lock().expect("not poisoned");
-            assert!(
-                seen.most_at_once <= 4 && seen.most_at_once > 1,
-                "{} at once",
-                seen.most_at_once
-            );
+            assert!(seen.most_at_once <= 4 && seen.most_at_once > 1, "{} at once", seen.most_at_once);
             assert_eq!(seen.gone, [ObjectKey::namespaced("default", "map-3")]);
             assert!(seen.running.values().all(|running| *running == 0));
             // One run for each step and one that finds nothing to do, besides those that failed.
-            assert!(
-                (6..=8).contains(&seen.runs["map-0"]),
-                "{} runs",
-                seen.runs["map-0"]
-            );
+            assert!((6..=8).contains(&seen.runs["map-0"]), "{} runs", seen.runs["map-0"]);
         })
         .await
         .expect("no crash");

@@ -16,9 +16,7 @@ use kore_api::server::Server;
 use kore_api::simulation::Newer;
 use kore_api::{Clock, Entropy, Revision};
 use kore_controller::{Caches, Controllers, ControllersHandle, Resources};
-use kore_store::{
-    MemoryStore, Op, Range, Ranged, Result, Status, Store, Txn, TxnResponse, Watch, WatchRequest,
-};
+use kore_store::{MemoryStore, Op, Range, Ranged, Result, Status, Store, Txn, TxnResponse, Watch, WatchRequest};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,18 +46,12 @@ impl World {
 
     /// With these controllers.
     pub(crate) fn controllers(self, controllers: &'static str) -> World {
-        World {
-            controllers,
-            ..self
-        }
+        World { controllers, ..self }
     }
 
     /// With a server of the controllers' own version: faster.
     pub(crate) fn same_version(self) -> World {
-        World {
-            newer: false,
-            ..self
-        }
+        World { newer: false, ..self }
     }
 
     /// Runs a control plane and an agent for as long as `test` takes, then drops everything at once. `None` when the store
@@ -94,20 +86,12 @@ impl World {
             let client = server.client(User::admin());
             let mut caches = Caches::new(&client);
             let (_, agency) = agent::open(&client, &mut caches);
-            let cluster = Cluster {
-                client,
-                controllers,
-                newer: newer.clone(),
-            };
+            let cluster = Cluster { client, controllers, newer: newer.clone() };
             let test = async {
                 cluster.register("n1").await;
                 let done = test(cluster).await;
                 let lost = newer.violations();
-                assert!(
-                    lost.is_empty(),
-                    "fields that nobody knows were lost: {}",
-                    lost[0]
-                );
+                assert!(lost.is_empty(), "fields that nobody knows were lost: {}", lost[0]);
                 done
             };
             tokio::select! {
@@ -142,37 +126,21 @@ impl Cluster {
     pub(crate) async fn create<K: Kind>(&self, object: Value) -> View<K> {
         let object: K = serde_json::from_value(object).expect("of this kind");
         let namespace = object.metadata().namespace.clone().unwrap_or_default();
-        self.client
-            .namespaced::<K>(&namespace)
-            .create(&object)
-            .await
-            .expect("created")
+        self.client.namespaced::<K>(&namespace).create(&object).await.expect("created")
     }
 
     /// The node of this name, which is made if there is none.
     pub(crate) async fn register(&self, name: &str) -> View<Node> {
-        match self
-            .client
-            .api::<Node>()
-            .get_opt(name)
-            .await
-            .expect("answered")
-        {
+        match self.client.api::<Node>().get_opt(name).await.expect("answered") {
             Some(node) => node,
-            None => {
-                self.create::<Node>(json!({"metadata": {"name": name}}))
-                    .await
-            }
+            None => self.create::<Node>(json!({"metadata": {"name": name}})).await,
         }
     }
 
     /// The objects of a namespace whose labels match.
     pub(crate) async fn list<K: Kind>(&self, namespace: &str, labels: &str) -> Vec<View<K>> {
         let api = self.client.namespaced::<K>(namespace);
-        api.list(&Options::default().labels(labels))
-            .await
-            .expect("listed")
-            .items
+        api.list(&Options::default().labels(labels)).await.expect("listed").items
     }
 
     /// Changes an object until nobody else was faster.
@@ -191,18 +159,12 @@ impl Cluster {
 
     /// Waits until the objects of a kind in a namespace pass.
     pub(crate) async fn until<K: Kind>(&self, namespace: &str, test: impl Fn(&[View<K>]) -> bool) {
-        let (informer, run) = self
-            .client
-            .informer::<K>(Selection::all().namespace(namespace));
+        let (informer, run) = self.client.informer::<K>(Selection::all().namespace(namespace));
         let mut changes = informer.subscribe();
         let wait = async {
             informer.synced().await;
             loop {
-                let all: Vec<View<K>> = informer
-                    .list()
-                    .iter()
-                    .map(|object| object.view().expect("decodes"))
-                    .collect();
+                let all: Vec<View<K>> = informer.list().iter().map(|object| object.view().expect("decodes")).collect();
                 if test(&all) {
                     return;
                 }
@@ -224,8 +186,7 @@ impl Cluster {
     /// Waits until the deployment is rolled out.
     pub(crate) async fn rolled_out(&self, namespace: &str, name: &str) {
         self.until::<Deployment>(namespace, |all| {
-            all.iter()
-                .any(|deployment| deployment.object().name() == name && is_rolled_out(deployment))
+            all.iter().any(|deployment| deployment.object().name() == name && is_rolled_out(deployment))
         })
         .await;
     }
@@ -258,15 +219,8 @@ pub(crate) fn web(image: &str) -> Value {
 }
 
 pub(crate) fn image(pod: &Pod) -> &str {
-    let containers = pod
-        .spec
-        .as_ref()
-        .map(|spec| &spec.containers[..])
-        .unwrap_or_default();
-    containers
-        .first()
-        .and_then(|container| container.image.as_deref())
-        .unwrap_or("")
+    let containers = pod.spec.as_ref().map(|spec| &spec.containers[..]).unwrap_or_default();
+    containers.first().and_then(|container| container.image.as_deref()).unwrap_or("")
 }
 
 /// A store in memory in front of which the process can be made to stop: after a given number of writes (events do not
@@ -324,11 +278,7 @@ impl Store for CrashingStore {
         if !counts(&txn) {
             return self.inner.txn(txn).await;
         }
-        let ticket = self
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                left.checked_sub(1)
-            });
+        let ticket = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if ticket.is_err() {
             self.crashed.send_replace(true);
             return std::future::pending().await;

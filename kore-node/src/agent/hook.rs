@@ -25,9 +25,7 @@ pub(super) async fn run(
     if let Some(get) = &hook.http_get {
         let address = probe::pod_address(shared, pod).await?;
         let get = http::Get::of(get, container, address)?;
-        return tokio::time::timeout(LONGEST, get.send())
-            .await
-            .map_err(|_| "timed out".to_owned())?;
+        return tokio::time::timeout(LONGEST, get.send()).await.map_err(|_| "timed out".to_owned())?;
     }
     if let Some(sleep) = &hook.sleep {
         tokio::time::sleep(Duration::from_secs(sleep.seconds.max(0) as u64)).await;

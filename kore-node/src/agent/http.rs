@@ -21,11 +21,7 @@ pub(super) struct Get {
 }
 
 impl Get {
-    pub(super) fn of(
-        action: &HTTPGetAction,
-        container: &Container,
-        address: IpAddr,
-    ) -> Result<Get, String> {
+    pub(super) fn of(action: &HTTPGetAction, container: &Container, address: IpAddr) -> Result<Get, String> {
         if action.scheme.as_deref() == Some("HTTPS") {
             return Err("HTTPS probes are not supported by this node".into());
         }
@@ -53,11 +49,7 @@ impl Get {
             let value = HeaderValue::try_from(format!("{host}:{port}"));
             headers.insert(header::HOST, value.map_err(|error| error.to_string())?);
         }
-        Ok(Get {
-            host,
-            port,
-            request,
-        })
+        Ok(Get { host, port, request })
     }
 
     /// Sends it; any answer from 200 to 399 is good.
@@ -91,14 +83,10 @@ pub(super) async fn grpc_health(address: IpAddr, port: i32, service: &str) -> Re
     let stream = connect(&address.to_string(), port).await?;
     let text = |error: hyper::Error| format!("grpc {address}:{port}: {error}");
     let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .map_err(text)?;
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(text)?;
     let request = Request::builder()
         .method(Method::POST)
-        .uri(format!(
-            "http://{address}:{port}/grpc.health.v1.Health/Check"
-        ))
+        .uri(format!("http://{address}:{port}/grpc.health.v1.Health/Check"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
         .body(Full::new(health_request(service)))
@@ -108,9 +96,7 @@ pub(super) async fn grpc_health(address: IpAddr, port: i32, service: &str) -> Re
         if answer.status() != StatusCode::OK {
             return Err(format!("grpc {address}:{port}: status {}", answer.status()));
         }
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES)
-            .collect()
-            .await;
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
         let body = body.map_err(|error| format!("grpc {address}:{port}: {error}"))?;
         Ok(body.to_bytes())
     };
@@ -126,10 +112,7 @@ pub(super) async fn grpc_health(address: IpAddr, port: i32, service: &str) -> Re
     // Five bytes of frame, then the message: field 1, a varint, 1 is SERVING.
     match body.get(5..) {
         Some([0x08, 0x01, ..]) => Ok(()),
-        _ => Err(format!(
-            "service unhealthy (responded with {:?})",
-            body.get(6).copied()
-        )),
+        _ => Err(format!("service unhealthy (responded with {:?})", body.get(6).copied())),
     }
 }
 

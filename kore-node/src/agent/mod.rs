@@ -100,12 +100,7 @@ pub(crate) struct Shared {
 impl Agent {
     /// An agent for the node of this name, which keeps volumes and logs in `dir`. The client's identity should be the node's
     /// (`system:node:NAME`).
-    pub fn builder(
-        client: Client,
-        runtime: impl Runtime,
-        name: impl Into<String>,
-        dir: impl Into<PathBuf>,
-    ) -> Builder {
+    pub fn builder(client: Client, runtime: impl Runtime, name: impl Into<String>, dir: impl Into<PathBuf>) -> Builder {
         Builder {
             client,
             runtime: Arc::new(runtime),
@@ -214,10 +209,7 @@ impl Builder {
         if !is_dns_subdomain(&self.name) {
             return Err(Error::InvalidName(self.name));
         }
-        let places = Places::open(&self.dir).map_err(|source| Error::Directory {
-            path: self.dir.clone(),
-            source,
-        })?;
+        let places = Places::open(&self.dir).map_err(|source| Error::Directory { path: self.dir.clone(), source })?;
         let runtime = self.runtime.status().await?;
         let mut capacity = node::machine_capacity(&self.dir);
         capacity.extend(self.capacity);
@@ -254,28 +246,20 @@ impl Builder {
 fn is_dns_subdomain(text: &str) -> bool {
     let label = |label: &str| {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        !label.is_empty()
-            && label.chars().all(plain)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
+        !label.is_empty() && label.chars().all(plain) && !label.starts_with('-') && !label.ends_with('-')
     };
     text.len() <= 253 && text.split('.').all(label)
 }
 
 impl std::fmt::Debug for Agent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Agent")
-            .field("name", &self.shared.node)
-            .finish_non_exhaustive()
+        f.debug_struct("Agent").field("name", &self.shared.node).finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("dir", &self.dir)
-            .finish_non_exhaustive()
+        f.debug_struct("Builder").field("name", &self.name).field("dir", &self.dir).finish_non_exhaustive()
     }
 }
 
@@ -288,17 +272,7 @@ mod tests {
         for good in ["node-1", "a", "10.0.0.1", "node.example.com"] {
             assert!(is_dns_subdomain(good), "{good}");
         }
-        for bad in [
-            "",
-            "Node",
-            "a_b",
-            "-a",
-            "a-",
-            "a..b",
-            "a/b",
-            "..",
-            &"a".repeat(254),
-        ] {
+        for bad in ["", "Node", "a_b", "-a", "a-", "a..b", "a/b", "..", &"a".repeat(254)] {
             assert!(!is_dns_subdomain(bad), "{bad}");
         }
     }

@@ -7,8 +7,8 @@ use k8s_openapi::{
     api::{
         coordination::v1::{Lease, LeaseSpec},
         core::v1::{
-            ContainerImage, DaemonEndpoint, Namespace, Node, NodeAddress, NodeCondition,
-            NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
+            ContainerImage, DaemonEndpoint, Namespace, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
+            NodeStatus, NodeSystemInfo,
         },
     },
     apimachinery::pkg::{
@@ -58,11 +58,7 @@ pub(super) async fn maintain(shared: &Shared) {
 async fn register(shared: &Shared) -> Result<(), Error> {
     let api: Api<Node> = shared.client.api();
     let mut node = Node {
-        metadata: ObjectMeta {
-            name: Some(shared.node.clone()),
-            labels: Some(labels(shared)),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some(shared.node.clone()), labels: Some(labels(shared)), ..ObjectMeta::default() },
         spec: Some(NodeSpec {
             pod_cidr: shared.pod_cidr.clone(),
             pod_cidrs: shared.pod_cidr.clone().map(|range| vec![range]),
@@ -109,11 +105,7 @@ async fn report(shared: &Shared) -> Result<(), Error> {
     };
     let old = known.status.clone().unwrap_or_default();
     let new = status(shared, Some(&old)).await;
-    let last = old
-        .conditions
-        .iter()
-        .flatten()
-        .find(|one| one.type_ == "Ready");
+    let last = old.conditions.iter().flatten().find(|one| one.type_ == "Ready");
     let last = last.and_then(|ready| ready.last_heartbeat_time.as_ref());
     let now = shared.client.clock().now();
     let stale = last.is_none_or(|last| now.duration_since(last.0).unsigned_abs() >= REPORT_EVERY);
@@ -144,10 +136,7 @@ async fn renew(shared: &Shared) -> Result<(), Error> {
         let mut new = known.to_owned();
         new.spec = Some(LeaseSpec {
             lease_transitions: known.spec.as_ref().and_then(|spec| spec.lease_transitions),
-            acquire_time: known
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.acquire_time.clone()),
+            acquire_time: known.spec.as_ref().and_then(|spec| spec.acquire_time.clone()),
             ..spec
         });
         return api.replace(&known, &new).await.map(drop);
@@ -172,10 +161,7 @@ async fn renew(shared: &Shared) -> Result<(), Error> {
     match api.create(&lease).await {
         Err(error) if error.is_not_found() => {
             let namespace = Namespace {
-                metadata: ObjectMeta {
-                    name: Some(LEASES.into()),
-                    ..ObjectMeta::default()
-                },
+                metadata: ObjectMeta { name: Some(LEASES.into()), ..ObjectMeta::default() },
                 ..Namespace::default()
             };
             let made = shared.client.api::<Namespace>().create(&namespace).await;
@@ -212,9 +198,7 @@ async fn status(shared: &Shared, old: Option<&NodeStatus>) -> NodeStatus {
     let now = shared.client.clock().now();
     let quantities = |from: &BTreeMap<String, String>| -> BTreeMap<String, Quantity> {
         let pairs = from.iter();
-        pairs
-            .map(|(key, value)| (key.clone(), Quantity(value.clone())))
-            .collect()
+        pairs.map(|(key, value)| (key.clone(), Quantity(value.clone()))).collect()
     };
     let capacity = quantities(&shared.capacity);
     let runtime = shared.runtime.status().await;
@@ -229,23 +213,17 @@ async fn status(shared: &Shared, old: Option<&NodeStatus>) -> NodeStatus {
         size_bytes: i64::try_from(image.size_bytes).ok(),
     });
     let address = shared.settings.host_addresses.first();
-    let addresses = [
-        address.map(|ip| ("InternalIP", ip.to_string())),
-        Some(("Hostname", shared.node.clone())),
-    ];
-    let address = |(kind, address): (&str, String)| NodeAddress {
-        type_: kind.into(),
-        address,
-    };
+    let addresses = [address.map(|ip| ("InternalIP", ip.to_string())), Some(("Hostname", shared.node.clone()))];
+    let address = |(kind, address): (&str, String)| NodeAddress { type_: kind.into(), address };
     NodeStatus {
         capacity: Some(capacity.clone()),
         allocatable: Some(capacity),
         addresses: Some(addresses.into_iter().flatten().map(address).collect()),
         conditions: Some(conditions(shared, problem, old, now)),
         images: Some(images.collect()).filter(|images: &Vec<_>| !images.is_empty()),
-        daemon_endpoints: shared.port.map(|port| NodeDaemonEndpoints {
-            kubelet_endpoint: Some(DaemonEndpoint { port: port.into() }),
-        }),
+        daemon_endpoints: shared
+            .port
+            .map(|port| NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: port.into() }) }),
         node_info: Some(info(version.unwrap_or_default())),
         ..old.cloned().unwrap_or_default()
     }
@@ -258,29 +236,14 @@ fn conditions(
     now: Timestamp,
 ) -> Vec<NodeCondition> {
     let memory = meminfo("MemAvailable:").is_some_and(|available| available < MEMORY_PRESSURE);
-    let disk = shared
-        .places
-        .free_percent()
-        .is_some_and(|free| free < DISK_PRESSURE);
+    let disk = shared.places.free_percent().is_some_and(|free| free < DISK_PRESSURE);
     let ready = problem.is_none();
     let pressure = |kind: &'static str, has: bool, what: &str| {
         let (reason, message) = match has {
-            true => (
-                format!("KubeletHas{what}Pressure"),
-                format!("node has {} pressure", what.to_lowercase()),
-            ),
-            false if what == "PID" => (
-                "KubeletHasSufficientPID".into(),
-                "node has sufficient PID available".into(),
-            ),
-            false if what == "Disk" => (
-                "KubeletHasNoDiskPressure".into(),
-                "node has no disk pressure".into(),
-            ),
-            false => (
-                "KubeletHasSufficientMemory".into(),
-                "node has sufficient memory available".into(),
-            ),
+            true => (format!("KubeletHas{what}Pressure"), format!("node has {} pressure", what.to_lowercase())),
+            false if what == "PID" => ("KubeletHasSufficientPID".into(), "node has sufficient PID available".into()),
+            false if what == "Disk" => ("KubeletHasNoDiskPressure".into(), "node has no disk pressure".into()),
+            false => ("KubeletHasSufficientMemory".into(), "node has sufficient memory available".into()),
         };
         (kind, has, reason, message)
     };
@@ -291,28 +254,16 @@ fn conditions(
         (
             "Ready",
             ready,
-            if ready {
-                "KubeletReady"
-            } else {
-                "KubeletNotReady"
-            }
-            .to_owned(),
+            if ready { "KubeletReady" } else { "KubeletNotReady" }.to_owned(),
             problem.unwrap_or_else(|| "the node agent is posting ready status".into()),
         ),
     ];
-    let known = old
-        .and_then(|old| old.conditions.as_deref())
-        .unwrap_or_default();
-    let mut conditions: Vec<NodeCondition> = known
-        .iter()
-        .filter(|one| all.iter().all(|(kind, ..)| one.type_ != *kind))
-        .cloned()
-        .collect();
+    let known = old.and_then(|old| old.conditions.as_deref()).unwrap_or_default();
+    let mut conditions: Vec<NodeCondition> =
+        known.iter().filter(|one| all.iter().all(|(kind, ..)| one.type_ != *kind)).cloned().collect();
     for (kind, holds, reason, message) in all {
         let status = if holds { "True" } else { "False" };
-        let before = known
-            .iter()
-            .find(|one| one.type_ == kind && one.status == status);
+        let before = known.iter().find(|one| one.type_ == kind && one.status == status);
         let since = before.and_then(|before| before.last_transition_time.clone());
         let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
         conditions.push(NodeCondition {
@@ -355,11 +306,8 @@ fn info(runtime: String) -> NodeSystemInfo {
 /// What the machine has.
 pub(super) fn machine_capacity(dir: &Path) -> BTreeMap<String, String> {
     let cpus = std::thread::available_parallelism().map_or(1, |number| number.get());
-    let mut capacity: BTreeMap<String, String> = [
-        ("cpu".to_owned(), cpus.to_string()),
-        ("pods".to_owned(), "110".to_owned()),
-    ]
-    .into();
+    let mut capacity: BTreeMap<String, String> =
+        [("cpu".to_owned(), cpus.to_string()), ("pods".to_owned(), "110".to_owned())].into();
     if let Some(memory) = meminfo("MemTotal:") {
         capacity.insert("memory".into(), format!("{}Ki", memory / 1024));
     }

@@ -23,13 +23,8 @@ pub(crate) struct Places {
 impl Places {
     pub(crate) fn open(dir: &Path) -> io::Result<Places> {
         // Volumes hold secrets: nobody else looks in.
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)?;
-        let places = Places {
-            dir: dir.canonicalize()?,
-        };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let places = Places { dir: dir.canonicalize()? };
         fs::create_dir_all(places.dir.join("pods"))?;
         fs::create_dir_all(places.dir.join("logs"))?;
         Ok(places)
@@ -48,19 +43,12 @@ impl Places {
     pub(crate) fn logs(&self, pod: &Pod) -> PathBuf {
         let metadata = &pod.metadata;
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let name = format!(
-            "{}_{}_{}",
-            text(&metadata.namespace),
-            text(&metadata.name),
-            text(&metadata.uid)
-        );
+        let name = format!("{}_{}_{}", text(&metadata.namespace), text(&metadata.name), text(&metadata.uid));
         self.dir.join("logs").join(name)
     }
 
     pub(crate) fn log(&self, pod: &Pod, container: &str, attempt: u32) -> PathBuf {
-        self.logs(pod)
-            .join(container)
-            .join(format!("{attempt}.log"))
+        self.logs(pod).join(container).join(format!("{attempt}.log"))
     }
 
     /// Removes everything of a pod.

@@ -17,31 +17,19 @@ use crate::{
 /// The most of a command's output that becomes a message, in bytes.
 const MESSAGE_BYTES: usize = 1024;
 
-pub(super) async fn probe(
-    shared: &Shared,
-    pod: &Pod,
-    id: &ContainerId,
-    name: &str,
-    kind: ProbeKind,
-) -> Outcome {
+pub(super) async fn probe(shared: &Shared, pod: &Pod, id: &ContainerId, name: &str, kind: ProbeKind) -> Outcome {
     let container = spec::container(pod, name);
     let probe = container.and_then(|container| Some((container, kind.of(container)?)));
     let Some((container, probe)) = probe else {
         let message = "the container has no such probe".into();
-        return Outcome::Probed {
-            success: true,
-            message,
-        };
+        return Outcome::Probed { success: true, message };
     };
     let limit = probe_timeout(probe);
     let result = match timeout(limit, once(shared, pod, id, container, probe)).await {
         Ok(result) => result,
         Err(_) => Err(format!("probe timed out after {}s", limit.as_secs())),
     };
-    Outcome::Probed {
-        success: result.is_ok(),
-        message: result.err().unwrap_or_default(),
-    }
+    Outcome::Probed { success: result.is_ok(), message: result.err().unwrap_or_default() }
 }
 
 async fn once(
@@ -72,12 +60,7 @@ async fn once(
 }
 
 /// Runs a command in the container; it must exit with 0.
-pub(super) async fn exec(
-    shared: &Shared,
-    id: &ContainerId,
-    command: &[String],
-    limit: Duration,
-) -> Result<(), String> {
+pub(super) async fn exec(shared: &Shared, id: &ContainerId, command: &[String], limit: Duration) -> Result<(), String> {
     let output = shared.runtime.exec_sync(id, command, limit).await;
     let output = output.map_err(|error| error.to_string())?;
     if output.exit_code == 0 {
@@ -100,9 +83,7 @@ pub(super) async fn pod_address(shared: &Shared, pod: &Pod) -> Result<IpAddr, St
     let listing = listing.map_err(|error| error.to_string())?;
     let newest = listing.sandboxes.iter().max_by_key(|one| one.attempt);
     let address = newest.and_then(|sandbox| sandbox.addresses.first());
-    address
-        .copied()
-        .ok_or_else(|| "the pod has no address".into())
+    address.copied().ok_or_else(|| "the pod has no address".into())
 }
 
 /// A port by number, or by its name among the container's.

@@ -26,19 +26,14 @@ pub(super) async fn run(
     follow: impl Future<Output = ()> + Send,
     record: impl Future<Output = ()> + Send,
 ) {
-    let (pods, follow_pods) = shared
-        .client
-        .informer::<Pod>(Selection::all().fields(format!("spec.nodeName={}", shared.node)));
+    let (pods, follow_pods) =
+        shared.client.informer::<Pod>(Selection::all().fields(format!("spec.nodeName={}", shared.node)));
     let work = async {
         // Nothing is decided before all is known: an empty copy would make every pod an orphan.
         shared.sources.synced().await;
         pods.synced().await;
-        let mut router = Router {
-            shared: shared.clone(),
-            workers: BTreeMap::new(),
-            tasks: JoinSet::new(),
-            seen: BTreeMap::new(),
-        };
+        let mut router =
+            Router { shared: shared.clone(), workers: BTreeMap::new(), tasks: JoinSet::new(), seen: BTreeMap::new() };
         router.run(pods.subscribe()).await;
     };
     let background = async {

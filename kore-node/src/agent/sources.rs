@@ -23,12 +23,7 @@ impl Sources {
         let (config_maps, first) = client.informer::<ConfigMap>(Selection::all());
         let (secrets, second) = client.informer::<Secret>(Selection::all());
         let (services, third) = client.informer::<Service>(Selection::all());
-        let sources = Sources {
-            client: client.clone(),
-            config_maps,
-            secrets,
-            services,
-        };
+        let sources = Sources { client: client.clone(), config_maps, secrets, services };
         let run = async move {
             futures::join!(first, second, third);
         };
@@ -56,9 +51,7 @@ impl Sources {
             let api = ObjectKey::namespaced("default", "kubernetes");
             objects.extend(self.services.get(&api));
         }
-        let views = objects
-            .iter()
-            .filter_map(|object| object.view::<Service>().ok());
+        let views = objects.iter().filter_map(|object| object.view::<Service>().ok());
         views.map(|view| view.to_owned()).collect()
     }
 
@@ -67,38 +60,21 @@ impl Sources {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let (maps, secrets) = volumes::named_data(pod);
         let config_maps = self
-            .find(
-                &self.config_maps,
-                namespace,
-                maps,
-                fresh,
-                |map: &ConfigMap| {
-                    let texts = map.data.iter().flatten();
-                    let texts = texts.map(|(key, text)| (key.clone(), text.clone().into_bytes()));
-                    let bytes = map.binary_data.iter().flatten();
-                    let bytes = bytes.map(|(key, bytes)| (key.clone(), bytes.0.clone()));
-                    texts.chain(bytes).collect()
-                },
-            )
+            .find(&self.config_maps, namespace, maps, fresh, |map: &ConfigMap| {
+                let texts = map.data.iter().flatten();
+                let texts = texts.map(|(key, text)| (key.clone(), text.clone().into_bytes()));
+                let bytes = map.binary_data.iter().flatten();
+                let bytes = bytes.map(|(key, bytes)| (key.clone(), bytes.0.clone()));
+                texts.chain(bytes).collect()
+            })
             .await?;
         let secrets = self
-            .find(
-                &self.secrets,
-                namespace,
-                secrets,
-                fresh,
-                |secret: &Secret| {
-                    let bytes = secret.data.iter().flatten();
-                    bytes
-                        .map(|(key, bytes)| (key.clone(), bytes.0.clone()))
-                        .collect()
-                },
-            )
+            .find(&self.secrets, namespace, secrets, fresh, |secret: &Secret| {
+                let bytes = secret.data.iter().flatten();
+                bytes.map(|(key, bytes)| (key.clone(), bytes.0.clone())).collect()
+            })
             .await?;
-        Ok(Data {
-            config_maps,
-            secrets,
-        })
+        Ok(Data { config_maps, secrets })
     }
 
     async fn find<K: Kind>(

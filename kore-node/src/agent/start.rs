@@ -75,11 +75,7 @@ impl Start<'_> {
             return Ok(());
         };
         if let Err(message) = hook::run(self.shared, self.pod, container, &id, hook).await {
-            self.tell(
-                true,
-                "FailedPostStartHook",
-                format!("PostStartHook failed: {message}"),
-            );
+            self.tell(true, "FailedPostStartHook", format!("PostStartHook failed: {message}"));
             let grace = spec::grace(self.pod).min(Duration::from_secs(30));
             let stopped = runtime.stop(&id, grace).await;
             stopped.map_err(|error| ("PostStartHookError", error.to_string()))?;
@@ -94,10 +90,8 @@ impl Start<'_> {
         let uid = self.pod.metadata.uid.as_deref();
         let listing = self.shared.runtime.list(uid).await;
         let listing = listing.map_err(|error| fail(error.to_string()))?;
-        let found = listing
-            .containers
-            .into_iter()
-            .find(|one| one.name == container.name && one.attempt == self.attempt);
+        let found =
+            listing.containers.into_iter().find(|one| one.name == container.name && one.attempt == self.attempt);
         let id = found.map(|one| one.id);
         id.ok_or_else(|| fail(format!("container {} exists and does not", container.name)))
     }
@@ -118,8 +112,7 @@ impl Start<'_> {
         };
         match policy {
             "Never" if !present => {
-                let text =
-                    format!("Container image \"{image}\" is not present with pull policy of Never");
+                let text = format!("Container image \"{image}\" is not present with pull policy of Never");
                 return Err(("ErrImageNeverPull", text));
             }
             "Never" | "IfNotPresent" if present => {
@@ -161,12 +154,8 @@ impl Start<'_> {
         mounts.push(self.message(container).map_err(fail)?);
         let log = shared.places.log(pod, &container.name, self.attempt);
         let parent = log.parent().expect("a log in its directory");
-        fs::create_dir_all(parent)
-            .map_err(|error| fail(format!("{}: {error}", parent.display())))?;
-        let mut config = ContainerConfig::new(
-            &container.name,
-            container.image.as_deref().unwrap_or_default(),
-        );
+        fs::create_dir_all(parent).map_err(|error| fail(format!("{}: {error}", parent.display())))?;
+        let mut config = ContainerConfig::new(&container.name, container.image.as_deref().unwrap_or_default());
         config.attempt = self.attempt;
         config.command = expand(&container.command);
         config.args = expand(&container.args);

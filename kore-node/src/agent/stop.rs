@@ -24,9 +24,8 @@ pub(super) async fn stop(
 ) -> Result<(), Error> {
     let begun = Instant::now();
     let container = spec::container(pod, name).filter(|_| pre_stop);
-    let hook = container
-        .and_then(|container| container.lifecycle.as_ref())
-        .and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+    let hook =
+        container.and_then(|container| container.lifecycle.as_ref()).and_then(|lifecycle| lifecycle.pre_stop.as_ref());
     let mut left = grace;
     if let (Some(container), Some(hook)) = (container, hook) {
         let run = hook::run(shared, pod, container, id, hook);

@@ -42,10 +42,8 @@ pub(super) enum Origin {
 impl Origin {
     /// As much of a pod as is needed to end it.
     pub(super) fn orphan(sandboxes: &[SandboxStatus], containers: &[ContainerStatus]) -> Origin {
-        let identity = sandboxes
-            .first()
-            .map(|sandbox| &sandbox.pod)
-            .or(containers.first().map(|container| &container.pod));
+        let identity =
+            sandboxes.first().map(|sandbox| &sandbox.pod).or(containers.first().map(|container| &container.pod));
         let mut pod = Pod::default();
         if let Some(identity) = identity {
             pod.metadata = ObjectMeta {
@@ -58,13 +56,8 @@ impl Origin {
         let mut names: Vec<&str> = containers.iter().map(|one| one.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        let containers = names.into_iter().map(|name| Container {
-            name: name.into(),
-            ..Container::default()
-        });
-        let grace = sandboxes
-            .iter()
-            .find_map(|sandbox| sandbox.labels.get(GRACE)?.parse().ok());
+        let containers = names.into_iter().map(|name| Container { name: name.into(), ..Container::default() });
+        let grace = sandboxes.iter().find_map(|sandbox| sandbox.labels.get(GRACE)?.parse().ok());
         pod.spec = Some(PodSpec {
             containers: containers.collect(),
             termination_grace_period_seconds: grace,
@@ -97,14 +90,7 @@ pub(super) async fn run(shared: Arc<Shared>, mailbox: Arc<Mailbox>, origin: Orig
         }
     };
     let sent = view.as_ref().and_then(|view| view.status.clone());
-    let mut worker = Worker {
-        shared,
-        mailbox,
-        machine,
-        sent,
-        view,
-        running: FuturesUnordered::new(),
-    };
+    let mut worker = Worker { shared, mailbox, machine, sent, view, running: FuturesUnordered::new() };
     worker.run().await;
 }
 
@@ -136,9 +122,7 @@ impl Worker {
                 self.machine.retry(self.shared.client.clock().now());
             }
             look |= news.runtime;
-            look |= finished
-                .iter()
-                .any(|(key, _)| !matches!(key, Key::Probe(..)));
+            look |= finished.iter().any(|(key, _)| !matches!(key, Key::Probe(..)));
             if look {
                 match self.list().await {
                     Ok(listing) => self.machine.observe(listing),
@@ -169,11 +153,8 @@ impl Worker {
                 let retry = now + RETRY;
                 wake_at = Some(wake_at.map_or(retry, |at| at.min(retry)));
             }
-            let wake = wake_at.map(|at| {
-                at.duration_since(self.shared.client.clock().now())
-                    .max(SignedDuration::ZERO)
-                    .unsigned_abs()
-            });
+            let wake = wake_at
+                .map(|at| at.duration_since(self.shared.client.clock().now()).max(SignedDuration::ZERO).unsigned_abs());
             tokio::select! {
                 biased;
                 () = asked(&mut shutdown) => {}
@@ -189,10 +170,7 @@ impl Worker {
     }
 
     fn set_pod(&mut self, view: View<Pod>) {
-        let newer = self
-            .view
-            .as_ref()
-            .is_none_or(|known| known.object().revision() < view.object().revision());
+        let newer = self.view.as_ref().is_none_or(|known| known.object().revision() < view.object().revision());
         if newer {
             self.machine.set_pod(view.clone().into_typed());
             self.view = Some(view);
@@ -215,9 +193,8 @@ impl Worker {
                 let from_log = exit.exit_code != 0
                     && spec.and_then(|spec| spec.termination_message_policy.as_deref())
                         == Some("FallbackToLogsOnError");
-                exit.message = message(&path).or_else(|| {
-                    from_log.then(|| crate::log::last_lines(&log, MESSAGE_LOG.0, MESSAGE_LOG.1))?
-                });
+                exit.message = message(&path)
+                    .or_else(|| from_log.then(|| crate::log::last_lines(&log, MESSAGE_LOG.0, MESSAGE_LOG.1))?);
             }
         }
         Ok(listing)
@@ -250,10 +227,7 @@ impl Worker {
         }
         let mut new = view.to_owned();
         new.status = Some(status.clone());
-        let api = self
-            .shared
-            .client
-            .namespaced::<Pod>(&self.mailbox.namespace);
+        let api = self.shared.client.namespaced::<Pod>(&self.mailbox.namespace);
         match api.replace_status(&view, &new).await {
             Ok(written) => {
                 self.sent = Some(status);
@@ -281,8 +255,7 @@ impl Worker {
 
     fn perform(&mut self, action: Action) {
         // The last status is there before the object goes.
-        let may_delete =
-            self.sent.as_ref() == Some(&self.machine.status(self.shared.client.clock().now()));
+        let may_delete = self.sent.as_ref() == Some(&self.machine.status(self.shared.client.clock().now()));
         if action == Action::Delete && !may_delete {
             let later = sleep(RETRY).map(|()| (Key::Delete, failed("status", "not written yet")));
             return self.running.push(later.boxed());
@@ -290,8 +263,7 @@ impl Worker {
         let shared = self.shared.clone();
         let pod = self.machine.pod().clone();
         let object = self.view.as_ref().map(|view| view.object().clone());
-        self.running
-            .push(perform(shared, pod, object, action).boxed());
+        self.running.push(perform(shared, pod, object, action).boxed());
     }
 
     /// Ends the pod's containers, without a word to the API.
@@ -311,16 +283,9 @@ impl Worker {
         let running: Vec<&ContainerStatus> = running.filter(|one| one.state.is_running()).collect();
         let (last, first): (Vec<_>, Vec<_>) = running.into_iter().partition(is_sidecar);
         for group in [first, last] {
-            let stops = group.into_iter().map(|container| {
-                stop::stop(
-                    &self.shared,
-                    pod,
-                    &container.id,
-                    &container.name,
-                    grace,
-                    true,
-                )
-            });
+            let stops = group
+                .into_iter()
+                .map(|container| stop::stop(&self.shared, pod, &container.id, &container.name, grace, true));
             futures::future::join_all(stops).await;
         }
         for sandbox in &listing.sandboxes {
@@ -340,19 +305,11 @@ pub(super) fn tell(shared: &Shared, object: &Object, warning: bool, reason: &str
 }
 
 pub(super) fn failed(reason: &str, message: impl Into<String>) -> Outcome {
-    Outcome::Failed {
-        reason: reason.into(),
-        message: message.into(),
-    }
+    Outcome::Failed { reason: reason.into(), message: message.into() }
 }
 
 /// Does what the machine says.
-async fn perform(
-    shared: Arc<Shared>,
-    pod: Arc<Pod>,
-    object: Option<Object>,
-    action: Action,
-) -> (Key, Outcome) {
+async fn perform(shared: Arc<Shared>, pod: Arc<Pod>, object: Option<Object>, action: Action) -> (Key, Outcome) {
     let key = action.key();
     let warn = |reason: &str, message: String| {
         if let Some(object) = &object {
@@ -381,34 +338,18 @@ async fn perform(
             };
             return (key, outcome);
         }
-        Action::Start {
-            container,
-            attempt,
-            sandbox,
-        } => {
-            let start = start::Start {
-                shared: &shared,
-                pod: &pod,
-                object: object.as_ref(),
-                sandbox: &sandbox,
-                attempt,
-            };
+        Action::Start { container, attempt, sandbox } => {
+            let start =
+                start::Start { shared: &shared, pod: &pod, object: object.as_ref(), sandbox: &sandbox, attempt };
             return (key, start.run(&container).await);
         }
-        Action::Probe {
-            id,
-            container,
-            kind,
-        } => {
+        Action::Probe { id, container, kind } => {
             let outcome = probe::probe(&shared, &pod, &id, &container, kind).await;
             return (key, outcome);
         }
-        Action::Stop {
-            id,
-            container,
-            grace,
-            pre_stop,
-        } => stop::stop(&shared, &pod, &id, &container, grace, pre_stop).await,
+        Action::Stop { id, container, grace, pre_stop } => {
+            stop::stop(&shared, &pod, &id, &container, grace, pre_stop).await
+        }
         Action::Hurry { id, grace } => shared.runtime.stop(&id, grace).await,
         Action::Remove { id } => remove(&shared, &pod, &id).await,
         Action::StopSandbox { id } => shared.runtime.stop_sandbox(&id).await,
@@ -435,11 +376,7 @@ async fn perform(
 }
 
 /// Makes a pod's volumes. What it names is asked for once more if it is not there.
-pub(super) async fn prepare_volumes(
-    shared: &Shared,
-    pod: &Arc<Pod>,
-    fresh: bool,
-) -> Result<(), String> {
+pub(super) async fn prepare_volumes(shared: &Shared, pod: &Arc<Pod>, fresh: bool) -> Result<(), String> {
     let mut fresh = fresh;
     loop {
         let data = shared.sources.data(pod, fresh).await?;
@@ -468,11 +405,7 @@ pub(super) async fn prepare_volumes(
 async fn run_sandbox(shared: &Shared, pod: &Pod, attempt: u32) -> Result<(), Error> {
     let metadata = &pod.metadata;
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let identity = PodIdentity::new(
-        text(&metadata.namespace),
-        text(&metadata.name),
-        text(&metadata.uid),
-    );
+    let identity = PodIdentity::new(text(&metadata.namespace), text(&metadata.name), text(&metadata.uid));
     let spec = pod.spec.as_ref();
     let mut config = SandboxConfig::new(identity, attempt);
     config.host_network = spec.and_then(|spec| spec.host_network) == Some(true);
@@ -501,16 +434,11 @@ async fn delete(shared: &Shared, pod: &Pod) -> Result<(), Error> {
     let metadata = &pod.metadata;
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let name = metadata.name.as_deref().unwrap_or_default();
-    let options = Options {
-        grace_period_seconds: Some(0),
-        precondition_uid: metadata.uid.clone(),
-        ..Options::default()
-    };
+    let options =
+        Options { grace_period_seconds: Some(0), precondition_uid: metadata.uid.clone(), ..Options::default() };
     let api = shared.client.namespaced::<Pod>(namespace);
     match api.delete(name, &options).await {
-        Err(error) if !error.is_not_found() && !error.is_conflict() => {
-            Err(Error::Transient(error.to_string()))
-        }
+        Err(error) if !error.is_not_found() && !error.is_conflict() => Err(Error::Transient(error.to_string())),
         _ => Ok(()),
     }
 }
@@ -520,8 +448,6 @@ fn message(path: &std::path::Path) -> Option<String> {
     use std::io::Read;
     let mut bytes = vec![];
     let file = std::fs::File::open(path).ok()?;
-    file.take(MESSAGE_BYTES as u64)
-        .read_to_end(&mut bytes)
-        .ok()?;
+    file.take(MESSAGE_BYTES as u64).read_to_end(&mut bytes).ok()?;
     (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -19,20 +19,12 @@ pub(super) struct Backoff {
 impl Backoff {
     /// When a container that ended at `ended` may be started again: a time that has passed means now.
     pub(super) fn until(&self, ended: Timestamp, cap: Duration) -> Timestamp {
-        if self.forgotten(ended, cap) {
-            ended
-        } else {
-            ended + self.wait
-        }
+        if self.forgotten(ended, cap) { ended } else { ended + self.wait }
     }
 
     /// It is being started again.
     pub(super) fn next(&mut self, now: Timestamp, ended: Timestamp, cap: Duration) {
-        self.wait = if self.forgotten(ended, cap) {
-            FIRST.min(cap)
-        } else {
-            (self.wait * 2).max(FIRST).min(cap)
-        };
+        self.wait = if self.forgotten(ended, cap) { FIRST.min(cap) } else { (self.wait * 2).max(FIRST).min(cap) };
         self.last = Some(now);
     }
 
@@ -42,8 +34,7 @@ impl Backoff {
 
     fn forgotten(&self, ended: Timestamp, cap: Duration) -> bool {
         let limit = SignedDuration::try_from(cap * FORGET_AFTER).unwrap_or(SignedDuration::MAX);
-        self.last
-            .is_none_or(|last| ended.duration_since(last) > limit)
+        self.last.is_none_or(|last| ended.duration_since(last) > limit)
     }
 }
 

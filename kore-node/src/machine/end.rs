@@ -29,8 +29,7 @@ impl Machine {
             Key::Stop(id) => Some(id.clone()),
             _ => None,
         });
-        self.hurried
-            .extend(stops.map(|id| (id, left(deadline, now))));
+        self.hurried.extend(stops.map(|id| (id, left(deadline, now))));
     }
 
     /// Ends everything, removes every trace and then the pod object.
@@ -43,11 +42,7 @@ impl Machine {
             return;
         }
         if self.over.is_none() {
-            self.over = Some(Over {
-                phase: self.phase_by_exits(),
-                reason: None,
-                message: None,
-            });
+            self.over = Some(Over { phase: self.phase_by_exits(), reason: None, message: None });
         }
         if self.last.is_none() {
             self.last = Some(self.status(now));
@@ -80,9 +75,7 @@ impl Machine {
     /// Stops containers, then sidecars in reverse order; true when none runs.
     fn plan_stops(&mut self, grace: Duration, step: &mut Step) -> bool {
         let pod = self.pod.clone();
-        let sidecars = spec::init_containers(&pod)
-            .iter()
-            .filter(|container| spec::is_sidecar(container));
+        let sidecars = spec::init_containers(&pod).iter().filter(|container| spec::is_sidecar(container));
         let sidecars: Vec<&str> = sidecars.map(|container| &*container.name).collect();
         let running: Vec<(ContainerId, String)> = self
             .observed
@@ -92,16 +85,10 @@ impl Machine {
             .map(|container| (container.id.clone(), container.name.clone()))
             .collect();
         let is_sidecar = |name: &String| sidecars.contains(&name.as_str());
-        let mut first: Vec<&(ContainerId, String)> = running
-            .iter()
-            .filter(|(_, name)| !is_sidecar(name))
-            .collect();
+        let mut first: Vec<&(ContainerId, String)> = running.iter().filter(|(_, name)| !is_sidecar(name)).collect();
         if first.is_empty() {
             let last = sidecars.iter().rev();
-            first.extend(
-                last.filter_map(|sidecar| running.iter().find(|(_, name)| name == sidecar))
-                    .take(1),
-            );
+            first.extend(last.filter_map(|sidecar| running.iter().find(|(_, name)| name == sidecar)).take(1));
         }
         for (id, name) in first {
             self.plan_stop(id, name, grace, step);
@@ -129,10 +116,7 @@ impl Machine {
         let ready = self.observed.sandboxes.iter();
         let ready = ready.filter(|sandbox| sandbox.state == SandboxState::Ready);
         let before = step.actions.len();
-        step.actions
-            .extend(ready.map(|sandbox| Action::StopSandbox {
-                id: sandbox.id.clone(),
-            }));
+        step.actions.extend(ready.map(|sandbox| Action::StopSandbox { id: sandbox.id.clone() }));
         step.actions.len() == before
     }
 

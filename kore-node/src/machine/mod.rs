@@ -43,18 +43,9 @@ pub(crate) enum Action {
     /// Make a sandbox.
     RunSandbox { attempt: u32 },
     /// Pull the image, resolve the configuration, create and start the container, run its postStart hook.
-    Start {
-        container: String,
-        attempt: u32,
-        sandbox: SandboxId,
-    },
+    Start { container: String, attempt: u32, sandbox: SandboxId },
     /// Run the preStop hook and stop the container within `grace`, all in all.
-    Stop {
-        id: ContainerId,
-        container: String,
-        grace: Duration,
-        pre_stop: bool,
-    },
+    Stop { id: ContainerId, container: String, grace: Duration, pre_stop: bool },
     /// A stop is under way that must end earlier.
     Hurry { id: ContainerId, grace: Duration },
     /// Forget an old container and its log.
@@ -64,11 +55,7 @@ pub(crate) enum Action {
     /// Forget a sandbox and its containers.
     RemoveSandbox { id: SandboxId },
     /// Probe a container.
-    Probe {
-        id: ContainerId,
-        container: String,
-        kind: ProbeKind,
-    },
+    Probe { id: ContainerId, container: String, kind: ProbeKind },
     /// Remove volumes and logs.
     CleanUp,
     /// Delete the pod object, once its last status is written.
@@ -99,9 +86,7 @@ impl Action {
             Action::Stop { id, .. } => Key::Stop(id.clone()),
             Action::Hurry { id, .. } => Key::Hurry(id.clone()),
             Action::Remove { id } => Key::Remove(id.clone()),
-            Action::StopSandbox { id } | Action::RemoveSandbox { id } => {
-                Key::EndSandbox(id.clone())
-            }
+            Action::StopSandbox { id } | Action::RemoveSandbox { id } => Key::EndSandbox(id.clone()),
             Action::Probe { id, kind, .. } => Key::Probe(id.clone(), *kind),
             Action::CleanUp => Key::CleanUp,
             Action::Delete => Key::Delete,
@@ -147,11 +132,7 @@ impl Step {
     }
 
     fn tell(&mut self, warning: bool, reason: &'static str, message: String) {
-        self.events.push(Told {
-            warning,
-            reason,
-            message,
-        });
+        self.events.push(Told { warning, reason, message });
     }
 }
 
@@ -212,10 +193,7 @@ impl Progress {
     fn finished(&mut self, outcome: &Outcome, now: Timestamp) {
         self.done = matches!(outcome, Outcome::Done);
         if self.done {
-            *self = Progress {
-                done: true,
-                ..Progress::default()
-            };
+            *self = Progress { done: true, ..Progress::default() };
         } else {
             self.retry_at = Some(now + backoff::retry(self.failures));
             self.failures += 1;
@@ -283,11 +261,7 @@ impl Machine {
         };
         if let Some(phase) = phase {
             machine.last = machine.pod.status.clone();
-            machine.over = Some(Over {
-                phase,
-                reason: None,
-                message: None,
-            });
+            machine.over = Some(Over { phase, reason: None, message: None });
         }
         machine
     }
@@ -359,17 +333,13 @@ impl Machine {
         } else {
             self.plan(now, &mut step);
         }
-        step.actions
-            .retain(|action| self.in_flight.insert(action.key()));
+        step.actions.retain(|action| self.in_flight.insert(action.key()));
         step
     }
 
     /// Whether nothing is left to do, ever.
     pub(crate) fn is_finished(&self) -> bool {
-        (self.gone || self.deleted)
-            && self.cleaned
-            && self.observed.sandboxes.is_empty()
-            && self.in_flight.is_empty()
+        (self.gone || self.deleted) && self.cleaned && self.observed.sandboxes.is_empty() && self.in_flight.is_empty()
     }
 
     fn memory(&mut self, name: &str) -> &mut Memory {
@@ -392,15 +362,12 @@ impl Machine {
 
     fn newest(&self, name: &str) -> Option<&ContainerStatus> {
         let all = self.observed.containers.iter();
-        all.filter(|container| container.name == name)
-            .max_by_key(|container| container.attempt)
+        all.filter(|container| container.name == name).max_by_key(|container| container.attempt)
     }
 
     /// Whether a running container has passed its startup probe, if it has one.
     fn has_started(&self, container: &Container) -> bool {
-        let running = self
-            .newest(&container.name)
-            .filter(|newest| newest.state.is_running());
+        let running = self.newest(&container.name).filter(|newest| newest.state.is_running());
         let Some(running) = running else { return false };
         let memory = self.containers.get(&container.name);
         match memory.and_then(|memory| memory.probes.as_ref()) {

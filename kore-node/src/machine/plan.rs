@@ -82,11 +82,7 @@ impl Machine {
             match exit {
                 Some(exit) if exit.exit_code == 0 => continue,
                 Some(_) if restart == spec::Restart::Never => {
-                    self.over = Some(Over {
-                        phase: "Failed",
-                        reason: None,
-                        message: None,
-                    });
+                    self.over = Some(Over { phase: "Failed", reason: None, message: None });
                     return false;
                 }
                 _ => {
@@ -140,9 +136,7 @@ impl Machine {
                 }
             }
             // In a new sandbox everything runs again; what is done for good was found before (`is_complete`).
-            ContainerState::Exited(exit)
-                if newest.sandbox != *sandbox || restart.applies(exit.exit_code) =>
-            {
+            ContainerState::Exited(exit) if newest.sandbox != *sandbox || restart.applies(exit.exit_code) => {
                 self.plan_restart(container, &newest, sandbox, now, step);
             }
             ContainerState::Exited(_) => {}
@@ -179,10 +173,7 @@ impl Machine {
             step.tell(true, "BackOff", text);
             memory.waiting = Some(Waiting {
                 reason: "CrashLoopBackOff".into(),
-                message: format!(
-                    "back-off {} restarting failed container={name} pod={pod}",
-                    duration(wait)
-                ),
+                message: format!("back-off {} restarting failed container={name} pod={pod}", duration(wait)),
                 since: now,
                 retry_at: until,
             });
@@ -205,10 +196,7 @@ impl Machine {
             if waiting.reason == "ErrImagePull" {
                 let shown_until = waiting.since + SHOW_PULL_ERROR;
                 if shown_until <= now {
-                    waiting.message = format!(
-                        "Back-off pulling image \"{image}\": ErrImagePull: {}",
-                        waiting.message
-                    );
+                    waiting.message = format!("Back-off pulling image \"{image}\": ErrImagePull: {}", waiting.message);
                     waiting.reason = "ImagePullBackOff".into();
                     let text = format!("Back-off pulling image \"{image}\"");
                     step.tell(false, "BackOff", text);
@@ -218,11 +206,7 @@ impl Machine {
             }
             return false;
         }
-        step.actions.push(Action::Start {
-            container: container.name.clone(),
-            attempt,
-            sandbox: sandbox.clone(),
-        });
+        step.actions.push(Action::Start { container: container.name.clone(), attempt, sandbox: sandbox.clone() });
         true
     }
 
@@ -243,12 +227,7 @@ impl Machine {
             "RunContainerError" | "PostStartHookError" => now,
             _ => now + RETRY_CREATE,
         };
-        memory.waiting = Some(Waiting {
-            reason,
-            message,
-            since: now,
-            retry_at,
-        });
+        memory.waiting = Some(Waiting { reason, message, since: now, retry_at });
     }
 
     /// No container of the pod is left to run: then it is over.
@@ -261,18 +240,11 @@ impl Machine {
                 Some(exit) if !restart.applies(exit.exit_code) => failed |= exit.exit_code != 0,
                 _ => return false,
             }
-            if self
-                .in_flight
-                .contains(&Key::Container(container.name.clone()))
-            {
+            if self.in_flight.contains(&Key::Container(container.name.clone())) {
                 return false;
             }
         }
-        self.over = Some(Over {
-            phase: if failed { "Failed" } else { "Succeeded" },
-            reason: None,
-            message: None,
-        });
+        self.over = Some(Over { phase: if failed { "Failed" } else { "Succeeded" }, reason: None, message: None });
         true
     }
 
@@ -288,21 +260,14 @@ impl Machine {
         }
         let message = "Pod was active on the node longer than the specified deadline";
         step.tell(false, "DeadlineExceeded", message.into());
-        self.over = Some(Over {
-            phase: "Failed",
-            reason: Some("DeadlineExceeded"),
-            message: Some(message.into()),
-        });
+        self.over = Some(Over { phase: "Failed", reason: Some("DeadlineExceeded"), message: Some(message.into()) });
         true
     }
 
     /// Of each name the newest container and the one before it are kept, for logs and `lastState`.
     fn forget_old(&self, step: &mut Step) {
         let pod = &self.pod;
-        for container in spec::init_containers(pod)
-            .iter()
-            .chain(spec::containers(pod))
-        {
+        for container in spec::init_containers(pod).iter().chain(spec::containers(pod)) {
             let old = self.containers_named(&container.name).into_iter().skip(2);
             for container in old.filter(|container| !container.state.is_running()) {
                 let id = container.id.clone();
@@ -313,9 +278,7 @@ impl Machine {
 
     /// The attempt to begin with when the runtime knows none: one more than the API remembers.
     fn attempts_known(&self, name: &str) -> u32 {
-        let known = self
-            .known_status(name)
-            .filter(|known| known.container_id.is_some());
+        let known = self.known_status(name).filter(|known| known.container_id.is_some());
         known.map_or(0, |known| known.restart_count.max(0) as u32 + 1)
     }
 }

@@ -20,11 +20,7 @@ pub(crate) enum ProbeKind {
 }
 
 impl ProbeKind {
-    const ALL: [ProbeKind; 3] = [
-        ProbeKind::Startup,
-        ProbeKind::Liveness,
-        ProbeKind::Readiness,
-    ];
+    const ALL: [ProbeKind; 3] = [ProbeKind::Startup, ProbeKind::Liveness, ProbeKind::Readiness];
 
     pub(crate) fn of(self, container: &Container) -> Option<&Probe> {
         match self {
@@ -70,12 +66,7 @@ struct State {
 
 impl Probes {
     /// For a container that runs since `started_at`. What the API has seen of this very container goes on to hold.
-    fn new(
-        container: &Container,
-        id: ContainerId,
-        started_at: Timestamp,
-        known: Option<&Known>,
-    ) -> Probes {
+    fn new(container: &Container, id: ContainerId, started_at: Timestamp, known: Option<&Known>) -> Probes {
         let started = known.is_some_and(|known| known.started == Some(true));
         let ready = known.is_some_and(|known| known.ready);
         let states = ProbeKind::ALL.into_iter().filter_map(|kind| {
@@ -92,10 +83,7 @@ impl Probes {
             };
             Some((kind, state))
         });
-        Probes {
-            id,
-            states: states.collect(),
-        }
+        Probes { id, states: states.collect() }
     }
 
     pub(super) fn id(&self) -> &ContainerId {
@@ -137,35 +125,21 @@ impl Probes {
 
 impl Machine {
     /// Asks for the probes of a running container that are due.
-    pub(super) fn plan_probes(
-        &mut self,
-        container: &Container,
-        id: &ContainerId,
-        now: Timestamp,
-        step: &mut Step,
-    ) {
+    pub(super) fn plan_probes(&mut self, container: &Container, id: &ContainerId, now: Timestamp, step: &mut Step) {
         let Some(newest) = self.newest(&container.name) else {
             return;
         };
         let ContainerState::Running { started_at } = newest.state else {
             return;
         };
-        let has = self
-            .containers
-            .get(&container.name)
-            .and_then(|memory| memory.probes.as_ref());
+        let has = self.containers.get(&container.name).and_then(|memory| memory.probes.as_ref());
         if has.is_none_or(|probes| probes.id != *id) {
             let url = self.container_url(id);
-            let known = self
-                .known_status(&container.name)
-                .filter(|known| known.container_id.as_deref() == Some(&url));
+            let known = self.known_status(&container.name).filter(|known| known.container_id.as_deref() == Some(&url));
             let probes = Probes::new(container, id.clone(), started_at, known);
             self.memory(&container.name).probes = Some(probes);
         }
-        let probes = self.containers[&container.name]
-            .probes
-            .as_ref()
-            .expect("made above");
+        let probes = self.containers[&container.name].probes.as_ref().expect("made above");
         for (kind, state) in &probes.states {
             let wanted = match kind {
                 ProbeKind::Startup => !state.good,
@@ -173,11 +147,7 @@ impl Machine {
             };
             let under_way = self.in_flight.contains(&Key::Probe(id.clone(), *kind));
             if wanted && !under_way && state.next_at <= now {
-                step.actions.push(Action::Probe {
-                    id: id.clone(),
-                    container: container.name.clone(),
-                    kind: *kind,
-                });
+                step.actions.push(Action::Probe { id: id.clone(), container: container.name.clone(), kind: *kind });
             } else if wanted && !under_way {
                 step.wake(state.next_at);
             }
@@ -185,13 +155,7 @@ impl Machine {
     }
 
     /// Takes a probe's result into account. Events come with the next step.
-    pub(super) fn probed(
-        &mut self,
-        id: &ContainerId,
-        kind: ProbeKind,
-        outcome: Outcome,
-        now: Timestamp,
-    ) {
+    pub(super) fn probed(&mut self, id: &ContainerId, kind: ProbeKind, outcome: Outcome, now: Timestamp) {
         let Outcome::Probed { success, message } = outcome else {
             return;
         };
@@ -217,23 +181,13 @@ impl Machine {
             return;
         }
         let kind_name = kind.name();
-        let mut told = vec![(
-            true,
-            "Unhealthy",
-            format!("{kind_name} probe failed: {message}"),
-        )];
+        let mut told = vec![(true, "Unhealthy", format!("{kind_name} probe failed: {message}"))];
         if failed && kind != ProbeKind::Readiness && memory.unhealthy.is_none() {
             let seconds = probe.termination_grace_period_seconds;
-            let grace = seconds.map_or_else(
-                || spec::grace(&pod),
-                |seconds| Duration::from_secs(seconds.max(0) as u64),
-            );
+            let grace = seconds.map_or_else(|| spec::grace(&pod), |seconds| Duration::from_secs(seconds.max(0) as u64));
             memory.unhealthy = Some((id.clone(), grace));
             let lower = kind_name.to_lowercase();
-            let text = format!(
-                "Container {} failed {lower} probe, will be restarted",
-                container.name
-            );
+            let text = format!("Container {} failed {lower} probe, will be restarted", container.name);
             told.push((false, "Killing", text));
         }
         self.untold.extend(told);

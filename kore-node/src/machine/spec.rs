@@ -24,25 +24,16 @@ impl Restart {
 }
 
 pub(crate) fn init_containers(pod: &Pod) -> &[Container] {
-    pod.spec
-        .as_ref()
-        .and_then(|spec| spec.init_containers.as_deref())
-        .unwrap_or_default()
+    pod.spec.as_ref().and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default()
 }
 
 pub(crate) fn containers(pod: &Pod) -> &[Container] {
-    pod.spec
-        .as_ref()
-        .map(|spec| spec.containers.as_slice())
-        .unwrap_or_default()
+    pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default()
 }
 
 /// A container of either sort.
 pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
-    init_containers(pod)
-        .iter()
-        .chain(containers(pod))
-        .find(|container| container.name == name)
+    init_containers(pod).iter().chain(containers(pod)).find(|container| container.name == name)
 }
 
 /// An init container that keeps running beside the others (KEP-753).
@@ -51,10 +42,7 @@ pub(crate) fn is_sidecar(container: &Container) -> bool {
 }
 
 pub(crate) fn restart(pod: &Pod) -> Restart {
-    let policy = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.restart_policy.as_deref());
+    let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
     match policy {
         Some("Never") => Restart::Never,
         Some("OnFailure") => Restart::OnFailure,
@@ -63,10 +51,7 @@ pub(crate) fn restart(pod: &Pod) -> Restart {
 }
 
 pub(crate) fn grace(pod: &Pod) -> Duration {
-    let seconds = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.termination_grace_period_seconds);
+    let seconds = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     Duration::from_secs(seconds.unwrap_or(30).max(0) as u64)
 }
 
@@ -74,10 +59,5 @@ pub(crate) fn grace(pod: &Pod) -> Duration {
 pub(crate) fn display(pod: &Pod) -> String {
     let metadata = &pod.metadata;
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    format!(
-        "{}_{}({})",
-        text(&metadata.name),
-        text(&metadata.namespace),
-        text(&metadata.uid)
-    )
+    format!("{}_{}({})", text(&metadata.name), text(&metadata.namespace), text(&metadata.uid))
 }

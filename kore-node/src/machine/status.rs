@@ -3,9 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{
-        Container, ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated,
-        ContainerStateWaiting, ContainerStatus as ApiStatus, HostIP, PodCondition, PodIP,
-        PodStatus, VolumeMountStatus,
+        Container, ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+        ContainerStatus as ApiStatus, HostIP, PodCondition, PodIP, PodStatus, VolumeMountStatus,
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
@@ -25,14 +24,10 @@ impl Machine {
         let init = spec::init_containers(&self.pod);
         let main = spec::containers(&self.pod);
         let mut status = self.pod.status.clone().unwrap_or_default();
-        let init_statuses: Vec<ApiStatus> = init
-            .iter()
-            .map(|container| self.container_status(container, true))
-            .collect();
-        let main_statuses: Vec<ApiStatus> = main
-            .iter()
-            .map(|container| self.container_status(container, false))
-            .collect();
+        let init_statuses: Vec<ApiStatus> =
+            init.iter().map(|container| self.container_status(container, true)).collect();
+        let main_statuses: Vec<ApiStatus> =
+            main.iter().map(|container| self.container_status(container, false)).collect();
         let phase = self.phase(&init_statuses, &main_statuses);
         status.conditions = Some(self.conditions(phase, &init_statuses, &main_statuses, now));
         status.phase = Some(phase.into());
@@ -58,11 +53,7 @@ impl Machine {
 
     /// When this node first took the pod on. Seconds, as the wire has it.
     pub(super) fn start_time(&self) -> Timestamp {
-        let known = self
-            .pod
-            .status
-            .as_ref()
-            .and_then(|status| status.start_time.as_ref());
+        let known = self.pod.status.as_ref().and_then(|status| status.start_time.as_ref());
         known.map_or_else(|| whole_second(self.first_seen), |time| time.0)
     }
 
@@ -70,11 +61,7 @@ impl Machine {
     pub(super) fn known_status(&self, name: &str) -> Option<&ApiStatus> {
         let status = self.pod.status.as_ref()?;
         let lists = [&status.container_statuses, &status.init_container_statuses];
-        lists
-            .into_iter()
-            .flatten()
-            .flatten()
-            .find(|status| status.name == name)
+        lists.into_iter().flatten().flatten().find(|status| status.name == name)
     }
 
     /// A container's id as the API shows it.
@@ -85,9 +72,7 @@ impl Machine {
     fn container_status(&self, container: &Container, init: bool) -> ApiStatus {
         let named = self.containers_named(&container.name);
         let newest = named.first().copied();
-        let before = named
-            .get(1)
-            .and_then(|before| Some(self.terminated(before, before.state.exit()?)));
+        let before = named.get(1).and_then(|before| Some(self.terminated(before, before.state.exit()?)));
         let waiting = self
             .containers
             .get(&container.name)
@@ -95,48 +80,32 @@ impl Machine {
             .map(|waiting| (waiting.reason.clone(), Some(waiting.message.clone())));
         let (state, last_state) = match newest.map(|newest| (newest, &newest.state)) {
             Some((_, ContainerState::Running { started_at })) => {
-                let running = ContainerStateRunning {
-                    started_at: Some(Time(whole_second(*started_at))),
-                };
-                let state = ApiState {
-                    running: Some(running),
-                    ..ApiState::default()
-                };
+                let running = ContainerStateRunning { started_at: Some(Time(whole_second(*started_at))) };
+                let state = ApiState { running: Some(running), ..ApiState::default() };
                 (state, before)
             }
             Some((newest, ContainerState::Exited(exit))) => {
                 let terminated = self.terminated(newest, exit);
                 match waiting {
-                    Some((reason, message)) if self.over.is_none() => {
-                        (waits(reason, message), Some(terminated))
-                    }
+                    Some((reason, message)) if self.over.is_none() => (waits(reason, message), Some(terminated)),
                     _ => (terminated, before),
                 }
             }
             _ => {
-                let (reason, message) =
-                    waiting.unwrap_or_else(|| (self.default_reason(init).into(), None));
-                let before =
-                    before.or_else(|| self.known_status(&container.name)?.last_state.clone());
+                let (reason, message) = waiting.unwrap_or_else(|| (self.default_reason(init).into(), None));
+                let before = before.or_else(|| self.known_status(&container.name)?.last_state.clone());
                 (waits(reason, message), before)
             }
         };
         let running = state.running.is_some();
         let known = self.known_status(&container.name);
         let sidecar = spec::is_sidecar(container);
-        let exited_well = state
-            .terminated
-            .as_ref()
-            .is_some_and(|terminated| terminated.exit_code == 0);
+        let exited_well = state.terminated.as_ref().is_some_and(|terminated| terminated.exit_code == 0);
         ApiStatus {
             name: container.name.clone(),
             image: container.image.clone().unwrap_or_default(),
             image_id: newest.map_or_else(
-                || {
-                    known
-                        .map(|known| known.image_id.clone())
-                        .unwrap_or_default()
-                },
+                || known.map(|known| known.image_id.clone()).unwrap_or_default(),
                 |newest| newest.image_id.clone(),
             ),
             container_id: newest.map(|newest| self.container_url(&newest.id)),
@@ -173,18 +142,11 @@ impl Machine {
             started_at: time(exit.started_at),
             finished_at: time(exit.finished_at),
         };
-        ApiState {
-            terminated: Some(terminated),
-            ..ApiState::default()
-        }
+        ApiState { terminated: Some(terminated), ..ApiState::default() }
     }
 
     fn default_reason(&self, init: bool) -> &'static str {
-        if init || spec::init_containers(&self.pod).is_empty() {
-            "ContainerCreating"
-        } else {
-            "PodInitializing"
-        }
+        if init || spec::init_containers(&self.pod).is_empty() { "ContainerCreating" } else { "PodInitializing" }
     }
 
     fn phase(&self, init: &[ApiStatus], main: &[ApiStatus]) -> &'static str {
@@ -195,34 +157,20 @@ impl Machine {
             return over.phase;
         }
         let pending = !self.initialised_by(init) && !main.iter().any(has_run);
-        let never_ran = main
-            .iter()
-            .any(|status| !is_running(status) && !has_run(status));
-        if pending || never_ran || main.is_empty() {
-            "Pending"
-        } else {
-            "Running"
-        }
+        let never_ran = main.iter().any(|status| !is_running(status) && !has_run(status));
+        if pending || never_ran || main.is_empty() { "Pending" } else { "Running" }
     }
 
     /// Whether initialisation is over, by the statuses of init containers.
     fn initialised_by(&self, init: &[ApiStatus]) -> bool {
         let containers = spec::init_containers(&self.pod).iter().zip(init);
-        containers
-            .into_iter()
-            .all(|(container, status)| match spec::is_sidecar(container) {
-                true => status.started == Some(true),
-                false => status.ready,
-            })
+        containers.into_iter().all(|(container, status)| match spec::is_sidecar(container) {
+            true => status.started == Some(true),
+            false => status.ready,
+        })
     }
 
-    fn conditions(
-        &self,
-        phase: &str,
-        init: &[ApiStatus],
-        main: &[ApiStatus],
-        now: Timestamp,
-    ) -> Vec<PodCondition> {
+    fn conditions(&self, phase: &str, init: &[ApiStatus], main: &[ApiStatus], now: Timestamp) -> Vec<PodCondition> {
         let over = matches!(phase, "Succeeded" | "Failed");
         let completed = (phase == "Succeeded").then_some(("PodCompleted", None));
         let unready: Vec<&str> = init
@@ -243,21 +191,14 @@ impl Machine {
             })
             .map(|(status, _)| status.name.as_str())
             .collect();
-        let network = self
-            .newest_sandbox()
-            .is_some_and(|sandbox| sandbox.state == SandboxState::Ready);
-        let started = self
-            .newest_sandbox()
-            .is_some_and(|sandbox| self.initialised(&sandbox.id));
+        let network = self.newest_sandbox().is_some_and(|sandbox| sandbox.state == SandboxState::Ready);
+        let started = self.newest_sandbox().is_some_and(|sandbox| self.initialised(&sandbox.id));
         // Once true it stays true for this sandbox: containers that exist show that it was over.
         let initialised = match completed {
             Some(_) => (true, Some(("PodCompleted", None))),
             None if incomplete.is_empty() || started => (true, None),
             None => {
-                let text = format!(
-                    "containers with incomplete status: [{}]",
-                    incomplete.join(" ")
-                );
+                let text = format!("containers with incomplete status: [{}]", incomplete.join(" "));
                 (false, Some(("ContainersNotInitialized", Some(text))))
             }
         };
@@ -277,12 +218,7 @@ impl Machine {
             }
             _ => containers_ready.clone(),
         };
-        let mut conditions = self
-            .pod
-            .status
-            .as_ref()
-            .and_then(|status| status.conditions.clone())
-            .unwrap_or_default();
+        let mut conditions = self.pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
         let mut set = |kind: &str, (holds, why): Why| {
             self.set(&mut conditions, kind, holds, why, now);
         };
@@ -295,22 +231,10 @@ impl Machine {
 
     /// The readiness gates whose condition is not true.
     fn closed_gates(&self) -> Vec<String> {
-        let conditions = self
-            .pod
-            .status
-            .as_ref()
-            .and_then(|status| status.conditions.as_deref())
-            .unwrap_or_default();
-        let holds = |kind: &str| {
-            conditions
-                .iter()
-                .any(|condition| condition.type_ == kind && condition.status == "True")
-        };
-        let gates = self
-            .pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.readiness_gates.as_deref());
+        let conditions = self.pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let holds =
+            |kind: &str| conditions.iter().any(|condition| condition.type_ == kind && condition.status == "True");
+        let gates = self.pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_deref());
         gates
             .unwrap_or_default()
             .iter()
@@ -330,9 +254,7 @@ impl Machine {
     ) {
         let status = if holds { "True" } else { "False" };
         let (reason, message) = why.unzip();
-        let old = conditions
-            .iter()
-            .position(|condition| condition.type_ == kind);
+        let old = conditions.iter().position(|condition| condition.type_ == kind);
         let unchanged = old
             .map(|at| &conditions[at])
             .filter(|old| old.status == status)
@@ -358,38 +280,22 @@ type Why<'a> = (bool, Option<(&'a str, Option<String>)>);
 
 /// What is said about readiness gates that are closed.
 fn gates_text(gates: &[String]) -> String {
-    let text = |gate| {
-        format!(
-            "corresponding condition of pod readiness gate \"{gate}\" does not exist or is not true."
-        )
-    };
+    let text =
+        |gate| format!("corresponding condition of pod readiness gate \"{gate}\" does not exist or is not true.");
     gates.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 fn waits(reason: String, message: Option<String>) -> ApiState {
-    ApiState {
-        waiting: Some(ContainerStateWaiting {
-            reason: Some(reason),
-            message,
-        }),
-        ..ApiState::default()
-    }
+    ApiState { waiting: Some(ContainerStateWaiting { reason: Some(reason), message }), ..ApiState::default() }
 }
 
 fn is_running(status: &ApiStatus) -> bool {
-    status
-        .state
-        .as_ref()
-        .is_some_and(|state| state.running.is_some())
+    status.state.as_ref().is_some_and(|state| state.running.is_some())
 }
 
 /// Whether the container runs or ever did.
 fn has_run(status: &ApiStatus) -> bool {
-    let ran = |state: &Option<ApiState>| {
-        state
-            .as_ref()
-            .is_some_and(|state| state.terminated.is_some())
-    };
+    let ran = |state: &Option<ApiState>| state.as_ref().is_some_and(|state| state.terminated.is_some());
     is_running(status) || ran(&status.state) || ran(&status.last_state)
 }
 

@@ -10,9 +10,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::runtime::{
-    ContainerConfig, ContainerState, Exit, PodIdentity, SandboxConfig, SandboxState,
-};
+use crate::runtime::{ContainerConfig, ContainerState, Exit, PodIdentity, SandboxConfig, SandboxState};
 
 struct World {
     machine: Machine,
@@ -36,10 +34,7 @@ fn pod(spec: Value) -> Pod {
 
 fn one(more: Value) -> Value {
     let mut container = json!({"name": "app", "image": "i"});
-    container
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     container
 }
 
@@ -76,11 +71,7 @@ impl World {
         for _ in 0..100 {
             self.machine.observe(self.listing.clone());
             let step = self.machine.step(self.now);
-            self.events.extend(
-                step.events
-                    .iter()
-                    .map(|told| format!("{} {}", told.reason, told.message)),
-            );
+            self.events.extend(step.events.iter().map(|told| format!("{} {}", told.reason, told.message)));
             self.wake_at = step.wake_at;
             if step.actions.is_empty() {
                 return std::mem::take(&mut self.log);
@@ -103,24 +94,16 @@ impl World {
                 let config = SandboxConfig::new(identity, attempt);
                 let address = format!("127.64.0.{}", attempt + 1).parse().unwrap();
                 let id = SandboxId::new(format!("s{attempt}"));
-                self.listing
-                    .sandboxes
-                    .push(SandboxStatus::new(id, &config, vec![address]));
+                self.listing.sandboxes.push(SandboxStatus::new(id, &config, vec![address]));
             }
-            Action::Start {
-                container,
-                attempt,
-                sandbox,
-            } => {
+            Action::Start { container, attempt, sandbox } => {
                 self.log.push(format!("start {container} {attempt}"));
                 let id = ContainerId::new(format!("{container}-{attempt}"));
                 self.listing.containers.retain(|one| one.id != id);
                 let mut config = ContainerConfig::new(&container, "i");
                 config.attempt = attempt;
                 let mut status = ContainerStatus::created(id, sandbox, identity, &config);
-                status.state = ContainerState::Running {
-                    started_at: self.now,
-                };
+                status.state = ContainerState::Running { started_at: self.now };
                 if let Some(failed) = self.starts.get(&container) {
                     outcome = failed.clone();
                     status.state = ContainerState::Exited(Exit {
@@ -128,8 +111,7 @@ impl World {
                         reason: Some("StartError".into()),
                         ..Exit::code(128)
                     });
-                    if matches!(failed, Outcome::Failed { reason, .. } if reason != "RunContainerError")
-                    {
+                    if matches!(failed, Outcome::Failed { reason, .. } if reason != "RunContainerError") {
                         return self.machine.finished(&key, outcome, self.now);
                     }
                 }
@@ -159,10 +141,7 @@ impl World {
             Action::Probe { id, kind, .. } => {
                 self.log.push(format!("{kind:?} {id}").to_lowercase());
                 let success = self.probes.get(&kind).copied().unwrap_or(true);
-                outcome = Outcome::Probed {
-                    success,
-                    message: "no".into(),
-                };
+                outcome = Outcome::Probed { success, message: "no".into() };
             }
             Action::CleanUp => self.log.push("clean".into()),
             Action::Delete => self.log.push("delete".into()),
@@ -172,12 +151,7 @@ impl World {
 
     fn exit(&mut self, id: &str, code: i32) {
         let now = self.now;
-        for container in self
-            .listing
-            .containers
-            .iter_mut()
-            .filter(|one| one.id.as_str() == id)
-        {
+        for container in self.listing.containers.iter_mut().filter(|one| one.id.as_str() == id) {
             if let ContainerState::Running { started_at } = container.state {
                 container.state = ContainerState::Exited(Exit {
                     started_at: Some(started_at),
@@ -189,12 +163,7 @@ impl World {
     }
 
     fn lose_sandbox(&mut self, id: &str) {
-        for sandbox in self
-            .listing
-            .sandboxes
-            .iter_mut()
-            .filter(|one| one.id.as_str() == id)
-        {
+        for sandbox in self.listing.sandboxes.iter_mut().filter(|one| one.id.as_str() == id) {
             sandbox.state = SandboxState::NotReady;
         }
     }
@@ -225,30 +194,19 @@ impl World {
 
     fn container(&self, name: &str) -> ApiStatus {
         let status = self.status();
-        let mut all = status
-            .init_container_statuses
-            .into_iter()
-            .flatten()
-            .chain(status.container_statuses.into_iter().flatten());
+        let mut all =
+            status.init_container_statuses.into_iter().flatten().chain(status.container_statuses.into_iter().flatten());
         all.find(|status| status.name == name).unwrap()
     }
 
     fn waiting(&self, name: &str) -> String {
         let state = self.container(name).state.unwrap();
-        state
-            .waiting
-            .and_then(|waiting| waiting.reason)
-            .unwrap_or_default()
+        state.waiting.and_then(|waiting| waiting.reason).unwrap_or_default()
     }
 
     fn condition(&self, kind: &str) -> String {
         let conditions = self.status().conditions.unwrap();
-        conditions
-            .iter()
-            .find(|condition| condition.type_ == kind)
-            .unwrap()
-            .status
-            .clone()
+        conditions.iter().find(|condition| condition.type_ == kind).unwrap().status.clone()
     }
 }
 
@@ -265,21 +223,12 @@ fn a_pod_starts_and_says_so() {
     assert_eq!(status.pod_ip.as_deref(), Some("127.64.0.1"));
     assert_eq!(status.host_ip.as_deref(), Some("10.0.0.1"));
     assert_eq!(status.qos_class.as_deref(), Some("BestEffort"));
-    for kind in [
-        "PodScheduled",
-        "PodReadyToStartContainers",
-        "Initialized",
-        "ContainersReady",
-        "Ready",
-    ] {
+    for kind in ["PodScheduled", "PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"] {
         assert_eq!(world.condition(kind), "True", "{kind}");
     }
     let container = world.container("app");
     assert_eq!(container.container_id.as_deref(), Some("test://app-0"));
-    assert_eq!(
-        (container.ready, container.started, container.restart_count),
-        (true, Some(true), 0)
-    );
+    assert_eq!((container.ready, container.started, container.restart_count), (true, Some(true), 0));
     assert_eq!(world.wake_at, None, "an idle pod needs no timer");
 }
 
@@ -297,25 +246,12 @@ fn restart_policies() {
         let mut world = World::of(json!({"restartPolicy": policy, "containers": [one(json!({}))]}));
         world.settle();
         world.exit("app-0", code);
-        let expected: &[&str] = if phase == Some("Running") {
-            &["start app 1"]
-        } else {
-            &["stop s0"]
-        };
+        let expected: &[&str] = if phase == Some("Running") { &["start app 1"] } else { &["stop s0"] };
         assert_eq!(world.settle(), expected, "{policy} {code}");
         assert_eq!(world.status().phase.as_deref(), phase, "{policy} {code}");
         if phase != Some("Running") {
-            let reason = world
-                .container("app")
-                .state
-                .unwrap()
-                .terminated
-                .unwrap()
-                .reason;
-            assert_eq!(
-                reason.as_deref(),
-                Some(if code == 0 { "Completed" } else { "Error" })
-            );
+            let reason = world.container("app").state.unwrap().terminated.unwrap().reason;
+            assert_eq!(reason.as_deref(), Some(if code == 0 { "Completed" } else { "Error" }));
             assert_eq!(world.condition("Ready"), "False");
         }
     }
@@ -331,12 +267,7 @@ fn a_container_that_keeps_failing_waits_longer_each_time() {
         let done = world.settle();
         if done.is_empty() {
             assert_eq!(world.waiting("app"), "CrashLoopBackOff");
-            let last = world
-                .container("app")
-                .last_state
-                .unwrap()
-                .terminated
-                .unwrap();
+            let last = world.container("app").last_state.unwrap().terminated.unwrap();
             assert_eq!((last.exit_code, last.reason.as_deref()), (1, Some("Error")));
             assert_eq!(world.container("app").restart_count, attempt);
             assert_eq!(world.status().phase.as_deref(), Some("Running"));
@@ -346,27 +277,17 @@ fn a_container_that_keeps_failing_waits_longer_each_time() {
         }
     }
     assert_eq!(waits, [10, 20, 40, 80, 160, 300]);
-    assert!(world.events.iter().any(|event| {
-        event.starts_with("BackOff Back-off restarting failed container app in pod web_ns(u)")
-    }));
-    let kept: Vec<&str> = world
-        .listing
-        .containers
-        .iter()
-        .map(|one| one.id.as_str())
-        .collect();
-    assert_eq!(
-        kept,
-        ["app-6", "app-7"],
-        "the one before is kept for its log, older ones are not"
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|event| { event.starts_with("BackOff Back-off restarting failed container app in pod web_ns(u)") })
     );
+    let kept: Vec<&str> = world.listing.containers.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(kept, ["app-6", "app-7"], "the one before is kept for its log, older ones are not");
     world.now += Duration::from_secs(601);
     world.exit("app-7", 1);
-    assert_eq!(
-        world.settle(),
-        ["start app 8", "remove app-6"],
-        "a long run is forgiven"
-    );
+    assert_eq!(world.settle(), ["start app 8", "remove app-6"], "a long run is forgiven");
 }
 
 #[test]
@@ -383,24 +304,14 @@ fn init_containers_run_in_order_and_sidecars_around_the_others() {
     let mut world = World::of(spec);
     assert_eq!(world.settle(), ["volumes", "sandbox 0", "start first 0"]);
     assert_eq!(world.waiting("app"), "PodInitializing");
-    assert_eq!(
-        (world.condition("Initialized"), world.status().phase),
-        ("False".into(), Some("Pending".into()))
-    );
+    assert_eq!((world.condition("Initialized"), world.status().phase), ("False".into(), Some("Pending".into())));
     world.exit("first-0", 0);
     assert_eq!(world.settle(), ["start car 0", "start second 0"]);
     world.exit("second-0", 0);
     assert_eq!(world.settle(), ["start app 0"]);
-    assert_eq!(
-        (world.condition("Initialized"), world.condition("Ready")),
-        ("True".into(), "True".into())
-    );
+    assert_eq!((world.condition("Initialized"), world.condition("Ready")), ("True".into(), "True".into()));
     world.exit("car-0", 1);
-    assert_eq!(
-        world.settle(),
-        ["start car 1"],
-        "a sidecar runs again, whatever the pod's policy"
-    );
+    assert_eq!(world.settle(), ["start car 1"], "a sidecar runs again, whatever the pod's policy");
     world.exit("app-0", 0);
     assert_eq!(world.settle(), ["stop car-1 30", "stop s0"]);
     assert_eq!(world.status().phase.as_deref(), Some("Succeeded"));
@@ -408,10 +319,7 @@ fn init_containers_run_in_order_and_sidecars_around_the_others() {
 
 #[test]
 fn a_failed_init_container_fails_a_pod_that_never_restarts_and_is_repeated_otherwise() {
-    for (policy, done, phase) in [
-        ("Never", "stop s0", "Failed"),
-        ("Always", "start first 1", "Pending"),
-    ] {
+    for (policy, done, phase) in [("Never", "stop s0", "Failed"), ("Always", "start first 1", "Pending")] {
         let spec = json!({"initContainers": [{"name": "first", "image": "i"}], "containers": [one(json!({}))], "restartPolicy": policy});
         let mut world = World::of(spec);
         world.settle();
@@ -424,12 +332,8 @@ fn a_failed_init_container_fails_a_pod_that_never_restarts_and_is_repeated_other
 #[test]
 fn probes_gate_readiness_and_restart_what_is_not_alive() {
     let probe = |extra: Value| {
-        let mut probe =
-            json!({"exec": {"command": ["x"]}, "periodSeconds": 5, "failureThreshold": 2});
-        probe
-            .as_object_mut()
-            .unwrap()
-            .extend(extra.as_object().unwrap().clone());
+        let mut probe = json!({"exec": {"command": ["x"]}, "periodSeconds": 5, "failureThreshold": 2});
+        probe.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         probe
     };
     let container = one(json!({
@@ -439,82 +343,39 @@ fn probes_gate_readiness_and_restart_what_is_not_alive() {
     }));
     let mut world = World::of(json!({"containers": [container]}));
     world.probes.insert(ProbeKind::Startup, false);
-    assert_eq!(
-        world.settle(),
-        ["volumes", "sandbox 0", "start app 0", "startup app-0"]
-    );
-    assert_eq!(
-        (world.container("app").started, world.container("app").ready),
-        (Some(false), false)
-    );
+    assert_eq!(world.settle(), ["volumes", "sandbox 0", "start app 0", "startup app-0"]);
+    assert_eq!((world.container("app").started, world.container("app").ready), (Some(false), false));
     world.probes.insert(ProbeKind::Startup, true);
-    assert_eq!(
-        world.after(5),
-        ["startup app-0", "liveness app-0", "readiness app-0"]
-    );
-    assert_eq!(
-        (world.container("app").started, world.container("app").ready),
-        (Some(true), false)
-    );
+    assert_eq!(world.after(5), ["startup app-0", "liveness app-0", "readiness app-0"]);
+    assert_eq!((world.container("app").started, world.container("app").ready), (Some(true), false));
     assert_eq!(world.condition("Ready"), "False");
     assert_eq!(world.after(5), ["liveness app-0", "readiness app-0"]);
     assert_eq!(world.condition("Ready"), "True");
     world.probes.insert(ProbeKind::Readiness, false);
     world.after(5);
-    assert_eq!(
-        world.condition("Ready"),
-        "True",
-        "one failure is below the threshold"
-    );
+    assert_eq!(world.condition("Ready"), "True", "one failure is below the threshold");
     world.after(5);
     assert_eq!(world.condition("Ready"), "False");
     world.probes.insert(ProbeKind::Liveness, false);
     world.after(5);
     let done = world.after(5);
-    assert!(
-        done.contains(&"stop app-0 3".to_owned()) && done.contains(&"start app 1".to_owned()),
-        "{done:?}"
-    );
-    assert!(
-        world
-            .events
-            .contains(&"Killing Container app failed liveness probe, will be restarted".into())
-    );
-    assert!(
-        world
-            .events
-            .contains(&"Unhealthy Readiness probe failed: no".into())
-    );
+    assert!(done.contains(&"stop app-0 3".to_owned()) && done.contains(&"start app 1".to_owned()), "{done:?}");
+    assert!(world.events.contains(&"Killing Container app failed liveness probe, will be restarted".into()));
+    assert!(world.events.contains(&"Unhealthy Readiness probe failed: no".into()));
 }
 
 #[test]
 fn a_deleted_pod_is_ended_before_its_object_is() {
-    let mut world =
-        World::of(json!({"containers": [one(json!({}))], "terminationGracePeriodSeconds": 7}));
+    let mut world = World::of(json!({"containers": [one(json!({}))], "terminationGracePeriodSeconds": 7}));
     world.settle();
     world.delete(7);
-    assert_eq!(
-        world.settle(),
-        ["stop app-0 7", "stop s0", "remove s0", "clean", "delete"]
-    );
+    assert_eq!(world.settle(), ["stop app-0 7", "stop s0", "remove s0", "clean", "delete"]);
     assert!(world.machine.is_finished());
     let status = world.status();
     assert_eq!(status.phase.as_deref(), Some("Failed"));
-    let terminated = status.container_statuses.unwrap()[0]
-        .state
-        .clone()
-        .unwrap()
-        .terminated
-        .unwrap();
-    assert_eq!(
-        terminated.exit_code, 143,
-        "the last status is from before everything was removed"
-    );
-    assert!(
-        world
-            .events
-            .contains(&"Killing Stopping container app".into())
-    );
+    let terminated = status.container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap();
+    assert_eq!(terminated.exit_code, 143, "the last status is from before everything was removed");
+    assert!(world.events.contains(&"Killing Stopping container app".into()));
 }
 
 #[test]
@@ -536,10 +397,7 @@ fn a_pod_whose_object_is_gone_leaves_nothing() {
     let mut world = World::of(json!({"containers": [one(json!({}))]}));
     world.settle();
     world.machine.set_gone();
-    assert_eq!(
-        world.settle(),
-        ["stop app-0 30", "stop s0", "remove s0", "clean"]
-    );
+    assert_eq!(world.settle(), ["stop app-0 30", "stop s0", "remove s0", "clean"]);
     assert!(world.machine.is_finished());
 }
 
@@ -555,61 +413,35 @@ fn what_runs_is_adopted_and_keeps_its_readiness() {
     pod.status = Some(known);
     second.machine = Machine::new(settings(), Arc::new(pod), second.now);
     second.listing = first.listing.clone();
-    assert_eq!(
-        second.settle(),
-        ["volumes"],
-        "volumes are made again, nothing is started"
-    );
+    assert_eq!(second.settle(), ["volumes"], "volumes are made again, nothing is started");
     assert_eq!(second.condition("Ready"), "True");
 }
 
 #[test]
 fn an_image_that_cannot_be_pulled_is_shown_then_waited_for() {
     let mut world = World::of(json!({"containers": [one(json!({}))]}));
-    let failed = |reason: &str| Outcome::Failed {
-        reason: reason.into(),
-        message: "image \"i\" not found".into(),
-    };
+    let failed = |reason: &str| Outcome::Failed { reason: reason.into(), message: "image \"i\" not found".into() };
     world.starts.insert("app".into(), failed("ErrImagePull"));
     assert_eq!(world.settle(), ["volumes", "sandbox 0", "start app 0"]);
-    assert_eq!(
-        (world.waiting("app"), world.status().phase),
-        ("ErrImagePull".into(), Some("Pending".into()))
-    );
+    assert_eq!((world.waiting("app"), world.status().phase), ("ErrImagePull".into(), Some("Pending".into())));
     assert_eq!(world.wake(), (1, vec![]));
     assert_eq!(world.waiting("app"), "ImagePullBackOff");
-    let message = world
-        .container("app")
-        .state
-        .unwrap()
-        .waiting
-        .unwrap()
-        .message
-        .unwrap();
-    assert_eq!(
-        message,
-        "Back-off pulling image \"i\": ErrImagePull: image \"i\" not found"
-    );
+    let message = world.container("app").state.unwrap().waiting.unwrap().message.unwrap();
+    assert_eq!(message, "Back-off pulling image \"i\": ErrImagePull: image \"i\" not found");
     assert_eq!(world.wake(), (9, vec!["start app 0".to_owned()]));
     world.wake();
     assert_eq!(world.wake().0, 19);
     world.starts.clear();
     world.wake();
     world.wake();
-    assert_eq!(
-        (world.waiting("app"), world.status().phase),
-        (String::new(), Some("Running".into()))
-    );
+    assert_eq!((world.waiting("app"), world.status().phase), (String::new(), Some("Running".into())));
 }
 
 #[test]
 fn a_missing_key_is_retried_when_something_changes() {
     let mut world = World::of(json!({"containers": [one(json!({}))]}));
     let message = "couldn't find key k in ConfigMap ns/c".to_owned();
-    let failed = Outcome::Failed {
-        reason: "CreateContainerConfigError".into(),
-        message,
-    };
+    let failed = Outcome::Failed { reason: "CreateContainerConfigError".into(), message };
     world.starts.insert("app".into(), failed);
     world.settle();
     assert_eq!(world.waiting("app"), "CreateContainerConfigError");
@@ -625,34 +457,19 @@ fn a_missing_key_is_retried_when_something_changes() {
 fn a_program_that_cannot_be_executed_ends_in_crash_loop_back_off() {
     let mut world = World::of(json!({"containers": [one(json!({}))]}));
     let message = "exec: \"foo\": executable file not found in $PATH".to_owned();
-    let failed = Outcome::Failed {
-        reason: "RunContainerError".into(),
-        message,
-    };
+    let failed = Outcome::Failed { reason: "RunContainerError".into(), message };
     world.starts.insert("app".into(), failed);
-    assert_eq!(
-        world.settle(),
-        ["volumes", "sandbox 0", "start app 0", "start app 1"]
-    );
+    assert_eq!(world.settle(), ["volumes", "sandbox 0", "start app 0", "start app 1"]);
     assert_eq!(world.waiting("app"), "CrashLoopBackOff");
-    let last = world
-        .container("app")
-        .last_state
-        .unwrap()
-        .terminated
-        .unwrap();
-    assert_eq!(
-        (last.exit_code, last.reason.as_deref()),
-        (128, Some("StartError"))
-    );
+    let last = world.container("app").last_state.unwrap().terminated.unwrap();
+    assert_eq!((last.exit_code, last.reason.as_deref()), (128, Some("StartError")));
 }
 
 #[test]
 fn a_lost_sandbox_is_replaced_unless_the_pod_is_not_to_run_again() {
-    for (policy, expected, phase) in [
-        ("Always", vec!["sandbox 1", "start app 1"], "Running"),
-        ("Never", vec![], "Failed"),
-    ] {
+    for (policy, expected, phase) in
+        [("Always", vec!["sandbox 1", "start app 1"], "Running"), ("Never", vec![], "Failed")]
+    {
         let mut world = World::of(json!({"restartPolicy": policy, "containers": [one(json!({}))]}));
         world.settle();
         world.exit("app-0", 137);
@@ -676,15 +493,9 @@ fn what_is_over_in_the_api_never_runs_again() {
 fn a_pod_has_a_deadline() {
     let mut world = World::of(json!({"containers": [one(json!({}))], "activeDeadlineSeconds": 20}));
     world.settle();
-    assert_eq!(
-        world.wake(),
-        (20, vec!["stop app-0 30".to_owned(), "stop s0".to_owned()])
-    );
+    assert_eq!(world.wake(), (20, vec!["stop app-0 30".to_owned(), "stop s0".to_owned()]));
     let status = world.status();
-    assert_eq!(
-        (status.phase.as_deref(), status.reason.as_deref()),
-        (Some("Failed"), Some("DeadlineExceeded"))
-    );
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("DeadlineExceeded")));
 }
 
 #[test]
@@ -701,24 +512,13 @@ fn a_status_that_has_not_changed_is_equal() {
 
 #[test]
 fn readiness_gates_hold_a_pod_back() {
-    let mut world = World::of(
-        json!({"containers": [one(json!({}))], "readinessGates": [{"conditionType": "example.com/open"}]}),
-    );
+    let mut world =
+        World::of(json!({"containers": [one(json!({}))], "readinessGates": [{"conditionType": "example.com/open"}]}));
     world.settle();
-    assert_eq!(
-        (world.condition("ContainersReady"), world.condition("Ready")),
-        ("True".into(), "False".into())
-    );
+    assert_eq!((world.condition("ContainersReady"), world.condition("Ready")), ("True".into(), "False".into()));
     let mut pod = (**world.machine.pod()).clone();
-    let open =
-        serde_json::from_value(json!({"type": "example.com/open", "status": "True"})).unwrap();
-    pod.status
-        .as_mut()
-        .unwrap()
-        .conditions
-        .as_mut()
-        .unwrap()
-        .push(open);
+    let open = serde_json::from_value(json!({"type": "example.com/open", "status": "True"})).unwrap();
+    pod.status.as_mut().unwrap().conditions.as_mut().unwrap().push(open);
     world.machine.set_pod(Arc::new(pod));
     world.settle();
     assert_eq!(world.condition("Ready"), "True");

@@ -25,29 +25,17 @@ impl Program {
     /// The application's own binary, called with these arguments. A pod's `args` follow them; a pod's `command` replaces
     /// program and arguments.
     pub fn this_binary<S: Into<String>>(args: impl IntoIterator<Item = S>) -> Program {
-        Program {
-            kind: Kind::ThisBinary,
-            args: args.into_iter().map(Into::into).collect(),
-        }
+        Program { kind: Kind::ThisBinary, args: args.into_iter().map(Into::into).collect() }
     }
 
     /// A program of the machine, called with these arguments; otherwise like [`Program::this_binary`].
-    pub fn file<S: Into<String>>(
-        path: impl Into<PathBuf>,
-        args: impl IntoIterator<Item = S>,
-    ) -> Program {
-        Program {
-            kind: Kind::File(path.into()),
-            args: args.into_iter().map(Into::into).collect(),
-        }
+    pub fn file<S: Into<String>>(path: impl Into<PathBuf>, args: impl IntoIterator<Item = S>) -> Program {
+        Program { kind: Kind::File(path.into()), args: args.into_iter().map(Into::into).collect() }
     }
 
     /// Whatever command of the machine the pod names: an image without a program of its own, so that `command` is required.
     pub fn host() -> Program {
-        Program {
-            kind: Kind::Host,
-            args: vec![],
-        }
+        Program { kind: Kind::Host, args: vec![] }
     }
 
     /// What to execute: the arguments, the name of the program first, and the file if it is not to be looked up.
@@ -63,9 +51,7 @@ impl Program {
         }
         let (name, file) = match &self.kind {
             Kind::Host if args.is_empty() => {
-                return Err(Error::Invalid(format!(
-                    "no command specified: image {image:?} has no program of its own"
-                )));
+                return Err(Error::Invalid(format!("no command specified: image {image:?} has no program of its own")));
             }
             Kind::Host => return Ok((args.to_vec(), None)),
             Kind::ThisBinary => {
@@ -74,10 +60,7 @@ impl Program {
             }
             Kind::File(path) => (path.display().to_string(), path.clone()),
         };
-        let argv = std::iter::once(name)
-            .chain(self.args.iter().cloned())
-            .chain(args.iter().cloned())
-            .collect();
+        let argv = std::iter::once(name).chain(self.args.iter().cloned()).chain(args.iter().cloned()).collect();
         Ok((argv, Some(file)))
     }
 }
@@ -102,9 +85,7 @@ impl<T> Registered<T> {
 fn repository(image: &str) -> &str {
     let name = image.split('@').next().unwrap_or(image);
     let last = name.rfind('/').map_or(0, |slash| slash + 1);
-    name[last..]
-        .find(':')
-        .map_or(name, |colon| &name[..last + colon])
+    name[last..].find(':').map_or(name, |colon| &name[..last + colon])
 }
 
 #[async_trait]
@@ -114,16 +95,11 @@ impl<T: Send + Sync + 'static> Images for Registered<T> {
     }
 
     async fn pull(&self, image: &str, _: Option<&Credentials>) -> Result<Image> {
-        self.image(image)
-            .ok_or_else(|| Error::not_found("image", image))
+        self.image(image).ok_or_else(|| Error::not_found("image", image))
     }
 
     async fn list(&self) -> Result<Vec<Image>> {
-        Ok(self
-            .0
-            .keys()
-            .filter_map(|image| self.image(image))
-            .collect())
+        Ok(self.0.keys().filter_map(|image| self.image(image)).collect())
     }
 }
 
@@ -134,13 +110,9 @@ mod tests {
     #[test]
     fn an_image_is_found_by_its_name_or_without_its_tag() {
         let images: Registered<u8> = Registered(
-            [
-                ("kore.dev/hello", 1),
-                ("kore.dev/hello:v2", 2),
-                ("localhost:5000/x", 3),
-            ]
-            .map(|(name, program)| (name.to_owned(), program))
-            .into(),
+            [("kore.dev/hello", 1), ("kore.dev/hello:v2", 2), ("localhost:5000/x", 3)]
+                .map(|(name, program)| (name.to_owned(), program))
+                .into(),
         );
         for (image, program) in [
             ("kore.dev/hello", Some(1)),
@@ -157,33 +129,14 @@ mod tests {
 
     #[test]
     fn command_replaces_the_program_and_args_follow_it() {
-        let strings = |texts: &[&str]| {
-            texts
-                .iter()
-                .map(|&text| text.to_owned())
-                .collect::<Vec<_>>()
-        };
+        let strings = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         let program = Program::file("/bin/serve", ["--fast"]);
         let resolve = |program: &Program, command: &[&str], args: &[&str]| {
-            program.resolve(
-                "image",
-                &strings(command),
-                &strings(args),
-                "/proc/self/exe".as_ref(),
-            )
+            program.resolve("image", &strings(command), &strings(args), "/proc/self/exe".as_ref())
         };
-        assert_eq!(
-            resolve(&program, &[], &["x"]).unwrap().0,
-            ["/bin/serve", "--fast", "x"]
-        );
-        assert_eq!(
-            resolve(&program, &["sh"], &["-c"]).unwrap(),
-            (strings(&["sh", "-c"]), None)
-        );
+        assert_eq!(resolve(&program, &[], &["x"]).unwrap().0, ["/bin/serve", "--fast", "x"]);
+        assert_eq!(resolve(&program, &["sh"], &["-c"]).unwrap(), (strings(&["sh", "-c"]), None));
         let error = resolve(&Program::host(), &[], &[]).unwrap_err();
-        assert!(
-            error.to_string().contains("no command specified"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("no command specified"), "{error}");
     }
 }

@@ -38,9 +38,8 @@ use self::{
 use crate::{
     log,
     runtime::{
-        Capabilities, ContainerConfig, ContainerId, Error, ExecOutput, Images, Listing, Result,
-        Runtime, RuntimeEvent, RuntimeStatus, SandboxConfig, SandboxId, SandboxState,
-        SandboxStatus,
+        Capabilities, ContainerConfig, ContainerId, Error, ExecOutput, Images, Listing, Result, Runtime, RuntimeEvent,
+        RuntimeStatus, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
     },
     shim::{Shim, disk},
 };
@@ -114,10 +113,7 @@ impl NativeRuntime {
     }
 
     /// Runs blocking work where it may block.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<T> + Send + 'static) -> Result<T> {
         let inner = self.inner.clone();
         match tokio::task::spawn_blocking(move || work(&inner)).await {
             Ok(result) => result,
@@ -185,21 +181,15 @@ impl Builder {
             let dir = self.dir.join(name);
             fs::create_dir_all(&dir).map_err(|error| Error::io("creating", &dir, error))?;
         }
-        let dir = self
-            .dir
-            .canonicalize()
-            .map_err(|error| Error::io("opening", &self.dir, error))?;
+        let dir = self.dir.canonicalize().map_err(|error| Error::io("opening", &self.dir, error))?;
         let Some(lock) = disk::lock(&dir.join("lock")).map_err(io)? else {
             return Err(self.in_use());
         };
         let format = dir.join("format");
         match disk::read_opt::<u32>(&format).map_err(io)? {
             Some(version) if version > records::FORMAT => {
-                let text = format!(
-                    "{}: format {version} is newer than this program's {}",
-                    dir.display(),
-                    records::FORMAT
-                );
+                let text =
+                    format!("{}: format {version} is newer than this program's {}", dir.display(), records::FORMAT);
                 return Err(Error::Invalid(text));
             }
             Some(_) => {}
@@ -211,24 +201,12 @@ impl Builder {
             Err(error) => return Err(Error::io("creating", &events, error)),
         }
         let boot = disk::boot_id();
-        let Found {
-            sandboxes,
-            containers,
-        } = records::read_all(&dir).map_err(io)?;
-        for sandbox in sandboxes
-            .values()
-            .filter(|sandbox| sandbox.state(&boot) == SandboxState::Ready)
-        {
+        let Found { sandboxes, containers } = records::read_all(&dir).map_err(io)?;
+        for sandbox in sandboxes.values().filter(|sandbox| sandbox.state(&boot) == SandboxState::Ready) {
             addresses.hold(sandbox.address, &sandbox.id);
         }
-        let known = |container| Known {
-            container,
-            exited: None,
-        };
-        let containers = containers
-            .into_iter()
-            .map(|(id, container)| (id, known(container)))
-            .collect();
+        let known = |container| Known { container, exited: None };
+        let containers = containers.into_iter().map(|(id, container)| (id, known(container))).collect();
         let inner = Inner {
             dir,
             shim: self.shim,
@@ -237,17 +215,10 @@ impl Builder {
             log_max_files: self.log_max_files,
             boot,
             can_mount: OnceLock::new(),
-            state: Mutex::new(State {
-                sandboxes,
-                containers,
-                addresses,
-                shims: vec![],
-            }),
+            state: Mutex::new(State { sandboxes, containers, addresses, shims: vec![] }),
             _lock: lock,
         };
-        Ok(NativeRuntime {
-            inner: Arc::new(inner),
-        })
+        Ok(NativeRuntime { inner: Arc::new(inner) })
     }
 }
 
@@ -289,8 +260,7 @@ impl Runtime for NativeRuntime {
 
     async fn create(&self, sandbox: &SandboxId, config: &ContainerConfig) -> Result<ContainerId> {
         let (sandbox, config) = (sandbox.clone(), config.clone());
-        self.blocking(move |inner| inner.create(&sandbox, &config))
-            .await
+        self.blocking(move |inner| inner.create(&sandbox, &config)).await
     }
 
     async fn start(&self, id: &ContainerId) -> Result<()> {
@@ -300,21 +270,14 @@ impl Runtime for NativeRuntime {
 
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<()> {
         let wanted = id.clone();
-        if self
-            .blocking(move |inner| inner.ask_to_stop(&wanted, grace))
-            .await?
-        {
+        if self.blocking(move |inner| inner.ask_to_stop(&wanted, grace)).await? {
             return Ok(());
         }
         let mut tick = tokio::time::interval(STOP_EVERY);
         loop {
             tick.tick().await;
             let wanted = id.clone();
-            let over = self.blocking(move |inner| {
-                Ok(!inner
-                    .state_of(&wanted)
-                    .is_some_and(|state| state.is_running()))
-            });
+            let over = self.blocking(move |inner| Ok(!inner.state_of(&wanted).is_some_and(|state| state.is_running())));
             if over.await? {
                 return Ok(());
             }
@@ -328,57 +291,36 @@ impl Runtime for NativeRuntime {
 
     async fn list(&self, pod_uid: Option<&str>) -> Result<Listing> {
         let pod_uid = pod_uid.map(str::to_owned);
-        self.blocking(move |inner| Ok(inner.list(pod_uid.as_deref())))
-            .await
+        self.blocking(move |inner| Ok(inner.list(pod_uid.as_deref()))).await
     }
 
-    async fn exec_sync(
-        &self,
-        id: &ContainerId,
-        command: &[String],
-        timeout: Duration,
-    ) -> Result<ExecOutput> {
+    async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput> {
         let wanted = id.clone();
-        match self
-            .blocking(move |inner| Ok(inner.state_of(&wanted)))
-            .await?
-        {
+        match self.blocking(move |inner| Ok(inner.state_of(&wanted))).await? {
             None => return Err(Error::not_found("container", id)),
             Some(state) if !state.is_running() => {
                 return Err(Error::Invalid(format!("container {id} is not running")));
             }
             Some(_) => {}
         }
-        processes::exec(
-            &self.inner.shim,
-            &self.inner.container_dir(id),
-            command,
-            timeout,
-        )
-        .await
+        processes::exec(&self.inner.shim, &self.inner.container_dir(id), command, timeout).await
     }
 
     fn events(&self) -> Option<BoxStream<'static, RuntimeEvent>> {
         let fifo = self.inner.dir.join(records::EVENTS);
         // For writing, too: it then never ends while shims come and go.
-        let receiver = pipe::OpenOptions::new()
-            .read_write(true)
-            .open_receiver(fifo)
-            .ok()?;
+        let receiver = pipe::OpenOptions::new().read_write(true).open_receiver(fifo).ok()?;
         let lines = tokio::io::BufReader::new(receiver).lines();
-        let stream =
-            futures::stream::unfold(lines, async |mut lines| match lines.next_line().await {
-                Ok(Some(uid)) => Some((RuntimeEvent::pod(uid), lines)),
-                _ => None,
-            });
+        let stream = futures::stream::unfold(lines, async |mut lines| match lines.next_line().await {
+            Ok(Some(uid)) => Some((RuntimeEvent::pod(uid), lines)),
+            _ => None,
+        });
         Some(stream.boxed())
     }
 }
 
 impl std::fmt::Debug for NativeRuntime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NativeRuntime")
-            .field("dir", &self.inner.dir)
-            .finish_non_exhaustive()
+        f.debug_struct("NativeRuntime").field("dir", &self.inner.dir).finish_non_exhaustive()
     }
 }

@@ -22,36 +22,22 @@ use crate::{
 /// Starts the shim and waits for its answer. The child is to be reaped by the caller when the shim ends, which may be in a year.
 pub(super) fn start(shim: &Shim, dir: &Path, id: &ContainerId) -> (Option<Child>, Result<()>) {
     let mut command = shim.command();
-    command
-        .arg("run")
-        .arg(dir)
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+    command.arg("run").arg(dir).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            return (
-                None,
-                Err(Error::Transient(format!("starting a shim: {error}"))),
-            );
+            return (None, Err(Error::Transient(format!("starting a shim: {error}"))));
         }
     };
     let mut line = String::new();
     let stdout = child.stdout.take().expect("a piped stdout");
     let read = BufReader::new(stdout).read_line(&mut line);
-    let result = match read
-        .map_err(|error| error.to_string())
-        .and_then(|_| parse(&line))
-    {
+    let result = match read.map_err(|error| error.to_string()).and_then(|_| parse(&line)) {
         Ok(Answer::Running) => Ok(()),
         Ok(Answer::AlreadyStarted) => Err(Error::already_exists("container", id)),
         Ok(Answer::CannotStart(message)) => Err(Error::Start(message)),
         Ok(Answer::Failed(message)) => Err(Error::Transient(message)),
-        Err(message) => Err(Error::Transient(format!(
-            "the shim ended without an answer: {message}"
-        ))),
+        Err(message) => Err(Error::Transient(format!("the shim ended without an answer: {message}"))),
     };
     (Some(child), result)
 }
@@ -82,40 +68,18 @@ pub(super) fn can_mount(shim: &Shim, dir: &Path) -> bool {
         return false;
     }
     let mut command = shim.command();
-    command
-        .arg("probe")
-        .arg(&scratch)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.arg("probe").arg(&scratch).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
 /// Runs a command in a running container.
-pub(super) async fn exec(
-    shim: &Shim,
-    dir: &Path,
-    argv: &[String],
-    timeout: Duration,
-) -> Result<ExecOutput> {
+pub(super) async fn exec(shim: &Shim, dir: &Path, argv: &[String], timeout: Duration) -> Result<ExecOutput> {
     let failed = |error: io::Error| Error::Transient(format!("exec {argv:?}: {error}"));
     let mut command = tokio::process::Command::from(shim.command());
-    command
-        .arg("exec")
-        .arg(dir)
-        .arg("--")
-        .args(argv)
-        .env_clear()
-        .process_group(0)
-        .kill_on_drop(true);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.arg("exec").arg(dir).arg("--").args(argv).env_clear().process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
-    let group = child
-        .id()
-        .and_then(|id| rustix::process::Pid::from_raw(id as i32));
+    let group = child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let run = async {
         let (stdout, stderr, status) = tokio::join!(read(stdout), read(stderr), child.wait());
@@ -124,10 +88,7 @@ pub(super) async fn exec(
     match tokio::time::timeout(timeout, run).await {
         Ok(Ok((stdout, stderr, status))) => {
             use std::os::unix::process::ExitStatusExt;
-            let code = status
-                .code()
-                .or(status.signal().map(|signal| 128 + signal))
-                .unwrap_or(137);
+            let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(137);
             Ok(ExecOutput::new(code, stdout, stderr))
         }
         Ok(Err(error)) => Err(failed(error)),
@@ -135,10 +96,7 @@ pub(super) async fn exec(
             if let Some(group) = group {
                 let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             }
-            Err(Error::DeadlineExceeded {
-                command: argv.join(" "),
-                seconds: timeout.as_secs(),
-            })
+            Err(Error::DeadlineExceeded { command: argv.join(" "), seconds: timeout.as_secs() })
         }
     }
 }
@@ -147,10 +105,7 @@ pub(super) async fn exec(
 async fn read(from: Option<impl tokio::io::AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
     let mut kept = vec![];
     if let Some(mut from) = from {
-        (&mut from)
-            .take(ExecOutput::MAX_BYTES as u64)
-            .read_to_end(&mut kept)
-            .await?;
+        (&mut from).take(ExecOutput::MAX_BYTES as u64).read_to_end(&mut kept).await?;
         tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
     }
     Ok(kept)

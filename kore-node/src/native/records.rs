@@ -20,8 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     runtime::{
-        ContainerId, ContainerState, ContainerStatus, Exit, PodIdentity, SandboxId, SandboxState,
-        SandboxStatus,
+        ContainerId, ContainerState, ContainerStatus, Exit, PodIdentity, SandboxId, SandboxState, SandboxStatus,
     },
     shim::{
         disk::{self, Launch, Started},
@@ -50,11 +49,7 @@ pub(super) struct Sandbox {
 
 impl Sandbox {
     pub(super) fn state(&self, boot: &str) -> SandboxState {
-        if self.stopped || self.boot != boot {
-            SandboxState::NotReady
-        } else {
-            SandboxState::Ready
-        }
+        if self.stopped || self.boot != boot { SandboxState::NotReady } else { SandboxState::Ready }
     }
 
     pub(super) fn status(&self, boot: &str) -> SandboxStatus {
@@ -111,12 +106,8 @@ impl Container {
         }
         let started: Option<Started> = disk::read_opt(&dir.join(disk::STARTED))?;
         let lost = match &started {
-            Some(started)
-                if started.boot == boot && disk::lock(&dir.join(disk::LOCK))?.is_none() =>
-            {
-                return Ok(ContainerState::Running {
-                    started_at: started.at,
-                });
+            Some(started) if started.boot == boot && disk::lock(&dir.join(disk::LOCK))?.is_none() => {
+                return Ok(ContainerState::Running { started_at: started.at });
             }
             Some(started) if started.boot == boot => "its shim was killed",
             None if self.boot == boot => return Ok(ContainerState::Created),
@@ -147,10 +138,7 @@ pub(super) struct Found {
 
 /// Reads the directory. A record torn by the end of the machine is removed: nothing of it can run.
 pub(super) fn read_all(dir: &Path) -> io::Result<Found> {
-    let mut found = Found {
-        sandboxes: BTreeMap::new(),
-        containers: BTreeMap::new(),
-    };
+    let mut found = Found { sandboxes: BTreeMap::new(), containers: BTreeMap::new() };
     for path in entries(&dir.join(SANDBOXES))? {
         match disk::read::<Sandbox>(&path) {
             Ok(sandbox) => drop(found.sandboxes.insert(sandbox.id.clone(), sandbox)),
@@ -163,18 +151,12 @@ pub(super) fn read_all(dir: &Path) -> io::Result<Found> {
     for path in entries(&dir.join(CONTAINERS))? {
         match disk::read::<Container>(&path.join(disk::CONTAINER)) {
             Ok(container) if found.sandboxes.contains_key(&container.sandbox) => {
-                found
-                    .containers
-                    .insert(container.container_id.clone(), container);
+                found.containers.insert(container.container_id.clone(), container);
             }
             Ok(container) => remove_container(&path, container.container_id.as_str())?,
             Err(error) => {
                 tracing::warn!(%error, "removing a container's record that cannot be read");
-                let id = path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned();
+                let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 remove_container(&path, &id)?;
             }
         }
@@ -189,11 +171,6 @@ fn remove_container(dir: &Path, id: &str) -> io::Result<()> {
 }
 
 fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<Vec<_>>>()?;
-    Ok(entries
-        .into_iter()
-        .filter(|path| path.extension().is_none_or(|extension| extension != "tmp"))
-        .collect())
+    let entries = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    Ok(entries.into_iter().filter(|path| path.extension().is_none_or(|extension| extension != "tmp")).collect())
 }

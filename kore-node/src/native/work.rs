@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     runtime::{
-        ContainerConfig, ContainerId, ContainerState, Error, Listing, Result, SandboxConfig,
-        SandboxId, SandboxState, SandboxStatus,
+        ContainerConfig, ContainerId, ContainerState, Error, Listing, Result, SandboxConfig, SandboxId, SandboxState,
+        SandboxStatus,
     },
     shim::{Shim, disk, disk::Launch},
 };
@@ -64,11 +64,7 @@ impl Inner {
     }
 
     pub(super) fn run_sandbox(&self, config: &SandboxConfig) -> Result<SandboxStatus> {
-        let id = SandboxId::new(format!(
-            "{}_{}",
-            path_part("pod uid", &config.pod.uid)?,
-            config.attempt
-        ));
+        let id = SandboxId::new(format!("{}_{}", path_part("pod uid", &config.pod.uid)?, config.attempt));
         let mut state = self.state();
         if let Some(sandbox) = state.sandboxes.get(&id) {
             return Ok(sandbox.status(&self.boot));
@@ -102,18 +98,11 @@ impl Inner {
             self.kill(&container)?;
         }
         let mut state = self.state();
-        let State {
-            sandboxes,
-            addresses,
-            ..
-        } = &mut *state;
+        let State { sandboxes, addresses, .. } = &mut *state;
         if let Some(sandbox) = sandboxes.get_mut(id)
             && !sandbox.stopped
         {
-            let stopped = records::Sandbox {
-                stopped: true,
-                ..sandbox.clone()
-            };
+            let stopped = records::Sandbox { stopped: true, ..sandbox.clone() };
             disk::write(&self.sandbox_file(id), &stopped, false)
                 .map_err(|error| Error::Transient(error.to_string()))?;
             addresses.release(sandbox.address, id);
@@ -134,46 +123,27 @@ impl Inner {
 
     pub(super) fn containers_of(&self, sandbox: &SandboxId) -> Vec<ContainerId> {
         let state = self.state();
-        let of = state
-            .containers
-            .iter()
-            .filter(|(_, known)| known.container.sandbox == *sandbox);
+        let of = state.containers.iter().filter(|(_, known)| known.container.sandbox == *sandbox);
         of.map(|(id, _)| id.clone()).collect()
     }
 
-    pub(super) fn create(
-        &self,
-        sandbox: &SandboxId,
-        config: &ContainerConfig,
-    ) -> Result<ContainerId> {
+    pub(super) fn create(&self, sandbox: &SandboxId, config: &ContainerConfig) -> Result<ContainerId> {
         let name = path_part("container name", &config.name)?;
         let (pod, ready) = match self.state().sandboxes.get(sandbox) {
-            Some(sandbox) => (
-                sandbox.pod.clone(),
-                sandbox.state(&self.boot) == SandboxState::Ready,
-            ),
+            Some(sandbox) => (sandbox.pod.clone(), sandbox.state(&self.boot) == SandboxState::Ready),
             None => return Err(Error::not_found("sandbox", sandbox)),
         };
         if !ready {
             return Err(Error::Transient(format!("sandbox {sandbox} is stopped")));
         }
-        let program = self
-            .images
-            .get(&config.image)
-            .ok_or_else(|| Error::not_found("image", &config.image))?;
-        let this_binary = self
-            .shim
-            .application_binary()
-            .map_err(|error| Error::Transient(error.to_string()))?;
-        let (argv, executable) =
-            program.resolve(&config.image, &config.command, &config.args, &this_binary)?;
+        let program = self.images.get(&config.image).ok_or_else(|| Error::not_found("image", &config.image))?;
+        let this_binary = self.shim.application_binary().map_err(|error| Error::Transient(error.to_string()))?;
+        let (argv, executable) = program.resolve(&config.image, &config.command, &config.args, &this_binary)?;
         let id = ContainerId::new(format!("{}_{name}_{}", pod.uid, config.attempt));
         let dir = self.container_dir(&id);
         let image = self.images.image(&config.image).expect("found above");
-        let namespace = !config.mounts.is_empty()
-            && *self
-                .can_mount
-                .get_or_init(|| processes::can_mount(&self.shim, &self.dir));
+        let namespace =
+            !config.mounts.is_empty() && *self.can_mount.get_or_init(|| processes::can_mount(&self.shim, &self.dir));
         let container = records::Container {
             launch: Launch {
                 version: disk::VERSION,
@@ -207,13 +177,7 @@ impl Inner {
         fs::create_dir_all(&dir).map_err(|error| Error::io("creating", &dir, error))?;
         disk::write(&dir.join(disk::CONTAINER), &container, false)
             .map_err(|error| Error::Transient(error.to_string()))?;
-        state.containers.insert(
-            id.clone(),
-            Known {
-                container,
-                exited: None,
-            },
-        );
+        state.containers.insert(id.clone(), Known { container, exited: None });
         Ok(id)
     }
 
@@ -265,15 +229,10 @@ impl Inner {
             if self.ask_to_stop(id, Duration::ZERO)? {
                 return Ok(());
             }
-            let pause = rustix::time::Timespec {
-                tv_sec: 0,
-                tv_nsec: 5_000_000,
-            };
+            let pause = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
             let _ = rustix::event::poll(&mut [], Some(&pause));
         }
-        Err(Error::Transient(format!(
-            "container {id} does not end though it was killed"
-        )))
+        Err(Error::Transient(format!("container {id} does not end though it was killed")))
     }
 
     pub(super) fn remove(&self, id: &ContainerId) -> Result<()> {
@@ -286,23 +245,12 @@ impl Inner {
     pub(super) fn list(&self, pod_uid: Option<&str>) -> Listing {
         let mut state = self.state();
         // Nobody else waits for shims that ended.
-        state
-            .shims
-            .retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        state.shims.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         let mut listing = Listing::default();
         let of = |uid: &str| pod_uid.is_none_or(|wanted| wanted == uid);
-        let sandboxes = state
-            .sandboxes
-            .values()
-            .filter(|sandbox| of(&sandbox.pod.uid));
-        listing
-            .sandboxes
-            .extend(sandboxes.map(|sandbox| sandbox.status(&self.boot)));
-        for (id, known) in state
-            .containers
-            .iter_mut()
-            .filter(|(_, known)| of(&known.container.pod.uid))
-        {
+        let sandboxes = state.sandboxes.values().filter(|sandbox| of(&sandbox.pod.uid));
+        listing.sandboxes.extend(sandboxes.map(|sandbox| sandbox.status(&self.boot)));
+        for (id, known) in state.containers.iter_mut().filter(|(_, known)| of(&known.container.pod.uid)) {
             let state = self.container_state(id, known);
             listing.containers.push(known.container.status(state));
         }
@@ -317,18 +265,14 @@ const KILL_TRIES: u32 = 2_000;
 fn path_part<'a>(what: &str, text: &'a str) -> Result<&'a str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     if text.is_empty() || text.len() > 100 || text.starts_with('.') || !text.chars().all(plain) {
-        return Err(Error::Invalid(format!(
-            "{what} {text:?} cannot be part of a path"
-        )));
+        return Err(Error::Invalid(format!("{what} {text:?} cannot be part of a path")));
     }
     Ok(text)
 }
 
 fn remove(path: &Path, how: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
     match how(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("removing", path, error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("removing", path, error)),
         _ => Ok(()),
     }
 }

@@ -50,18 +50,12 @@ pub enum Error {
 impl Error {
     /// [`Error::NotFound`].
     pub fn not_found(kind: &'static str, name: impl fmt::Display) -> Self {
-        Error::NotFound {
-            kind,
-            name: name.to_string(),
-        }
+        Error::NotFound { kind, name: name.to_string() }
     }
 
     /// [`Error::AlreadyExists`].
     pub fn already_exists(kind: &'static str, name: impl fmt::Display) -> Self {
-        Error::AlreadyExists {
-            kind,
-            name: name.to_string(),
-        }
+        Error::AlreadyExists { kind, name: name.to_string() }
     }
 
     /// [`Error::Unsupported`].

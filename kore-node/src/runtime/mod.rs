@@ -16,9 +16,9 @@ use futures::stream::BoxStream;
 
 pub use error::{Error, Result};
 pub use types::{
-    Capabilities, ContainerConfig, ContainerId, ContainerState, ContainerStatus, Credentials,
-    ExecOutput, Exit, FsInfo, Image, Listing, Mount, PodIdentity, RuntimeEvent, RuntimeStatus,
-    SandboxConfig, SandboxId, SandboxState, SandboxStatus,
+    Capabilities, ContainerConfig, ContainerId, ContainerState, ContainerStatus, Credentials, ExecOutput, Exit, FsInfo,
+    Image, Listing, Mount, PodIdentity, RuntimeEvent, RuntimeStatus, SandboxConfig, SandboxId, SandboxState,
+    SandboxStatus,
 };
 
 /// Runs pods' sandboxes and containers: primitives only.
@@ -195,12 +195,7 @@ pub trait Runtime: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Unsupported`] by default; [`Error::DeadlineExceeded`] after `timeout`, the command then having been killed.
-    async fn exec_sync(
-        &self,
-        id: &ContainerId,
-        command: &[String],
-        timeout: Duration,
-    ) -> Result<ExecOutput> {
+    async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput> {
         let _ = (id, command, timeout);
         Err(Error::unsupported("exec"))
     }

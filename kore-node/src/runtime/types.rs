@@ -52,16 +52,8 @@ pub struct PodIdentity {
 
 impl PodIdentity {
     /// A pod's identity.
-    pub fn new(
-        namespace: impl Into<String>,
-        name: impl Into<String>,
-        uid: impl Into<String>,
-    ) -> Self {
-        PodIdentity {
-            namespace: namespace.into(),
-            name: name.into(),
-            uid: uid.into(),
-        }
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>, uid: impl Into<String>) -> Self {
+        PodIdentity { namespace: namespace.into(), name: name.into(), uid: uid.into() }
     }
 }
 
@@ -84,13 +76,7 @@ pub struct SandboxConfig {
 impl SandboxConfig {
     /// A sandbox with the pod's name as host name and an address of its own.
     pub fn new(pod: PodIdentity, attempt: u32) -> Self {
-        SandboxConfig {
-            hostname: pod.name.clone(),
-            pod,
-            attempt,
-            host_network: false,
-            labels: BTreeMap::new(),
-        }
+        SandboxConfig { hostname: pod.name.clone(), pod, attempt, host_network: false, labels: BTreeMap::new() }
     }
 }
 
@@ -109,11 +95,7 @@ pub struct Mount {
 impl Mount {
     /// A writable mount.
     pub fn new(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
-        Mount {
-            source: source.into(),
-            target: target.into(),
-            read_only: false,
-        }
+        Mount { source: source.into(), target: target.into(), read_only: false }
     }
 
     /// Makes it read-only.
@@ -244,14 +226,7 @@ pub struct Exit {
 impl Exit {
     /// An exit with nothing known but the code.
     pub fn code(exit_code: i32) -> Self {
-        Exit {
-            exit_code,
-            signal: None,
-            started_at: None,
-            finished_at: None,
-            reason: None,
-            message: None,
-        }
+        Exit { exit_code, signal: None, started_at: None, finished_at: None, reason: None, message: None }
     }
 }
 
@@ -312,12 +287,7 @@ pub struct ContainerStatus {
 
 impl ContainerStatus {
     /// A container that was just created.
-    pub fn created(
-        id: ContainerId,
-        sandbox: SandboxId,
-        pod: PodIdentity,
-        config: &ContainerConfig,
-    ) -> Self {
+    pub fn created(id: ContainerId, sandbox: SandboxId, pod: PodIdentity, config: &ContainerConfig) -> Self {
         ContainerStatus {
             id,
             sandbox,
@@ -371,11 +341,7 @@ impl ExecOutput {
 
     /// An exit code with its output.
     pub fn new(exit_code: i32, stdout: impl Into<Vec<u8>>, stderr: impl Into<Vec<u8>>) -> Self {
-        ExecOutput {
-            stdout: stdout.into(),
-            stderr: stderr.into(),
-            exit_code,
-        }
+        ExecOutput { stdout: stdout.into(), stderr: stderr.into(), exit_code }
     }
 }
 
@@ -390,9 +356,7 @@ pub struct RuntimeEvent {
 impl RuntimeEvent {
     /// Something changed about this pod.
     pub fn pod(uid: impl Into<String>) -> Self {
-        RuntimeEvent {
-            pod_uid: Some(uid.into()),
-        }
+        RuntimeEvent { pod_uid: Some(uid.into()) }
     }
 }
 
@@ -432,11 +396,7 @@ pub struct RuntimeStatus {
 impl RuntimeStatus {
     /// A runtime that takes work.
     pub fn ready(name: impl Into<String>, version: impl Into<String>) -> Self {
-        RuntimeStatus {
-            name: name.into(),
-            version: version.into(),
-            not_ready: None,
-        }
+        RuntimeStatus { name: name.into(), version: version.into(), not_ready: None }
     }
 }
 
@@ -455,11 +415,7 @@ pub struct Image {
 impl Image {
     /// An image that takes no space.
     pub fn new(name: impl Into<String>, id: impl Into<String>) -> Self {
-        Image {
-            name: name.into(),
-            id: id.into(),
-            size_bytes: 0,
-        }
+        Image { name: name.into(), id: id.into(), size_bytes: 0 }
     }
 }
 
@@ -476,18 +432,13 @@ pub struct Credentials {
 impl Credentials {
     /// A user name and a password.
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Credentials {
-            username: username.into(),
-            password: password.into(),
-        }
+        Credentials { username: username.into(), password: password.into() }
     }
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
     }
 }
 

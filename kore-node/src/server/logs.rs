@@ -236,12 +236,7 @@ async fn tail(file: &mut File, lines: u64) -> io::Result<u64> {
         let mut chunk = vec![0; size as usize];
         file.seek(SeekFrom::Start(at - size)).await?;
         file.read_exact(&mut chunk).await?;
-        for (offset, _) in chunk
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, byte)| **byte == b'\n')
-        {
+        for (offset, _) in chunk.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
             let position = at - size + offset as u64;
             if position + 1 == length {
                 continue;
@@ -276,21 +271,14 @@ mod tests {
         let path = dir.join("0.log");
         let mut log = LogWriter::open(&path, MAX_BYTES, 5).unwrap();
         for number in 1..=9 {
-            log.write(
-                Source::Stdout,
-                format!("line {number}\n").as_bytes(),
-                at(number),
-            );
+            log.write(Source::Stdout, format!("line {number}\n").as_bytes(), at(number));
         }
         path
     }
 
     async fn all(path: PathBuf, query: &str) -> String {
         let options = LogOptions::parse(query, at(10)).unwrap();
-        let parts: Vec<Bytes> = read(path, options, || async { false }.boxed())
-            .try_collect()
-            .await
-            .unwrap();
+        let parts: Vec<Bytes> = read(path, options, || async { false }.boxed()).try_collect().await.unwrap();
         String::from_utf8(parts.concat()).unwrap()
     }
 
@@ -303,10 +291,7 @@ mod tests {
             ("tailLines=0", ""),
             ("sinceSeconds=2&follow=true", "line 8\nline 9\n"),
             ("sinceTime=1970-01-01T00%3A00%3A09Z", "line 9\n"),
-            (
-                "tailLines=1&timestamps=true",
-                "1970-01-01T00:00:09.000000000Z line 9\n",
-            ),
+            ("tailLines=1&timestamps=true", "1970-01-01T00:00:09.000000000Z line 9\n"),
             ("limitBytes=9", "line 1\nli"),
             ("tailLines=100&limitBytes=7", "line 1\n"),
         ];
@@ -323,13 +308,7 @@ mod tests {
 
     #[test]
     fn options_are_checked() {
-        for bad in [
-            "tailLines=-1",
-            "tailLines=x",
-            "sinceTime=yesterday",
-            "follow=maybe",
-            "limitBytes=",
-        ] {
+        for bad in ["tailLines=-1", "tailLines=x", "sinceTime=yesterday", "follow=maybe", "limitBytes="] {
             let error = LogOptions::parse(bad, at(10)).unwrap_err();
             assert!(error.starts_with(bad.split('=').next().unwrap()), "{error}");
         }

@@ -55,13 +55,8 @@ impl NodeService {
             (false, _) => Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET".into())),
             (true, ["healthz"]) => Ok(plain("ok")),
             (true, ["pods"]) => self.pods().await,
-            (true, ["containerLogs", namespace, pod, container]) => {
-                self.logs(namespace, pod, container, &query).await
-            }
-            _ => Err(Refusal(
-                StatusCode::NOT_FOUND,
-                format!("no such path: {path}"),
-            )),
+            (true, ["containerLogs", namespace, pod, container]) => self.logs(namespace, pod, container, &query).await,
+            _ => Err(Refusal(StatusCode::NOT_FOUND, format!("no such path: {path}"))),
         };
         result.unwrap_or_else(|Refusal(status, message)| {
             let mut response = plain(format!("{message}\n"));
@@ -74,11 +69,7 @@ impl NodeService {
         let options = Options::default().fields(format!("spec.nodeName={}", self.shared.node));
         let pods = self.shared.client.api::<Pod>().list(&options).await;
         let pods = pods.map_err(|error| Refusal(StatusCode::BAD_GATEWAY, error.to_string()))?;
-        let items: Vec<serde_json::Value> = pods
-            .items
-            .iter()
-            .map(|pod| pod.object().to_value())
-            .collect();
+        let items: Vec<serde_json::Value> = pods.items.iter().map(|pod| pod.object().to_value()).collect();
         let list = serde_json::json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items});
         let mut response = plain(list.to_string());
         let json = header::HeaderValue::from_static("application/json");
@@ -95,9 +86,7 @@ impl NodeService {
     ) -> Result<Response<NodeBody>, Refusal> {
         let now = self.shared.client.clock().now();
         let options = LogOptions::parse(query, now).map_err(bad_request)?;
-        let status = self
-            .find(namespace, pod, container, options.previous)
-            .await?;
+        let status = self.find(namespace, pod, container, options.previous).await?;
         let shared = self.shared.clone();
         let (uid, id) = (status.pod.uid.clone(), status.id.clone());
         let lives = move || {
@@ -128,22 +117,15 @@ impl NodeService {
         let view = match api.get_opt(pod).await {
             Ok(Some(view)) => view,
             Ok(None) => {
-                return Err(Refusal(
-                    StatusCode::NOT_FOUND,
-                    format!("pod {namespace}/{pod} not found"),
-                ));
+                return Err(Refusal(StatusCode::NOT_FOUND, format!("pod {namespace}/{pod} not found")));
             }
             Err(error) => return Err(Refusal(StatusCode::BAD_GATEWAY, error.to_string())),
         };
         let uid = view.object().uid();
         let listing = self.shared.runtime.list(Some(uid)).await;
-        let listing = listing
-            .map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-        let mut named: Vec<ContainerStatus> = listing
-            .containers
-            .into_iter()
-            .filter(|one| one.name == container)
-            .collect();
+        let listing = listing.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        let mut named: Vec<ContainerStatus> =
+            listing.containers.into_iter().filter(|one| one.name == container).collect();
         named.sort_by_key(|one| std::cmp::Reverse(one.attempt));
         if let Some(found) = named.into_iter().nth(usize::from(previous)) {
             return Ok(found);
@@ -156,10 +138,9 @@ impl NodeService {
             true => {
                 format!("previous terminated container \"{container}\" in pod \"{pod}\" not found")
             }
-            false => format!(
-                "container \"{container}\" in pod \"{pod}\" is waiting to start: {}",
-                waiting(&view, container)
-            ),
+            false => {
+                format!("container \"{container}\" in pod \"{pod}\" is waiting to start: {}", waiting(&view, container))
+            }
         }))
     }
 }
@@ -171,9 +152,7 @@ fn waiting(pod: &Pod, container: &str) -> String {
     let init = status.and_then(|status| status.init_container_statuses.as_ref());
     let mut all = main.into_iter().chain(init).flatten();
     let found = all.find(|one| one.name == container);
-    let reason = found
-        .and_then(|one| one.state.as_ref()?.waiting.as_ref())
-        .and_then(|waiting| waiting.reason.clone());
+    let reason = found.and_then(|one| one.state.as_ref()?.waiting.as_ref()).and_then(|waiting| waiting.reason.clone());
     match reason.as_deref() {
         Some("ErrImagePull" | "ImagePullBackOff") => "trying and failing to pull image".into(),
         Some(reason) => reason.into(),
@@ -201,10 +180,7 @@ impl<B> tower::Service<Request<B>> for NodeService {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let uri = request.uri();
-        let (path, query) = (
-            uri.path().to_owned(),
-            uri.query().unwrap_or_default().to_owned(),
-        );
+        let (path, query) = (uri.path().to_owned(), uri.query().unwrap_or_default().to_owned());
         let answer = self.clone().answer(request.method().clone(), path, query);
         answer.map(Ok).boxed()
     }
@@ -212,8 +188,6 @@ impl<B> tower::Service<Request<B>> for NodeService {
 
 impl std::fmt::Debug for NodeService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeService")
-            .field("node", &self.shared.node)
-            .finish_non_exhaustive()
+        f.debug_struct("NodeService").field("node", &self.shared.node).finish_non_exhaustive()
     }
 }

@@ -122,12 +122,7 @@ pub(crate) fn write<T: Serialize>(path: &Path, value: &T, durable: bool) -> io::
     let temporary = path.with_extension("tmp");
     let bytes = serde_json::to_vec(value).expect("plain data serializes");
     let result = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(&bytes)?;
         if durable {
             file.sync_data()?;
@@ -143,13 +138,7 @@ pub(crate) fn write<T: Serialize>(path: &Path, value: &T, durable: bool) -> io::
 
 /// Takes the lock at `path`, or says that somebody holds it.
 pub(crate) fn lock(path: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
@@ -159,10 +148,7 @@ pub(crate) fn lock(path: &Path) -> io::Result<Option<File>> {
 
 /// Identifies this boot of the machine.
 pub(crate) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// The machine's time. The shim is a process of its own: no simulated clock reaches it.

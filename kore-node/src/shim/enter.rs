@@ -51,17 +51,11 @@ fn become_program(dir: &Path, parent: i32, control: &UnixStream) -> Result<Never
     let launch = Launch::read(dir).map_err(text)?;
     enter(dir, &launch)?;
     // After the namespaces: changing credentials clears it. Then look whether the shim died before it was set.
-    set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| format!("prctl: {error}"))?;
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| format!("prctl: {error}"))?;
     if rustix::process::getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
         return Err("the shim is gone".into());
     }
-    let mut command = command(
-        &launch,
-        &launch.argv,
-        launch.executable.as_deref(),
-        &root(dir, &launch),
-    )?;
+    let mut command = command(&launch, &launch.argv, launch.executable.as_deref(), &root(dir, &launch))?;
     let mut line = String::new();
     (&*control).write_all(b"ready\n").map_err(text)?;
     BufReader::new(control).read_line(&mut line).map_err(text)?;
@@ -75,8 +69,7 @@ fn become_program(dir: &Path, parent: i32, control: &UnixStream) -> Result<Never
 pub(super) fn exec(dir: &Path, argv: &[&str]) -> String {
     let run = || -> Result<Never, String> {
         let launch = Launch::read(dir).map_err(|error| error.to_string())?;
-        let started: Started =
-            disk::read(&dir.join(disk::STARTED)).map_err(|error| error.to_string())?;
+        let started: Started = disk::read(&dir.join(disk::STARTED)).map_err(|error| error.to_string())?;
         namespace::join(started.pid).map_err(|error| format!("entering the container: {error}"))?;
         let argv: Vec<String> = argv.iter().map(|&arg| arg.to_owned()).collect();
         let mut command = command(&launch, &argv, None, &root(dir, &launch))?;
@@ -90,11 +83,7 @@ pub(super) fn exec(dir: &Path, argv: &[&str]) -> String {
 
 /// Whether mounts work here: exits with 0 if they do. `dir` is an empty directory.
 pub(super) fn probe(dir: &Path) -> Result<i32, String> {
-    if namespace::unshare() {
-        namespace::mount(&[], dir).map(|()| 0)
-    } else {
-        Ok(1)
-    }
+    if namespace::unshare() { namespace::mount(&[], dir).map(|()| 0) } else { Ok(1) }
 }
 
 /// Makes the mounts visible at their paths, or as links below the container's root.
@@ -120,28 +109,13 @@ fn root(dir: &Path, launch: &Launch) -> String {
     }
 }
 
-fn command(
-    launch: &Launch,
-    argv: &[String],
-    executable: Option<&Path>,
-    root: &str,
-) -> Result<Command, String> {
+fn command(launch: &Launch, argv: &[String], executable: Option<&Path>, root: &str) -> Result<Command, String> {
     let reference = format!("$({})", disk::ROOT_VARIABLE);
     let resolve = |text: &str| text.replace(&reference, root);
-    let variable = |name: &str| {
-        launch
-            .env
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-    };
-    let working_dir = launch
-        .working_dir
-        .as_ref()
-        .map(|dir| PathBuf::from(resolve(&dir.display().to_string())));
+    let variable = |name: &str| launch.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let working_dir = launch.working_dir.as_ref().map(|dir| PathBuf::from(resolve(&dir.display().to_string())));
     if let Some(dir) = &working_dir {
-        std::env::set_current_dir(dir)
-            .map_err(|error| format!("chdir to cwd ({:?}): {}", dir, plain(&error)))?;
+        std::env::set_current_dir(dir).map_err(|error| format!("chdir to cwd ({:?}): {}", dir, plain(&error)))?;
     }
     let name = resolve(&argv[0]);
     let file = match executable {
@@ -149,17 +123,12 @@ fn command(
         None => look_up(&name, variable("PATH").unwrap_or(DEFAULT_PATH))?,
     };
     let mut command = Command::new(file);
-    command
-        .arg0(&name)
-        .args(argv[1..].iter().map(|arg| resolve(arg)))
-        .env_clear();
+    command.arg0(&name).args(argv[1..].iter().map(|arg| resolve(arg))).env_clear();
     if variable("PATH").is_none() {
         command.env("PATH", DEFAULT_PATH);
     }
     command.envs(launch.env.iter().map(|(key, value)| (key, resolve(value))));
-    command
-        .env(disk::ROOT_VARIABLE, root)
-        .env(disk::MARK, &launch.id);
+    command.env(disk::ROOT_VARIABLE, root).env(disk::MARK, &launch.id);
     Ok(command)
 }
 
@@ -169,22 +138,14 @@ fn look_up(name: &str, path: &str) -> Result<PathBuf, String> {
         return match fs::metadata(name) {
             Err(error) => Err(format!("exec: {name:?}: stat {name}: {}", plain(&error))),
             Ok(file) if file.is_dir() => Err(format!("exec: {name:?}: is a directory")),
-            Ok(file) if file.permissions().mode() & 0o111 == 0 => {
-                Err(format!("exec: {name:?}: permission denied"))
-            }
+            Ok(file) if file.permissions().mode() & 0o111 == 0 => Err(format!("exec: {name:?}: permission denied")),
             Ok(_) => Ok(name.into()),
         };
     }
-    let candidates = path
-        .split(':')
-        .filter(|dir| !dir.is_empty())
-        .map(|dir| Path::new(dir).join(name));
+    let candidates = path.split(':').filter(|dir| !dir.is_empty()).map(|dir| Path::new(dir).join(name));
     candidates
         .into_iter()
-        .find(|file| {
-            fs::metadata(file)
-                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-        })
+        .find(|file| fs::metadata(file).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0))
         .filter(|_| !name.is_empty())
         .ok_or_else(|| format!("exec: {name:?}: executable file not found in $PATH"))
 }
@@ -196,8 +157,5 @@ fn cannot_execute(name: &str, error: &io::Error) -> String {
 /// The operating system's words, without Rust's addition of the number.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string().to_lowercase();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }

@@ -57,10 +57,7 @@ pub fn init() {
         std::process::exit(code);
     }
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, |tasks| tasks.count());
-    INIT.store(
-        if threads > 1 { CALLED_LATE } else { CALLED },
-        Ordering::Relaxed,
-    );
+    INIT.store(if threads > 1 { CALLED_LATE } else { CALLED }, Ordering::Relaxed);
 }
 
 fn run(args: Vec<OsString>) -> Result<i32, String> {
@@ -68,14 +65,9 @@ fn run(args: Vec<OsString>) -> Result<i32, String> {
     let text: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
     match text.as_slice() {
         ["run", dir] => supervise::run(Path::new(dir)),
-        ["enter", dir, parent] => Err(enter::start(
-            Path::new(dir),
-            parent.parse().map_err(|_| usage())?,
-        )),
+        ["enter", dir, parent] => Err(enter::start(Path::new(dir), parent.parse().map_err(|_| usage())?)),
         ["probe", dir] => enter::probe(Path::new(dir)),
-        ["exec", dir, "--", command @ ..] if !command.is_empty() => {
-            Err(enter::exec(Path::new(dir), command))
-        }
+        ["exec", dir, "--", command @ ..] if !command.is_empty() => Err(enter::exec(Path::new(dir), command)),
         _ => Err(usage()),
     }
 }
@@ -126,9 +118,7 @@ impl Shim {
     /// [`ShimError::InitNotCalled`] and [`ShimError::InitTooLate`] if `main` does not begin with [`init`].
     pub fn this_binary() -> Result<Shim, ShimError> {
         match INIT.load(Ordering::Relaxed) {
-            CALLED => Ok(Shim {
-                program: Program::ThisBinary,
-            }),
+            CALLED => Ok(Shim { program: Program::ThisBinary }),
             CALLED_LATE => Err(ShimError::InitTooLate),
             _ => Err(ShimError::InitNotCalled),
         }
@@ -141,9 +131,7 @@ impl Shim {
     pub fn path(path: impl Into<PathBuf>) -> Result<Shim, ShimError> {
         let path = path.into();
         match path.canonicalize() {
-            Ok(path) => Ok(Shim {
-                program: Program::Path(path),
-            }),
+            Ok(path) => Ok(Shim { program: Program::Path(path) }),
             Err(source) => Err(ShimError::Path { path, source }),
         }
     }

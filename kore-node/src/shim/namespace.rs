@@ -19,8 +19,8 @@ use std::{
 use rustix::{
     fs::StatVfsMountFlags,
     mount::{
-        MountFlags, MountPropagationFlags, UnmountFlags, mount as mount_new, mount_bind,
-        mount_bind_recursive, mount_change, mount_remount, unmount,
+        MountFlags, MountPropagationFlags, UnmountFlags, mount as mount_new, mount_bind, mount_bind_recursive,
+        mount_change, mount_remount, unmount,
     },
     process::{chroot, fchdir, pivot_root},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
@@ -32,18 +32,13 @@ use crate::runtime::Mount;
 /// not allow it.
 #[allow(unsafe_code)]
 pub(super) fn unshare() -> bool {
-    let (uid, gid) = (
-        rustix::process::geteuid().as_raw(),
-        rustix::process::getegid().as_raw(),
-    );
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     // SAFETY: the file table is not unshared, which is what can make this call unsound; the process has a single thread.
     if unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.is_ok() {
         return true;
     }
     // SAFETY: as above.
-    if unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }
-        .is_err()
-    {
+    if unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }.is_err() {
         return false;
     }
     fs::write("/proc/self/setgroups", "deny").is_ok()
@@ -55,21 +50,12 @@ pub(super) fn unshare() -> bool {
 pub(super) fn mount(mounts: &[Mount], root: &Path) -> Result<(), String> {
     let fail = |doing: &str, error: &dyn std::fmt::Display| format!("{doing}: {error}");
     fs::create_dir_all(root).map_err(|error| fail("making the root", &error))?;
-    mount_change(
-        "/",
-        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
-    )
-    .map_err(|error| fail("making mounts private", &error))?;
-    let mut view = View {
-        root: root.to_owned(),
-        ours: BTreeSet::new(),
-        mounted: vec![],
-    };
-    view.mirror(Path::new("/"))
-        .map_err(|error| fail("mirroring the machine's root", &error))?;
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(|error| fail("making mounts private", &error))?;
+    let mut view = View { root: root.to_owned(), ours: BTreeSet::new(), mounted: vec![] };
+    view.mirror(Path::new("/")).map_err(|error| fail("mirroring the machine's root", &error))?;
     for mount in mounts {
-        view.bind(mount)
-            .map_err(|error| fail(&format!("mounting {}", mount.target.display()), &error))?;
+        view.bind(mount).map_err(|error| fail(&format!("mounting {}", mount.target.display()), &error))?;
     }
     std::env::set_current_dir(root).map_err(|error| fail("entering the root", &error))?;
     // A root that cannot be pivoted away from (an initial ramdisk) is left behind by chroot.
@@ -87,13 +73,7 @@ pub(super) fn link(mounts: &[Mount], root: &Path) -> Result<(), String> {
         let at = root.join(mount.target.strip_prefix("/").unwrap_or(&mount.target));
         let parent = at.parent().expect("below the root");
         fs::create_dir_all(parent)
-            .and_then(|()| {
-                if at.is_symlink() {
-                    fs::remove_file(&at)
-                } else {
-                    Ok(())
-                }
-            })
+            .and_then(|()| if at.is_symlink() { fs::remove_file(&at) } else { Ok(()) })
             .and_then(|()| symlink(&mount.source, &at))
             .map_err(|error| format!("mounting {}: {error}", mount.target.display()))?;
     }
@@ -105,25 +85,15 @@ pub(super) fn join(pid: i32) -> io::Result<()> {
     let other = |name: &str| -> io::Result<Option<File>> {
         let theirs = format!("/proc/{pid}/ns/{name}");
         let same = fs::read_link(&theirs)? == fs::read_link(format!("/proc/self/ns/{name}"))?;
-        if same {
-            Ok(None)
-        } else {
-            File::open(theirs).map(Some)
-        }
+        if same { Ok(None) } else { File::open(theirs).map(Some) }
     };
     let (user, mounts) = (other("user")?, other("mnt")?);
     let Some(mounts) = mounts else { return Ok(()) };
     let root = File::open(format!("/proc/{pid}/root"))?;
     if let Some(user) = user {
-        move_into_link_name_space(
-            std::os::fd::AsFd::as_fd(&user),
-            Some(LinkNameSpaceType::User),
-        )?;
+        move_into_link_name_space(std::os::fd::AsFd::as_fd(&user), Some(LinkNameSpaceType::User))?;
     }
-    move_into_link_name_space(
-        std::os::fd::AsFd::as_fd(&mounts),
-        Some(LinkNameSpaceType::Mount),
-    )?;
+    move_into_link_name_space(std::os::fd::AsFd::as_fd(&mounts), Some(LinkNameSpaceType::Mount))?;
     fchdir(&root)?;
     chroot(".")?;
     std::env::set_current_dir("/")
@@ -146,13 +116,7 @@ impl View {
     /// Replaces a directory by one of ours with the same entries. An entry that cannot be bound is left out.
     fn mirror(&mut self, dir: &Path) -> io::Result<()> {
         let new = self.at(dir);
-        mount_new(
-            "tmpfs",
-            &new,
-            "tmpfs",
-            MountFlags::NOSUID,
-            Some(c"mode=0755"),
-        )?;
+        mount_new("tmpfs", &new, "tmpfs", MountFlags::NOSUID, Some(c"mode=0755"))?;
         for entry in fs::read_dir(dir)?.flatten() {
             let (old, new) = (entry.path(), new.join(entry.file_name()));
             let Ok(kind) = entry.file_type() else {
@@ -199,17 +163,11 @@ impl View {
     /// Makes sure that the target exists and returns it free of the machine's symbolic links.
     fn prepare(&mut self, target: &Path, directory: bool) -> io::Result<PathBuf> {
         let path = real(target);
-        let missing: Vec<PathBuf> = path
-            .ancestors()
-            .take_while(|path| self.at(path).symlink_metadata().is_err())
-            .map(Path::to_owned)
-            .collect();
+        let missing: Vec<PathBuf> =
+            path.ancestors().take_while(|path| self.at(path).symlink_metadata().is_err()).map(Path::to_owned).collect();
         for new in missing.iter().rev() {
             let parent = new.parent().expect("the root exists");
-            let inside = self
-                .mounted
-                .iter()
-                .any(|mounted| parent.starts_with(mounted));
+            let inside = self.mounted.iter().any(|mounted| parent.starts_with(mounted));
             if !inside && !self.ours.contains(parent) {
                 self.mirror(parent)?;
             }
@@ -223,11 +181,7 @@ impl View {
             }
         }
         if self.at(&path).is_dir() != directory {
-            let kind = if directory {
-                "is not a directory"
-            } else {
-                "is a directory"
-            };
+            let kind = if directory { "is not a directory" } else { "is a directory" };
             return Err(io::Error::other(format!("{} {kind}", target.display())));
         }
         Ok(path)
@@ -236,13 +190,9 @@ impl View {
 
 /// The path with symbolic links resolved in as much of it as exists on the machine, and without `.` and `..`.
 fn real(path: &Path) -> PathBuf {
-    let clean = path
-        .components()
-        .filter(|part| matches!(part, Component::RootDir | Component::Normal(_)))
-        .collect::<PathBuf>();
-    let existing = clean
-        .ancestors()
-        .find_map(|path| Some((path, path.canonicalize().ok()?)));
+    let clean =
+        path.components().filter(|part| matches!(part, Component::RootDir | Component::Normal(_))).collect::<PathBuf>();
+    let existing = clean.ancestors().find_map(|path| Some((path, path.canonicalize().ok()?)));
     match existing {
         Some((path, real)) => real.join(clean.strip_prefix(path).unwrap_or(Path::new(""))),
         None => clean,

@@ -17,9 +17,7 @@ use rustix::{
     fs::{CWD, FileType, Mode, OFlags, mknodat},
     io::Errno,
     pipe::{PipeFlags, pipe_with},
-    process::{
-        Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, wait,
-    },
+    process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, wait},
     time::{ClockId, clock_gettime},
 };
 
@@ -57,9 +55,7 @@ pub(super) fn run(dir: &Path) -> Result<i32, String> {
 fn answer(answer: &Answer) {
     let mut line = serde_json::to_vec(answer).expect("plain data serializes");
     line.push(b'\n');
-    let _ = io::stdout()
-        .write_all(&line)
-        .and_then(|()| io::stdout().flush());
+    let _ = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stderr(&null);
@@ -109,31 +105,20 @@ fn begin(dir: &Path) -> io::Result<Begun> {
         .spawn()?;
     let main = Pid::from_raw(child.id() as i32).expect("a child has a pid");
     let pidfd = pidfd_open(main, PidfdFlags::empty())?;
-    let started = Started {
-        pid: child.id() as i32,
-        at: disk::now(),
-        boot: disk::boot_id(),
-    };
+    let started = Started { pid: child.id() as i32, at: disk::now(), boot: disk::boot_id() };
 
     // The other side says `ready` when everything but exec is done, waits for `go`, and says nothing more if exec succeeds.
     let mut from = BufReader::new(&ours);
     let mut line = String::new();
     from.read_line(&mut line)?;
-    let mut problem = line
-        .strip_prefix("error ")
-        .map(|text| text.trim_end().to_owned());
+    let mut problem = line.strip_prefix("error ").map(|text| text.trim_end().to_owned());
     if problem.is_none() {
         disk::write(&dir.join(disk::STARTED), &started, false)?;
         (&ours).write_all(b"go\n")?;
         let mut text = String::new();
         from.read_to_string(&mut text)?;
         if line != "ready\n" || !text.is_empty() {
-            problem = Some(
-                text.strip_prefix("error ")
-                    .unwrap_or(&text)
-                    .trim_end()
-                    .to_owned(),
-            );
+            problem = Some(text.strip_prefix("error ").unwrap_or(&text).trim_end().to_owned());
         }
     }
     drop(from);
@@ -182,9 +167,7 @@ impl Supervisor {
         let mut kill_at: Option<Duration> = None;
         let mut stopping = false;
         while status.is_none() {
-            let wait_for = kill_at.map_or(REAP_EVERY, |at| {
-                at.saturating_sub(monotonic()).min(REAP_EVERY)
-            });
+            let wait_for = kill_at.map_or(REAP_EVERY, |at| at.saturating_sub(monotonic()).min(REAP_EVERY));
             self.poll(wait_for)?;
             self.drain();
             if let Some(grace) = self.command() {
@@ -212,10 +195,7 @@ impl Supervisor {
         let status = status.expect("the loop ends with a status");
         let signal = status.terminating_signal();
         let exit = Exit {
-            exit_code: status
-                .exit_status()
-                .or(signal.map(|signal| 128 + signal))
-                .unwrap_or(137),
+            exit_code: status.exit_status().or(signal.map(|signal| 128 + signal)).unwrap_or(137),
             signal,
             started_at: Some(self.started.at),
             finished_at: Some(finished_at),
@@ -229,20 +209,9 @@ impl Supervisor {
 
     /// Waits until something happens, at most that long.
     fn poll(&self, timeout: Duration) -> io::Result<()> {
-        let mut fds = vec![
-            PollFd::new(&self.pidfd, PollFlags::IN),
-            PollFd::new(&self.control, PollFlags::IN),
-        ];
-        fds.extend(
-            [&self.stdout, &self.stderr]
-                .into_iter()
-                .flatten()
-                .map(|fd| PollFd::new(fd, PollFlags::IN)),
-        );
-        let timeout = Timespec {
-            tv_sec: timeout.as_secs() as i64,
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
+        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
+        fds.extend([&self.stdout, &self.stderr].into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -252,10 +221,7 @@ impl Supervisor {
     /// Moves what the container has written into its log.
     fn drain(&mut self) {
         let mut buffer = [0; 16 * 1024];
-        for (end, stream) in [
-            (&mut self.stdout, Stream::Stdout),
-            (&mut self.stderr, Stream::Stderr),
-        ] {
+        for (end, stream) in [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)] {
             // Bounded, so that a container that never stops writing cannot keep the shim from its other work.
             for _ in 0..64 {
                 let Some(fd) = end.as_ref() else { break };
@@ -275,17 +241,12 @@ impl Supervisor {
         let mut buffer = [0; 4096];
         let length = self.control.read(&mut buffer).ok()?;
         let text = String::from_utf8_lossy(&buffer[..length]);
-        let stops = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("stop ")?.trim().parse().ok());
+        let stops = text.lines().filter_map(|line| line.strip_prefix("stop ")?.trim().parse().ok());
         stops.min().map(Duration::from_millis)
     }
 
     fn reap(&self) -> Reaped {
-        let mut reaped = Reaped {
-            main: None,
-            none_left: false,
-        };
+        let mut reaped = Reaped { main: None, none_left: false };
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid == self.main => reaped.main = Some(status),
@@ -313,10 +274,7 @@ impl Supervisor {
             }
             self.drain();
             let mut none: [PollFd<'_>; 0] = [];
-            let pause = Timespec {
-                tv_sec: 0,
-                tv_nsec: STOP_EVERY.subsec_nanos().into(),
-            };
+            let pause = Timespec { tv_sec: 0, tv_nsec: STOP_EVERY.subsec_nanos().into() };
             let _ = poll(&mut none, Some(&pause));
         }
     }

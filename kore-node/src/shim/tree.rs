@@ -13,12 +13,7 @@ pub(crate) fn kill_descendants_of(ancestor: Pid) {
     let mut next = 0;
     while next < family.len() {
         let member = family[next];
-        family.extend(
-            parents
-                .iter()
-                .filter(|(_, parent)| *parent == member)
-                .map(|(pid, _)| *pid),
-        );
+        family.extend(parents.iter().filter(|(_, parent)| *parent == member).map(|(pid, _)| *pid));
         next += 1;
     }
     family[1..].iter().for_each(|&pid| kill(pid));
@@ -29,12 +24,8 @@ pub(crate) fn kill_descendants_of(ancestor: Pid) {
 pub(crate) fn kill_marked(id: &str) {
     let mark = format!("{MARK}={id}");
     for pid in pids() {
-        let environment =
-            fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).unwrap_or_default();
-        if environment
-            .split(|&byte| byte == 0)
-            .any(|variable| variable == mark.as_bytes())
-        {
+        let environment = fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).unwrap_or_default();
+        if environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes()) {
             kill(pid);
         }
     }
@@ -48,12 +39,7 @@ fn pids() -> impl Iterator<Item = i32> {
 /// The fourth field of `/proc/PID/stat`; the second is a name that may hold anything, in parentheses.
 fn parent(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn kill(pid: i32) {

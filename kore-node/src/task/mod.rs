@@ -5,10 +5,7 @@
 //! - `run`: the future in which the functions run
 
 mod run;
-#[expect(
-    clippy::module_inception,
-    reason = "what a container of this runtime is"
-)]
+#[expect(clippy::module_inception, reason = "what a container of this runtime is")]
 mod task;
 
 use std::{
@@ -31,9 +28,8 @@ use crate::{
     log::{self, LogWriter},
     native::{addresses::Addresses, images::Registered},
     runtime::{
-        Capabilities, ContainerConfig, ContainerId, ContainerStatus, Error, ExecOutput, Images,
-        Listing, Result, Runtime, RuntimeEvent, RuntimeStatus, SandboxConfig, SandboxId,
-        SandboxState, SandboxStatus,
+        Capabilities, ContainerConfig, ContainerId, ContainerStatus, Error, ExecOutput, Images, Listing, Result,
+        Runtime, RuntimeEvent, RuntimeStatus, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
     },
 };
 
@@ -86,8 +82,7 @@ pub struct Builder {
 }
 
 type Function = Arc<dyn Fn(Task) -> BoxFuture<'static, i32> + Send + Sync>;
-type Exec =
-    Arc<dyn Fn(ContainerStatus, Vec<String>) -> BoxFuture<'static, ExecOutput> + Send + Sync>;
+type Exec = Arc<dyn Fn(ContainerStatus, Vec<String>) -> BoxFuture<'static, ExecOutput> + Send + Sync>;
 
 struct Inner {
     clock: Clock,
@@ -124,12 +119,7 @@ const STARTS: usize = 64;
 impl TaskRuntime {
     /// A runtime without images.
     pub fn builder(clock: Clock) -> Builder {
-        Builder {
-            clock,
-            addresses: "127.65.0.0/16".into(),
-            images: BTreeMap::new(),
-            exec: None,
-        }
+        Builder { clock, addresses: "127.65.0.0/16".into(), images: BTreeMap::new(), exec: None }
     }
 }
 
@@ -144,11 +134,7 @@ impl Builder {
     /// Gives a function a name that pods can use as `image`. What it returns is the container's exit code; a panic is exit code
     /// 101.
     #[must_use]
-    pub fn image<F>(
-        mut self,
-        name: impl Into<String>,
-        function: impl Fn(Task) -> F + Send + Sync + 'static,
-    ) -> Self
+    pub fn image<F>(mut self, name: impl Into<String>, function: impl Fn(Task) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = i32> + Send + 'static,
     {
@@ -159,16 +145,11 @@ impl Builder {
 
     /// What running a command in a container does. Without it, the runtime has no `exec`.
     #[must_use]
-    pub fn exec<F>(
-        mut self,
-        exec: impl Fn(ContainerStatus, Vec<String>) -> F + Send + Sync + 'static,
-    ) -> Self
+    pub fn exec<F>(mut self, exec: impl Fn(ContainerStatus, Vec<String>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ExecOutput> + Send + 'static,
     {
-        self.exec = Some(Arc::new(move |container, command| {
-            exec(container, command).boxed()
-        }));
+        self.exec = Some(Arc::new(move |container, command| exec(container, command).boxed()));
         self
     }
 
@@ -202,16 +183,9 @@ impl Inner {
     }
 
     /// A receiver of the container's end, if it was started and is not forgotten.
-    fn end_of(
-        &self,
-        id: &ContainerId,
-        then: impl FnOnce(&Container),
-    ) -> Option<watch::Receiver<bool>> {
+    fn end_of(&self, id: &ContainerId, then: impl FnOnce(&Container)) -> Option<watch::Receiver<bool>> {
         let state = self.state();
-        let container = state
-            .containers
-            .get(id)
-            .filter(|container| container.started)?;
+        let container = state.containers.get(id).filter(|container| container.started)?;
         then(container);
         Some(container.over.subscribe())
     }
@@ -228,10 +202,7 @@ impl Inner {
 
     fn containers_of(&self, sandbox: &SandboxId) -> Vec<ContainerId> {
         let state = self.state();
-        let of = state
-            .containers
-            .values()
-            .filter(|container| container.status.sandbox == *sandbox);
+        let of = state.containers.values().filter(|container| container.status.sandbox == *sandbox);
         of.map(|container| container.status.id.clone()).collect()
     }
 }
@@ -271,11 +242,7 @@ impl Runtime for TaskRuntime {
             self.inner.kill(&container).await;
         }
         let mut state = self.inner.state();
-        let State {
-            sandboxes,
-            addresses,
-            ..
-        } = &mut *state;
+        let State { sandboxes, addresses, .. } = &mut *state;
         if let Some(sandbox) = sandboxes.get_mut(id) {
             sandbox.state = SandboxState::NotReady;
             for address in &sandbox.addresses {
@@ -288,9 +255,7 @@ impl Runtime for TaskRuntime {
     async fn remove_sandbox(&self, id: &SandboxId) -> Result<()> {
         self.stop_sandbox(id).await?;
         let mut state = self.inner.state();
-        state
-            .containers
-            .retain(|_, container| container.status.sandbox != *id);
+        state.containers.retain(|_, container| container.status.sandbox != *id);
         state.sandboxes.remove(id);
         Ok(())
     }
@@ -326,14 +291,8 @@ impl Runtime for TaskRuntime {
     async fn start(&self, id: &ContainerId) -> Result<()> {
         let start = {
             let mut state = self.inner.state();
-            let State {
-                sandboxes,
-                containers,
-                ..
-            } = &mut *state;
-            let container = containers
-                .get_mut(id)
-                .ok_or_else(|| Error::not_found("container", id))?;
+            let State { sandboxes, containers, .. } = &mut *state;
+            let container = containers.get_mut(id).ok_or_else(|| Error::not_found("container", id))?;
             if container.started {
                 return Err(Error::already_exists("container", id));
             }
@@ -344,13 +303,7 @@ impl Runtime for TaskRuntime {
             let log = LogWriter::open(path, log::MAX_BYTES, log::MAX_FILES)
                 .map_err(|error| Error::Transient(error.to_string()))?;
             let address = sandbox.addresses[0];
-            let task = Task::new(
-                container.config.clone(),
-                address,
-                container.stop.subscribe(),
-                self.inner.clock,
-                log,
-            );
+            let task = Task::new(container.config.clone(), address, container.stop.subscribe(), self.inner.clock, log);
             let function = self
                 .inner
                 .images
@@ -378,9 +331,7 @@ impl Runtime for TaskRuntime {
             container.stop.send_replace(true);
         });
         if let Some(mut end) = end
-            && tokio::time::timeout(grace, end.wait_for(|over| *over))
-                .await
-                .is_err()
+            && tokio::time::timeout(grace, end.wait_for(|over| *over)).await.is_err()
         {
             self.inner.kill(id).await;
         }
@@ -398,19 +349,12 @@ impl Runtime for TaskRuntime {
         let mut listing = Listing::default();
         listing.sandboxes.extend(state.sandboxes.values().cloned());
         let containers = state.containers.values();
-        listing
-            .containers
-            .extend(containers.map(|container| container.status.clone()));
+        listing.containers.extend(containers.map(|container| container.status.clone()));
         listing.keep(pod_uid);
         Ok(listing)
     }
 
-    async fn exec_sync(
-        &self,
-        id: &ContainerId,
-        command: &[String],
-        timeout: Duration,
-    ) -> Result<ExecOutput> {
+    async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput> {
         let exec = self.inner.exec.as_ref();
         let exec = exec.ok_or_else(|| Error::unsupported("exec"))?;
         let status = match self.inner.state().containers.get(id) {
@@ -421,10 +365,7 @@ impl Runtime for TaskRuntime {
             None => return Err(Error::not_found("container", id)),
         };
         let run = exec(status, command.to_vec());
-        let late = |_| Error::DeadlineExceeded {
-            command: command.join(" "),
-            seconds: timeout.as_secs(),
-        };
+        let late = |_| Error::DeadlineExceeded { command: command.join(" "), seconds: timeout.as_secs() };
         tokio::time::timeout(timeout, run).await.map_err(late)
     }
 
@@ -432,9 +373,7 @@ impl Runtime for TaskRuntime {
         let receiver = self.inner.events.subscribe();
         let stream = stream::unfold(receiver, async |mut receiver| match receiver.recv().await {
             Ok(uid) => Some((RuntimeEvent::pod(uid), receiver)),
-            Err(broadcast::error::RecvError::Lagged(_)) => {
-                Some((RuntimeEvent { pod_uid: None }, receiver))
-            }
+            Err(broadcast::error::RecvError::Lagged(_)) => Some((RuntimeEvent { pod_uid: None }, receiver)),
             Err(broadcast::error::RecvError::Closed) => None,
         });
         Some(stream.boxed())

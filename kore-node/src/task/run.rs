@@ -68,10 +68,7 @@ async fn live(
         Some(result) => exit(result),
         None => {
             task.shutdown().await;
-            Exit {
-                signal: Some(9),
-                ..Exit::code(137)
-            }
+            Exit { signal: Some(9), ..Exit::code(137) }
         }
     };
     Ended { id, exit, log }
@@ -80,10 +77,7 @@ async fn live(
 fn exit(result: Result<i32, JoinError>) -> Exit {
     match result {
         Ok(code) => Exit::code(code),
-        Err(error) => Exit {
-            message: Some(error.to_string()),
-            ..Exit::code(101)
-        },
+        Err(error) => Exit { message: Some(error.to_string()), ..Exit::code(101) },
     }
 }
 
@@ -107,11 +101,8 @@ impl Inner {
             ContainerState::Running { started_at } => Some(started_at),
             _ => None,
         };
-        container.status.state = ContainerState::Exited(Exit {
-            started_at,
-            finished_at: Some(finished_at),
-            ..ended.exit
-        });
+        container.status.state =
+            ContainerState::Exited(Exit { started_at, finished_at: Some(finished_at), ..ended.exit });
         container.over.send_replace(true);
         let _ = self.events.send(container.status.pod.uid.clone());
     }

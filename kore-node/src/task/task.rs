@@ -29,13 +29,7 @@ impl Task {
         clock: Clock,
         log: LogWriter,
     ) -> Task {
-        Task {
-            config,
-            address,
-            stop,
-            clock,
-            log: Arc::new(Mutex::new(log)),
-        }
+        Task { config, address, stop, clock, log: Arc::new(Mutex::new(log)) }
     }
 
     pub(super) fn log_writer(&self) -> Arc<Mutex<LogWriter>> {
@@ -49,11 +43,7 @@ impl Task {
 
     /// Command and arguments from the pod.
     pub fn args(&self) -> impl Iterator<Item = &str> {
-        self.config
-            .command
-            .iter()
-            .chain(&self.config.args)
-            .map(String::as_str)
+        self.config.command.iter().chain(&self.config.args).map(String::as_str)
     }
 
     /// The value of an environment variable.
@@ -86,8 +76,6 @@ impl Task {
 
 impl std::fmt::Debug for Task {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Task")
-            .field("name", &self.config.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Task").field("name", &self.config.name).finish_non_exhaustive()
     }
 }

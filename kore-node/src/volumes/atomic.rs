@@ -35,11 +35,7 @@ pub(super) fn replace(dir: &Path, files: &BTreeMap<String, File>) -> io::Result<
     }
     // The name only has to be new; it says when, as upstream's does.
     let now = disk::now();
-    let name = format!(
-        "..{}.{:09}",
-        now.strftime("%Y_%m_%d_%H_%M_%S"),
-        now.subsec_nanosecond()
-    );
+    let name = format!("..{}.{:09}", now.strftime("%Y_%m_%d_%H_%M_%S"), now.subsec_nanosecond());
     let new = dir.join(&name);
     fs::create_dir(&new)?;
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
@@ -47,11 +43,7 @@ pub(super) fn replace(dir: &Path, files: &BTreeMap<String, File>) -> io::Result<
         let path = new.join(path);
         fs::create_dir_all(path.parent().expect("below the volume"))?;
         let mut options = fs::OpenOptions::new();
-        let mut written = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
+        let mut written = options.write(true).create_new(true).mode(0o600).open(&path)?;
         written.write_all(&file.bytes)?;
         written.set_permissions(fs::Permissions::from_mode(file.mode))?;
     }
@@ -102,11 +94,7 @@ fn is_same(dir: &Path, files: &BTreeMap<String, File>) -> io::Result<bool> {
 fn count(dir: &Path) -> io::Result<usize> {
     let mut number = 0;
     for entry in fs::read_dir(dir)?.flatten() {
-        number += if entry.file_type()?.is_dir() {
-            count(&entry.path())?
-        } else {
-            1
-        };
+        number += if entry.file_type()?.is_dir() { count(&entry.path())? } else { 1 };
     }
     Ok(number)
 }

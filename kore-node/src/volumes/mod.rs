@@ -26,12 +26,8 @@ pub(crate) use self::payload::names as named_data;
 /// Makes or refreshes all volumes of a pod below `dir`. A failure names the volume.
 pub(crate) fn prepare(dir: &Path, context: &Context<'_>) -> Result<(), String> {
     for volume in volumes(context.pod) {
-        prepare_one(dir, volume, context).map_err(|problem| {
-            format!(
-                "MountVolume.SetUp failed for volume \"{}\" : {problem}",
-                volume.name
-            )
-        })?;
+        prepare_one(dir, volume, context)
+            .map_err(|problem| format!("MountVolume.SetUp failed for volume \"{}\" : {problem}", volume.name))?;
     }
     Ok(())
 }
@@ -55,9 +51,8 @@ pub(crate) fn mounts(
             None => mount.sub_path.clone(),
         };
         if let Some(sub_path) = sub_path.filter(|path| !path.is_empty()) {
-            source = inside(&source, &sub_path).map_err(|error| {
-                format!("subPath {sub_path:?} of volume \"{}\": {error}", mount.name)
-            })?;
+            source = inside(&source, &sub_path)
+                .map_err(|error| format!("subPath {sub_path:?} of volume \"{}\": {error}", mount.name))?;
         }
         let read_only = mount.read_only == Some(true) || payload::is_payload(volume);
         let target = Path::new("/").join(&mount.mount_path);
@@ -68,10 +63,7 @@ pub(crate) fn mounts(
 }
 
 fn volumes(pod: &Pod) -> &[Volume] {
-    pod.spec
-        .as_ref()
-        .and_then(|spec| spec.volumes.as_deref())
-        .unwrap_or_default()
+    pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default()
 }
 
 /// Where a volume is on the node.
@@ -101,23 +93,13 @@ fn prepare_one(dir: &Path, volume: &Volume, context: &Context<'_>) -> Result<(),
     }
     if payload::is_payload(volume) {
         let files = payload::files(volume, context)?;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&path)
-            .map_err(text)?;
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(&path).map_err(text)?;
         return atomic::replace(&path, &files).map_err(text);
     }
     let value = serde_json::to_value(volume).unwrap_or_default();
-    let mut kinds = value
-        .as_object()
-        .into_iter()
-        .flat_map(|fields| fields.keys());
+    let mut kinds = value.as_object().into_iter().flat_map(|fields| fields.keys());
     let kind = kinds.find(|key| *key != "name");
-    Err(format!(
-        "volumes of type {} are not supported by this node",
-        kind.map_or("(none)", String::as_str)
-    ))
+    Err(format!("volumes of type {} are not supported by this node", kind.map_or("(none)", String::as_str)))
 }
 
 fn host_path(host: &HostPathVolumeSource) -> Result<(), String> {
@@ -153,10 +135,7 @@ fn host_path(host: &HostPathVolumeSource) -> Result<(), String> {
 /// A path inside a volume, which it cannot leave, through `..` or a symbolic link. Made if there is nothing there.
 fn inside(volume: &Path, sub_path: &str) -> Result<PathBuf, String> {
     let sub_path = Path::new(sub_path);
-    if !sub_path
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-    {
+    if !sub_path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err("must be a relative path without '..'".into());
     }
     let text = |error: io::Error| error.to_string();
@@ -209,11 +188,7 @@ mod tests {
             allocatable: &BTreeMap::new(),
             services: &[],
             data: &Data {
-                config_maps: [(
-                    "c".to_owned(),
-                    data(&[("greeting", greeting), ("two", "2")]),
-                )]
-                .into(),
+                config_maps: [("c".to_owned(), data(&[("greeting", greeting), ("two", "2")]))].into(),
                 secrets: [("s".to_owned(), data(&[("token", "t")]))].into(),
             },
         };
@@ -231,17 +206,11 @@ mod tests {
         ]}});
         prepare(dir.path(), volume, "hi").unwrap();
         let at = |path: &str| dir.path().join("v").join(path);
-        for (path, content, mode) in [
-            ("sub/hello", "hi", 0o600),
-            ("token", "t", 0o440),
-            ("labels", "a=\"b\\\"c\"", 0o440),
-        ] {
+        for (path, content, mode) in
+            [("sub/hello", "hi", 0o600), ("token", "t", 0o440), ("labels", "a=\"b\\\"c\"", 0o440)]
+        {
             assert_eq!(fs::read_to_string(at(path)).unwrap(), content);
-            assert_eq!(
-                fs::metadata(at(path)).unwrap().permissions().mode() & 0o777,
-                mode,
-                "{path}"
-            );
+            assert_eq!(fs::metadata(at(path)).unwrap().permissions().mode() & 0o777, mode, "{path}");
         }
     }
 
@@ -249,32 +218,16 @@ mod tests {
     fn an_update_is_seen_as_a_whole_and_removes_what_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let at = |path: &str| dir.path().join("v").join(path);
-        prepare(
-            dir.path(),
-            json!({"name": "v", "configMap": {"name": "c"}}),
-            "one",
-        )
-        .unwrap();
+        prepare(dir.path(), json!({"name": "v", "configMap": {"name": "c"}}), "one").unwrap();
         let open = fs::read_link(at("..data")).unwrap();
-        prepare(
-            dir.path(),
-            json!({"name": "v", "configMap": {"name": "c"}}),
-            "one",
-        )
-        .unwrap();
-        assert_eq!(
-            fs::read_link(at("..data")).unwrap(),
-            open,
-            "nothing changed, nothing is written"
-        );
+        prepare(dir.path(), json!({"name": "v", "configMap": {"name": "c"}}), "one").unwrap();
+        assert_eq!(fs::read_link(at("..data")).unwrap(), open, "nothing changed, nothing is written");
         let only = json!({"name": "v", "configMap": {"name": "c", "items": [{"key": "greeting", "path": "greeting"}]}});
         prepare(dir.path(), only, "two").unwrap();
         assert_eq!(fs::read_to_string(at("greeting")).unwrap(), "two");
         assert!(!at("two").exists() && !at("two").is_symlink());
         let hidden = fs::read_dir(dir.path().join("v")).unwrap().flatten();
-        let old = hidden
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with("..20"))
-            .count();
+        let old = hidden.filter(|entry| entry.file_name().to_string_lossy().starts_with("..20")).count();
         assert!(old <= 1, "old versions are removed");
     }
 
@@ -282,26 +235,14 @@ mod tests {
     fn what_cannot_be_made_says_why() {
         let dir = tempfile::tempdir().unwrap();
         let cases = [
-            (
-                json!({"name": "v", "configMap": {"name": "none"}}),
-                "configmap \"none\" not found",
-            ),
-            (
-                json!({"name": "v", "secret": {"secretName": "none"}}),
-                "secret \"none\" not found",
-            ),
+            (json!({"name": "v", "configMap": {"name": "none"}}), "configmap \"none\" not found"),
+            (json!({"name": "v", "secret": {"secretName": "none"}}), "secret \"none\" not found"),
             (
                 json!({"name": "v", "configMap": {"name": "c", "items": [{"key": "x", "path": "x"}]}}),
                 "configmap references non-existent config key: x",
             ),
-            (
-                json!({"name": "v", "configMap": {"name": "c", "items": [{"key": "two", "path": "../x"}]}}),
-                "../x",
-            ),
-            (
-                json!({"name": "v", "persistentVolumeClaim": {"claimName": "p"}}),
-                "persistentVolumeClaim",
-            ),
+            (json!({"name": "v", "configMap": {"name": "c", "items": [{"key": "two", "path": "../x"}]}}), "../x"),
+            (json!({"name": "v", "persistentVolumeClaim": {"claimName": "p"}}), "persistentVolumeClaim"),
             (
                 json!({"name": "v", "hostPath": {"path": "/dev/null", "type": "Directory"}}),
                 "hostPath type check failed",
@@ -310,10 +251,7 @@ mod tests {
         ];
         for (volume, message) in cases {
             let error = prepare(dir.path(), volume, "").unwrap_err();
-            assert!(
-                error.contains(message) && error.starts_with("MountVolume.SetUp failed"),
-                "{error}"
-            );
+            assert!(error.contains(message) && error.starts_with("MountVolume.SetUp failed"), "{error}");
         }
     }
 
@@ -323,7 +261,8 @@ mod tests {
         let pod = prepare(dir.path(), json!({"name": "v", "emptyDir": {}}), "").unwrap();
         std::os::unix::fs::symlink("/etc", dir.path().join("v/out")).unwrap();
         let mount = |sub_path: &str| {
-            let container = json!({"name": "a", "volumeMounts": [{"name": "v", "mountPath": "/m", "subPathExpr": sub_path}]});
+            let container =
+                json!({"name": "a", "volumeMounts": [{"name": "v", "mountPath": "/m", "subPathExpr": sub_path}]});
             let container = serde_json::from_value(container).unwrap();
             mounts(dir.path(), &pod, &container, |_| Some("web".into()))
         };

@@ -5,9 +5,7 @@ use std::{
     path::{Component, Path},
 };
 
-use k8s_openapi::api::core::v1::{
-    Container, DownwardAPIVolumeFile, KeyToPath, Pod, Volume, VolumeProjection,
-};
+use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Pod, Volume, VolumeProjection};
 
 use super::atomic::File;
 use crate::env::{self, Context};
@@ -47,11 +45,7 @@ pub(crate) fn names(pod: &Pod) -> (BTreeSet<String>, BTreeSet<String>) {
             maps.extend(source.config_map_ref.iter().map(|map| map.name.clone()));
             secrets.extend(source.secret_ref.iter().map(|secret| secret.name.clone()));
         }
-        for from in env
-            .iter()
-            .flatten()
-            .filter_map(|one| one.value_from.as_ref())
-        {
+        for from in env.iter().flatten().filter_map(|one| one.value_from.as_ref()) {
             maps.extend(from.config_map_key_ref.iter().map(|map| map.name.clone()));
             secrets.extend(from.secret_key_ref.iter().map(|secret| secret.name.clone()));
         }
@@ -98,13 +92,8 @@ fn project(
     context: &Context<'_>,
 ) -> Result<(), String> {
     if let Some(map) = &source.config_map {
-        let source = Source {
-            kind: "configmap",
-            name: &map.name,
-            items: map.items.as_deref(),
-            optional: map.optional,
-            mode,
-        };
+        let source =
+            Source { kind: "configmap", name: &map.name, items: map.items.as_deref(), optional: map.optional, mode };
         source.add(files, &context.data.config_maps)
     } else if let Some(secret) = &source.secret {
         let source = Source {
@@ -132,11 +121,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn add(
-        &self,
-        files: &mut Files,
-        all: &BTreeMap<String, BTreeMap<String, Vec<u8>>>,
-    ) -> Result<(), String> {
+    fn add(&self, files: &mut Files, all: &BTreeMap<String, BTreeMap<String, Vec<u8>>>) -> Result<(), String> {
         let optional = self.optional == Some(true);
         let Some(data) = all.get(self.name) else {
             return match optional {
@@ -158,15 +143,8 @@ impl Source<'_> {
                 }
                 None if optional => {}
                 None => {
-                    let what = if self.kind == "secret" {
-                        "secret"
-                    } else {
-                        "config"
-                    };
-                    return Err(format!(
-                        "{} references non-existent {what} key: {}",
-                        self.kind, item.key
-                    ));
+                    let what = if self.kind == "secret" { "secret" } else { "config" };
+                    return Err(format!("{} references non-existent {what} key: {}", self.kind, item.key));
                 }
             }
         }
@@ -198,9 +176,7 @@ fn add(files: &mut Files, path: &str, bytes: Vec<u8>, mode: i32) -> Result<(), S
         _ => false,
     };
     if path.is_empty() || !Path::new(path).components().all(plain) {
-        return Err(format!(
-            "path {path:?} must be relative and must not contain '..'"
-        ));
+        return Err(format!("path {path:?} must be relative and must not contain '..'"));
     }
     let mode = (mode & 0o777) as u32;
     files.insert(path.to_owned(), File { bytes, mode });

@@ -33,12 +33,7 @@ pub(crate) async fn with_server(test: impl AsyncFnOnce(&Server)) {
 }
 
 /// Runs `test` beside an agent of this runtime, which is dropped at the end.
-pub(crate) async fn with_agent(
-    server: &Server,
-    runtime: impl Runtime,
-    dir: &Path,
-    test: impl AsyncFnOnce(&Agent),
-) {
+pub(crate) async fn with_agent(server: &Server, runtime: impl Runtime, dir: &Path, test: impl AsyncFnOnce(&Agent)) {
     let client = server.client(User::node(NODE));
     let agent = Agent::builder(client, runtime, NODE, dir).open().await;
     let (agent, run) = agent.unwrap();
@@ -115,10 +110,7 @@ pub(crate) async fn until_container<T>(
 }
 
 pub(crate) async fn until_ready(client: &Client, name: &str) -> Pod {
-    until_container(client, name, "the pod is ready", |pod, status| {
-        status.ready.then(|| pod.clone())
-    })
-    .await
+    until_container(client, name, "the pod is ready", |pod, status| status.ready.then(|| pod.clone())).await
 }
 
 /// Waits until a container waits for this reason, and returns the message.
@@ -133,17 +125,11 @@ pub(crate) async fn until_waiting(client: &Client, name: &str, reason: &str) -> 
 
 pub(crate) async fn until_gone(client: &Client, name: &str) {
     let key = ObjectKey::namespaced("default", name);
-    until::<Pod, ()>(client, key, "the pod is gone", |pod| {
-        pod.is_none().then_some(())
-    })
-    .await;
+    until::<Pod, ()>(client, key, "the pod is gone", |pod| pod.is_none().then_some(())).await;
 }
 
 pub(crate) fn is_true(pod: &Pod, condition: &str) -> bool {
-    let conditions = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
     conditions.any(|one| one.type_ == condition && one.status == "True")
 }

@@ -104,9 +104,7 @@ impl SourceRange {
             self.prefix_bits == 0 || ours >> shift == theirs >> shift
         };
         match (self.address, address.to_canonical()) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
-                shared(ours.to_bits().into(), theirs.to_bits().into(), 32)
-            }
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => shared(ours.to_bits().into(), theirs.to_bits().into(), 32),
             (IpAddr::V6(ours), IpAddr::V6(theirs)) => shared(ours.to_bits(), theirs.to_bits(), 128),
             _ => false,
         }
@@ -122,14 +120,7 @@ impl std::str::FromStr for SourceRange {
         let address: IpAddr = address.parse().map_err(|_| invalid())?;
         let prefix_bits: u8 = bits.parse().map_err(|_| invalid())?;
         let width = if address.is_ipv4() { 32 } else { 128 };
-        if prefix_bits > width {
-            Err(invalid())
-        } else {
-            Ok(Self {
-                address,
-                prefix_bits,
-            })
-        }
+        if prefix_bits > width { Err(invalid()) } else { Ok(Self { address, prefix_bits }) }
     }
 }
 

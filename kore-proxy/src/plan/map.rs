@@ -40,10 +40,7 @@ pub struct ServiceMap {
 impl ServiceMap {
     /// A map without services.
     pub fn new(topology: Topology) -> Self {
-        Self {
-            topology,
-            ..Self::default()
-        }
+        Self { topology, ..Self::default() }
     }
 
     /// A service is as given now, or gone.
@@ -57,9 +54,7 @@ impl ServiceMap {
 
     /// An endpoint slice is as given now, or gone. A slice may come before its service.
     pub fn set_slice(&mut self, key: &ObjectKey, slice: Option<Arc<EndpointSlice>>) {
-        let labels = slice
-            .as_ref()
-            .and_then(|slice| slice.metadata.labels.as_ref());
+        let labels = slice.as_ref().and_then(|slice| slice.metadata.labels.as_ref());
         let name = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL));
         let owner = name.map(|name| ObjectKey::namespaced(key.namespace.clone(), name.as_str()));
         let previous = match &owner {
@@ -75,10 +70,7 @@ impl ServiceMap {
             self.dirty.insert(previous);
         }
         if let (Some(owner), Some(slice)) = (owner, slice) {
-            self.slices
-                .entry(owner.clone())
-                .or_default()
-                .insert(key.clone(), slice);
+            self.slices.entry(owner.clone()).or_default().insert(key.clone(), slice);
             self.dirty.insert(owner);
         }
     }
@@ -90,18 +82,13 @@ impl ServiceMap {
         for key in std::mem::take(&mut self.dirty) {
             self.resolve_again(&key, &mut before);
         }
-        let mut delta = Delta {
-            revision: self.revision + 1,
-            ..Delta::default()
-        };
+        let mut delta = Delta { revision: self.revision + 1, ..Delta::default() };
         for (frontend, before) in before {
             let after = self.served(&frontend);
             if before == after {
                 continue;
             }
-            delta
-                .stale_udp
-                .extend(stale_udp(&frontend, before.as_deref(), after.as_deref()));
+            delta.stale_udp.extend(stale_udp(&frontend, before.as_deref(), after.as_deref()));
             delta.operations.push(match after {
                 Some(entry) => Operation::Upsert(frontend, entry),
                 None => Operation::Remove(frontend),
@@ -117,10 +104,7 @@ impl ServiceMap {
     /// Everything that is served, as of the last [`ServiceMap::take_delta`].
     pub fn snapshot(&self) -> Snapshot {
         let served = |frontend: &Frontend| Some((*frontend, self.served(frontend)?));
-        Snapshot {
-            revision: self.revision,
-            entries: self.claims.keys().filter_map(served).collect(),
-        }
+        Snapshot { revision: self.revision, entries: self.claims.keys().filter_map(served).collect() }
     }
 
     /// The entry that `frontend` leads to.
@@ -129,18 +113,10 @@ impl ServiceMap {
         self.resolved.get(winner)?.get(frontend).cloned()
     }
 
-    fn resolve_again(
-        &mut self,
-        key: &ObjectKey,
-        before: &mut BTreeMap<Frontend, Option<Arc<Entry>>>,
-    ) {
+    fn resolve_again(&mut self, key: &ObjectKey, before: &mut BTreeMap<Frontend, Option<Arc<Entry>>>) {
         let new = match self.services.get(key) {
             Some(service) => {
-                let slices = self
-                    .slices
-                    .get(key)
-                    .into_iter()
-                    .flat_map(|slices| slices.values().map(|slice| &**slice));
+                let slices = self.slices.get(key).into_iter().flat_map(|slices| slices.values().map(|slice| &**slice));
                 resolve(key, service, slices, &self.topology)
             }
             None => BTreeMap::new(),
@@ -148,9 +124,7 @@ impl ServiceMap {
         let old = self.resolved.get(key).into_iter().flat_map(BTreeMap::keys);
         let touched: BTreeSet<Frontend> = old.chain(new.keys()).copied().collect();
         for frontend in &touched {
-            before
-                .entry(*frontend)
-                .or_insert_with(|| self.served(frontend));
+            before.entry(*frontend).or_insert_with(|| self.served(frontend));
             let claimants = self.claims.entry(*frontend).or_default();
             if new.contains_key(frontend) {
                 claimants.insert(key.clone());
@@ -164,10 +138,7 @@ impl ServiceMap {
         if new.is_empty() {
             self.resolved.remove(key);
         } else {
-            let shared = new
-                .into_iter()
-                .map(|(frontend, entry)| (frontend, Arc::new(entry)))
-                .collect();
+            let shared = new.into_iter().map(|(frontend, entry)| (frontend, Arc::new(entry))).collect();
             self.resolved.insert(key.clone(), shared);
         }
     }
@@ -183,13 +154,7 @@ fn stale_udp(
         return Vec::new();
     }
     let targets = |entry: Option<&Entry>| -> BTreeSet<std::net::SocketAddr> {
-        entry
-            .into_iter()
-            .flat_map(|entry| entry.targets.iter().map(|target| target.address))
-            .collect()
+        entry.into_iter().flat_map(|entry| entry.targets.iter().map(|target| target.address)).collect()
     };
-    targets(before)
-        .difference(&targets(after))
-        .map(|address| (*frontend, *address))
-        .collect()
+    targets(before).difference(&targets(after)).map(|address| (*frontend, *address)).collect()
 }

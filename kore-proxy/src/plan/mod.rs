@@ -10,9 +10,7 @@ mod delta;
 mod map;
 mod resolve;
 
-pub use delta::{
-    Delta, Entry, Frontend, Operation, Protocol, Snapshot, SourceRange, Target, WhenEmpty,
-};
+pub use delta::{Delta, Entry, Frontend, Operation, Protocol, Snapshot, SourceRange, Target, WhenEmpty};
 pub use map::ServiceMap;
 
 use std::net::IpAddr;
@@ -39,10 +37,7 @@ pub(crate) mod tests_support {
 
     /// An entry with targets on these ports.
     pub(crate) fn entry(ports: &[u16]) -> Entry {
-        let target = |port: &u16| Target {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, *port)),
-            local: true,
-        };
+        let target = |port: &u16| Target { address: SocketAddr::from((Ipv4Addr::LOCALHOST, *port)), local: true };
         crate::conformance::entry(ports.iter().map(target).collect())
     }
 }

@@ -34,31 +34,20 @@ pub(super) fn resolve<'a>(
     topology: &Topology,
 ) -> BTreeMap<Frontend, Entry> {
     let mut entries = BTreeMap::new();
-    let Some(spec) = service
-        .spec
-        .as_ref()
-        .filter(|spec| is_proxied(service, spec))
-    else {
+    let Some(spec) = service.spec.as_ref().filter(|spec| is_proxied(service, spec)) else {
         return entries;
     };
     let is_load_balancer = spec.type_.as_deref() == Some("LoadBalancer");
-    let sources: Arc<[SourceRange]> = spec
-        .load_balancer_source_ranges
-        .iter()
-        .flatten()
-        .filter_map(|range| range.parse().ok())
-        .collect();
+    let sources: Arc<[SourceRange]> =
+        spec.load_balancer_source_ranges.iter().flatten().filter_map(|range| range.parse().ok()).collect();
     let internal_local = spec.internal_traffic_policy.as_deref() == Some("Local");
     let external_local = spec.external_traffic_policy.as_deref() == Some("Local");
     for port in spec.ports.iter().flatten() {
-        let (Some(protocol), Ok(number)) =
-            (protocol(port.protocol.as_deref()), u16::try_from(port.port))
-        else {
+        let (Some(protocol), Ok(number)) = (protocol(port.protocol.as_deref()), u16::try_from(port.port)) else {
             continue;
         };
         let mut add = |address: IpAddr, number: u16, local: bool, sources: &Arc<[SourceRange]>| {
-            let candidates =
-                candidates(port, protocol, address.is_ipv4(), slices.clone(), topology);
+            let candidates = candidates(port, protocol, address.is_ipv4(), slices.clone(), topology);
             let (targets, when_empty) = eligible(&candidates, local, topology);
             let entry = Entry {
                 service: key.clone(),
@@ -68,14 +57,7 @@ pub(super) fn resolve<'a>(
                 affinity: affinity(spec),
                 sources: sources.clone(),
             };
-            entries.insert(
-                Frontend {
-                    address,
-                    protocol,
-                    port: number,
-                },
-                entry,
-            );
+            entries.insert(Frontend { address, protocol, port: number }, entry);
         };
         let anybody: Arc<[SourceRange]> = Arc::default();
         let load_balancers = load_balancer_addresses(service).filter(|_| is_load_balancer);
@@ -85,15 +67,8 @@ pub(super) fn resolve<'a>(
         for address in parsed(spec.external_ips.iter().flatten()) {
             add(address, number, external_local, &anybody);
         }
-        let node_port = port
-            .node_port
-            .and_then(|port| u16::try_from(port).ok())
-            .filter(|port| *port != 0);
-        for (address, node_port) in topology
-            .node_addresses
-            .iter()
-            .zip(std::iter::repeat(node_port))
-        {
+        let node_port = port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
+        for (address, node_port) in topology.node_addresses.iter().zip(std::iter::repeat(node_port)) {
             if let Some(node_port) = node_port {
                 add(*address, node_port, external_local, &anybody);
             }
@@ -130,14 +105,8 @@ fn cluster_addresses(spec: &ServiceSpec) -> BTreeSet<IpAddr> {
 }
 
 fn load_balancer_addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
-    let balancer = service
-        .status
-        .as_ref()
-        .and_then(|status| status.load_balancer.as_ref());
-    let ingresses = balancer
-        .and_then(|balancer| balancer.ingress.as_ref())
-        .into_iter()
-        .flatten();
+    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingresses = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten();
     // A balancer that delivers to the nodes as a proxy does not want its address captured.
     let captured = ingresses.filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"));
     parsed(captured.filter_map(|ingress| ingress.ip.as_ref()))
@@ -145,13 +114,8 @@ fn load_balancer_addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
 
 fn affinity(spec: &ServiceSpec) -> Option<Duration> {
     let client_ip = spec.session_affinity.as_deref() == Some("ClientIP");
-    let config = spec
-        .session_affinity_config
-        .as_ref()
-        .and_then(|config| config.client_ip.as_ref());
-    let seconds = config
-        .and_then(|config| config.timeout_seconds)
-        .and_then(|seconds| u64::try_from(seconds).ok());
+    let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    let seconds = config.and_then(|config| config.timeout_seconds).and_then(|seconds| u64::try_from(seconds).ok());
     client_ip.then(|| seconds.map_or(DEFAULT_AFFINITY, Duration::from_secs))
 }
 
@@ -171,15 +135,9 @@ fn candidates<'a>(
             port.name.as_deref().unwrap_or_default() == name
                 && protocol(port.protocol.as_deref()) == Some(protocol_wanted)
         });
-        let numbers: Vec<u16> = ports
-            .filter_map(|port| u16::try_from(port.port?).ok())
-            .collect();
+        let numbers: Vec<u16> = ports.filter_map(|port| u16::try_from(port.port?).ok()).collect();
         for endpoint in slice.endpoints.iter().flatten() {
-            let Some(address) = endpoint
-                .addresses
-                .first()
-                .and_then(|address| address.parse::<IpAddr>().ok())
-            else {
+            let Some(address) = endpoint.addresses.first().and_then(|address| address.parse::<IpAddr>().ok()) else {
                 continue;
             };
             for number in &numbers {
@@ -196,30 +154,15 @@ fn candidates<'a>(
 
 fn candidate(endpoint: &Endpoint, address: SocketAddr, topology: &Topology) -> Candidate {
     let conditions = endpoint.conditions.as_ref();
-    let ready = conditions
-        .and_then(|conditions| conditions.ready)
-        .unwrap_or(true);
+    let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
     let hints = endpoint.hints.as_ref();
-    let nodes = hints
-        .and_then(|hints| hints.for_nodes.as_ref())
-        .into_iter()
-        .flatten();
-    let zones = hints
-        .and_then(|hints| hints.for_zones.as_ref())
-        .into_iter()
-        .flatten();
+    let nodes = hints.and_then(|hints| hints.for_nodes.as_ref()).into_iter().flatten();
+    let zones = hints.and_then(|hints| hints.for_zones.as_ref()).into_iter().flatten();
     Candidate {
-        target: Target {
-            address,
-            local: endpoint.node_name.is_some() && endpoint.node_name == topology.node,
-        },
+        target: Target { address, local: endpoint.node_name.is_some() && endpoint.node_name == topology.node },
         ready,
-        serving: conditions
-            .and_then(|conditions| conditions.serving)
-            .unwrap_or(ready),
-        terminating: conditions
-            .and_then(|conditions| conditions.terminating)
-            .unwrap_or(false),
+        serving: conditions.and_then(|conditions| conditions.serving).unwrap_or(ready),
+        terminating: conditions.and_then(|conditions| conditions.terminating).unwrap_or(false),
         node_hints: nodes.map(|hint| hint.name.clone()).collect(),
         zone_hints: zones.map(|hint| hint.name.clone()).collect(),
     }
@@ -227,40 +170,19 @@ fn candidate(endpoint: &Endpoint, address: SocketAddr, topology: &Topology) -> C
 
 /// The endpoints that connections may go to: ready ones, else those that still serve while they terminate; with the policy
 /// `Local` only the node's own, else those that hints assign to it, if there are hints.
-fn eligible(
-    candidates: &[Candidate],
-    local: bool,
-    topology: &Topology,
-) -> (Arc<[Target]>, WhenEmpty) {
+fn eligible(candidates: &[Candidate], local: bool, topology: &Topology) -> (Arc<[Target]>, WhenEmpty) {
     let usable = |wanted: &dyn Fn(&Candidate) -> bool| -> Vec<&Candidate> {
-        let ready: Vec<_> = candidates
-            .iter()
-            .filter(|one| one.ready && wanted(one))
-            .collect();
+        let ready: Vec<_> = candidates.iter().filter(|one| one.ready && wanted(one)).collect();
         if ready.is_empty() {
-            candidates
-                .iter()
-                .filter(|one| one.serving && one.terminating && wanted(one))
-                .collect()
+            candidates.iter().filter(|one| one.serving && one.terminating && wanted(one)).collect()
         } else {
             ready
         }
     };
     let anywhere = usable(&|_| true);
-    let when_empty = if anywhere.is_empty() {
-        WhenEmpty::Reject
-    } else {
-        WhenEmpty::Drop
-    };
-    let chosen = if local {
-        usable(&|one| one.target.local)
-    } else {
-        hinted(&anywhere, topology).unwrap_or(anywhere)
-    };
-    (
-        chosen.into_iter().map(|one| one.target).collect(),
-        when_empty,
-    )
+    let when_empty = if anywhere.is_empty() { WhenEmpty::Reject } else { WhenEmpty::Drop };
+    let chosen = if local { usable(&|one| one.target.local) } else { hinted(&anywhere, topology).unwrap_or(anywhere) };
+    (chosen.into_iter().map(|one| one.target).collect(), when_empty)
 }
 
 /// Those that hints assign to this node, else to its zone. Hints are used only if every ready endpoint has one and one matches.
@@ -268,11 +190,7 @@ fn hinted<'a>(usable: &[&'a Candidate], topology: &Topology) -> Option<Vec<&'a C
     let matching = |hints: fn(&Candidate) -> &BTreeSet<String>, own: Option<&String>| {
         let own = own?;
         let all_hinted = usable.iter().all(|one| one.ready && !hints(one).is_empty());
-        let matching: Vec<_> = usable
-            .iter()
-            .filter(|one| hints(one).contains(own))
-            .copied()
-            .collect();
+        let matching: Vec<_> = usable.iter().filter(|one| hints(one).contains(own)).copied().collect();
         (all_hinted && !matching.is_empty()).then_some(matching)
     };
     matching(|one| &one.node_hints, topology.node.as_ref())

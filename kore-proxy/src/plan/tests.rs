@@ -9,9 +9,7 @@ use kore_api::object::ObjectKey;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{
-    Frontend, Operation, Protocol, ServiceMap, Snapshot, SourceRange, Topology, WhenEmpty,
-};
+use super::{Frontend, Operation, Protocol, ServiceMap, Snapshot, SourceRange, Topology, WhenEmpty};
 
 fn key(name: &str) -> ObjectKey {
     ObjectKey::namespaced("ns", name)
@@ -38,19 +36,13 @@ fn http(cluster_ip: &str) -> Value {
 }
 
 fn with(mut base: Value, more: Value) -> Value {
-    let (Value::Object(base_fields), Value::Object(more)) = (&mut base, more) else {
-        unreachable!()
-    };
+    let (Value::Object(base_fields), Value::Object(more)) = (&mut base, more) else { unreachable!() };
     base_fields.extend(more);
     base
 }
 
 fn topology() -> Topology {
-    Topology {
-        node: Some("here".into()),
-        zone: Some("a".into()),
-        node_addresses: vec!["192.0.2.1".parse().unwrap()],
-    }
+    Topology { node: Some("here".into()), zone: Some("a".into()), node_addresses: vec!["192.0.2.1".parse().unwrap()] }
 }
 
 fn map_of(spec: Value, endpoints: Value) -> ServiceMap {
@@ -62,11 +54,7 @@ fn map_of(spec: Value, endpoints: Value) -> ServiceMap {
 }
 
 fn tcp(address: &str, port: u16) -> Frontend {
-    Frontend {
-        address: address.parse().unwrap(),
-        protocol: Protocol::Tcp,
-        port,
-    }
+    Frontend { address: address.parse().unwrap(), protocol: Protocol::Tcp, port }
 }
 
 /// The last numbers of the addresses that a frontend leads to.
@@ -93,16 +81,8 @@ fn which_endpoints_are_eligible() {
     let stopping = json!({"ready": false, "serving": true, "terminating": true});
     let stopped = json!({"ready": false, "serving": false, "terminating": true});
     for (name, endpoints, eligible) in [
-        (
-            "ready ones",
-            json!([endpoint(1, ready.clone()), endpoint(2, unready.clone())]),
-            vec![1],
-        ),
-        (
-            "no conditions means ready",
-            json!([endpoint(1, json!({}))]),
-            vec![1],
-        ),
+        ("ready ones", json!([endpoint(1, ready.clone()), endpoint(2, unready.clone())]), vec![1]),
+        ("no conditions means ready", json!([endpoint(1, json!({}))]), vec![1]),
         (
             "terminating ones only without ready ones",
             json!([endpoint(1, ready.clone()), endpoint(2, stopping.clone())]),
@@ -113,18 +93,10 @@ fn which_endpoints_are_eligible() {
             json!([endpoint(1, stopping.clone()), endpoint(2, stopped)]),
             vec![1],
         ),
-        (
-            "never unready ones that do not terminate",
-            json!([endpoint(1, unready)]),
-            vec![],
-        ),
+        ("never unready ones that do not terminate", json!([endpoint(1, unready)]), vec![]),
         (
             "ordered by address, once each",
-            json!([
-                endpoint(3, ready.clone()),
-                endpoint(1, ready.clone()),
-                endpoint(3, ready)
-            ]),
+            json!([endpoint(3, ready.clone()), endpoint(1, ready.clone()), endpoint(3, ready)]),
             vec![1, 3],
         ),
         ("none", json!([]), vec![]),
@@ -140,13 +112,7 @@ fn traffic_policy_and_hints() {
     let no_hint = json!({"addresses": ["10.0.0.9"], "nodeName": "there"});
     let local = json!({"internalTrafficPolicy": "Local"});
     for (name, policy, endpoints, eligible, when_empty) in [
-        (
-            "hints of the zone",
-            json!({}),
-            json!([on(1, "there", "a"), on(2, "here", "b")]),
-            vec![1],
-            WhenEmpty::Drop,
-        ),
+        ("hints of the zone", json!({}), json!([on(1, "there", "a"), on(2, "here", "b")]), vec![1], WhenEmpty::Drop),
         (
             "an endpoint without hint: all",
             json!({}),
@@ -168,29 +134,13 @@ fn traffic_policy_and_hints() {
             vec![2],
             WhenEmpty::Drop,
         ),
-        (
-            "local with none: dropped",
-            local.clone(),
-            json!([on(1, "there", "a")]),
-            vec![],
-            WhenEmpty::Drop,
-        ),
-        (
-            "local with none anywhere: rejected",
-            local,
-            json!([]),
-            vec![],
-            WhenEmpty::Reject,
-        ),
+        ("local with none: dropped", local.clone(), json!([on(1, "there", "a")]), vec![], WhenEmpty::Drop),
+        ("local with none anywhere: rejected", local, json!([]), vec![], WhenEmpty::Reject),
     ] {
         let map = map_of(with(http("10.96.0.1"), policy), endpoints);
         let frontend = tcp("10.96.0.1", 80);
         assert_eq!(targets(&map, frontend), eligible, "{name}");
-        assert_eq!(
-            map.served(&frontend).unwrap().when_empty,
-            when_empty,
-            "{name}"
-        );
+        assert_eq!(map.served(&frontend).unwrap().when_empty, when_empty, "{name}");
     }
 }
 
@@ -200,40 +150,24 @@ fn node_hints_come_before_zone_hints() {
         let hints = json!({"forNodes": [{"name": node}], "forZones": [{"name": zone}]});
         json!({"addresses": [format!("10.0.0.{last}")], "hints": hints})
     };
-    let map = map_of(
-        http("10.96.0.1"),
-        json!([hinted(1, "there", "a"), hinted(2, "here", "b")]),
-    );
+    let map = map_of(http("10.96.0.1"), json!([hinted(1, "there", "a"), hinted(2, "here", "b")]));
     assert_eq!(targets(&map, tcp("10.96.0.1", 80)), [2]);
 }
 
 #[test]
 fn which_frontends_a_service_has() {
-    let node_port =
-        json!({"type": "NodePort", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]});
+    let node_port = json!({"type": "NodePort", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]});
     for (name, spec, frontends) in [
-        (
-            "cluster address",
-            http("10.96.0.1"),
-            vec!["10.96.0.1:80/TCP"],
-        ),
+        ("cluster address", http("10.96.0.1"), vec!["10.96.0.1:80/TCP"]),
         ("headless", http("None"), vec![]),
         ("no address yet", json!({"ports": [{"port": 80}]}), vec![]),
-        (
-            "a name elsewhere",
-            json!({"type": "ExternalName", "externalName": "x"}),
-            vec![],
-        ),
+        ("a name elsewhere", json!({"type": "ExternalName", "externalName": "x"}), vec![]),
         (
             "external addresses",
             with(http("10.96.0.1"), json!({"externalIPs": ["192.0.2.9"]})),
             vec!["10.96.0.1:80/TCP", "192.0.2.9:80/TCP"],
         ),
-        (
-            "node port",
-            with(http("10.96.0.1"), node_port),
-            vec!["10.96.0.1:80/TCP", "192.0.2.1:30080/TCP"],
-        ),
+        ("node port", with(http("10.96.0.1"), node_port), vec!["10.96.0.1:80/TCP", "192.0.2.1:30080/TCP"]),
         (
             "protocols",
             json!({"clusterIP": "10.96.0.1", "ports": [{"name": "a", "port": 53, "protocol": "UDP"}, {"name": "b", "port": 53}]}),
@@ -246,12 +180,7 @@ fn which_frontends_a_service_has() {
         ),
     ] {
         let map = map_of(spec, json!([]));
-        let found: Vec<String> = map
-            .snapshot()
-            .entries
-            .keys()
-            .map(ToString::to_string)
-            .collect();
+        let found: Vec<String> = map.snapshot().entries.keys().map(ToString::to_string).collect();
         assert_eq!(found, frontends, "{name}");
     }
 }
@@ -267,18 +196,16 @@ fn a_load_balancer_admits_its_source_ranges_only() {
             }),
         ),
     ));
-    web.status = serde_json::from_value(json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.5"}, {"ip": "203.0.113.6", "ipMode": "Proxy"}]}})).unwrap();
+    web.status = serde_json::from_value(
+        json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.5"}, {"ip": "203.0.113.6", "ipMode": "Proxy"}]}}),
+    )
+    .unwrap();
     let mut map = ServiceMap::new(topology());
     map.set_service(&key("web"), Some(Arc::new(web)));
     map.take_delta();
     let balancer = map.served(&tcp("203.0.113.5", 80)).unwrap();
     assert_eq!(balancer.sources.len(), 1);
-    assert!(
-        map.served(&tcp("10.96.0.1", 80))
-            .unwrap()
-            .sources
-            .is_empty()
-    );
+    assert!(map.served(&tcp("10.96.0.1", 80)).unwrap().sources.is_empty());
     assert!(map.served(&tcp("203.0.113.6", 80)).is_none());
 }
 
@@ -294,11 +221,7 @@ fn source_ranges() {
         ("203.0.113.1/32", "203.0.113.2", false),
     ] {
         let range: SourceRange = range.parse().unwrap();
-        assert_eq!(
-            range.contains(address.parse().unwrap()),
-            contained,
-            "{range:?} {address}"
-        );
+        assert_eq!(range.contains(address.parse().unwrap()), contained, "{range:?} {address}");
     }
     for bad in ["198.51.100.0", "198.51.100.0/33", "x/8", "fd00::/129"] {
         assert!(bad.parse::<SourceRange>().is_err(), "{bad}");
@@ -308,10 +231,7 @@ fn source_ranges() {
 #[test]
 fn a_slice_may_come_before_its_service_and_outlive_it() {
     let mut map = ServiceMap::new(topology());
-    map.set_slice(
-        &key("web-1"),
-        Some(slice("web-1", "web", json!([endpoint(1, json!({}))]))),
-    );
+    map.set_slice(&key("web-1"), Some(slice("web-1", "web", json!([endpoint(1, json!({}))]))));
     assert_eq!(map.take_delta(), None);
     map.set_service(&key("web"), Some(service("web", http("10.96.0.1"))));
     assert!(map.take_delta().is_some());
@@ -343,14 +263,9 @@ fn the_first_by_name_has_a_frontend_and_the_next_follows() {
 fn udp_flows_to_targets_that_are_gone_are_stale() {
     let dns = json!({"clusterIP": "10.96.0.1", "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}]});
     let dns_slice = |lasts: &[u8]| {
-        let endpoints: Vec<Value> = lasts
-            .iter()
-            .map(|last| endpoint(*last, json!({})))
-            .collect();
+        let endpoints: Vec<Value> = lasts.iter().map(|last| endpoint(*last, json!({}))).collect();
         let mut slice = EndpointSlice::clone(&slice("web-1", "web", json!(endpoints)));
-        slice.ports =
-            serde_json::from_value(json!([{"name": "dns", "port": 53, "protocol": "UDP"}]))
-                .unwrap();
+        slice.ports = serde_json::from_value(json!([{"name": "dns", "port": 53, "protocol": "UDP"}])).unwrap();
         Some(Arc::new(slice))
     };
     let mut map = ServiceMap::new(topology());
@@ -358,15 +273,8 @@ fn udp_flows_to_targets_that_are_gone_are_stale() {
     map.set_slice(&key("web-1"), dns_slice(&[1, 2]));
     assert!(map.take_delta().unwrap().stale_udp.is_empty());
     map.set_slice(&key("web-1"), dns_slice(&[2, 3]));
-    let frontend = Frontend {
-        address: "10.96.0.1".parse().unwrap(),
-        protocol: Protocol::Udp,
-        port: 53,
-    };
-    assert_eq!(
-        map.take_delta().unwrap().stale_udp,
-        [(frontend, "10.0.0.1:53".parse().unwrap())]
-    );
+    let frontend = Frontend { address: "10.96.0.1".parse().unwrap(), protocol: Protocol::Udp, port: 53 };
+    assert_eq!(map.take_delta().unwrap().stale_udp, [(frontend, "10.0.0.1:53".parse().unwrap())]);
 }
 
 /// One change in a random history.
@@ -377,11 +285,9 @@ enum Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let service = (0..4_u8, proptest::option::of(0..3_u8))
-        .prop_map(|(name, address)| Event::Service(name, address));
+    let service = (0..4_u8, proptest::option::of(0..3_u8)).prop_map(|(name, address)| Event::Service(name, address));
     let endpoints = proptest::collection::vec(1..6_u8, 0..4);
-    let slice = (0..6_u8, proptest::option::of((0..4_u8, endpoints)))
-        .prop_map(|(name, of)| Event::Slice(name, of));
+    let slice = (0..6_u8, proptest::option::of((0..4_u8, endpoints))).prop_map(|(name, of)| Event::Slice(name, of));
     proptest::collection::vec(prop_oneof![service, slice], 0..60)
 }
 
@@ -390,23 +296,14 @@ fn feed(map: &mut ServiceMap, event: &Event) {
         Event::Service(name, address) => {
             let name = format!("s{name}");
             let made = |address: &u8| {
-                service(
-                    &name,
-                    with(
-                        http(&format!("10.96.0.{address}")),
-                        json!({"externalIPs": ["192.0.2.9"]}),
-                    ),
-                )
+                service(&name, with(http(&format!("10.96.0.{address}")), json!({"externalIPs": ["192.0.2.9"]})))
             };
             map.set_service(&key(&name), address.as_ref().map(made));
         }
         Event::Slice(name, of) => {
             let name = format!("slice{name}");
             let made = |(service, lasts): &(u8, Vec<u8>)| {
-                let endpoints: Vec<Value> = lasts
-                    .iter()
-                    .map(|last| endpoint(*last, json!({})))
-                    .collect();
+                let endpoints: Vec<Value> = lasts.iter().map(|last| endpoint(*last, json!({}))).collect();
                 slice(&name, &format!("s{service}"), json!(endpoints))
             };
             map.set_slice(&key(&name), of.as_ref().map(made));

@@ -89,32 +89,13 @@ impl UserSpace {
     /// As [`UserSpace::new`], with at most `max_connections` at once.
     pub fn with_limit(max_connections: usize) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let run = carry(
-            receiver,
-            sender.downgrade(),
-            Arc::new(Semaphore::new(max_connections)),
-        );
-        (
-            Self {
-                table: Mutex::default(),
-                work: sender,
-            },
-            run,
-        )
+        let run = carry(receiver, sender.downgrade(), Arc::new(Semaphore::new(max_connections)));
+        (Self { table: Mutex::default(), work: sender }, run)
     }
 
-    async fn upsert(
-        &self,
-        table: &mut Table,
-        frontend: Frontend,
-        entry: &Arc<Entry>,
-    ) -> Result<(), BackendError> {
+    async fn upsert(&self, table: &mut Table, frontend: Frontend, entry: &Arc<Entry>) -> Result<(), BackendError> {
         let refuses = entry.targets.is_empty() && entry.when_empty == WhenEmpty::Reject;
-        let listening = match table
-            .routes
-            .remove(&frontend)
-            .and_then(|route| route.listening)
-        {
+        let listening = match table.routes.remove(&frontend).and_then(|route| route.listening) {
             Some(listening) if refuses => {
                 listening.close().await;
                 None
@@ -126,60 +107,27 @@ impl UserSpace {
             None if refuses => None,
             None => Some(self.listen(frontend, entry).await?),
         };
-        table.routes.insert(
-            frontend,
-            Route {
-                entry: entry.clone(),
-                listening,
-            },
-        );
+        table.routes.insert(frontend, Route { entry: entry.clone(), listening });
         Ok(())
     }
 
-    async fn listen(
-        &self,
-        frontend: Frontend,
-        entry: &Arc<Entry>,
-    ) -> Result<Listening, BackendError> {
+    async fn listen(&self, frontend: Frontend, entry: &Arc<Entry>) -> Result<Listening, BackendError> {
         let failure = |problem: String| {
-            BackendError::Frontends(vec![FrontendFailure {
-                frontend,
-                service: entry.service.clone(),
-                problem,
-            }])
+            BackendError::Frontends(vec![FrontendFailure { frontend, service: entry.service.clone(), problem }])
         };
         if frontend.protocol != Protocol::Tcp {
-            return Err(failure(format!(
-                "the user-space proxy does not serve {}",
-                frontend.protocol
-            )));
+            return Err(failure(format!("the user-space proxy does not serve {}", frontend.protocol)));
         }
-        let listener = TcpListener::bind(frontend.socket())
-            .await
-            .map_err(|error| failure(error.to_string()))?;
+        let listener = TcpListener::bind(frontend.socket()).await.map_err(|error| failure(error.to_string()))?;
         let (sender, receiver) = watch::channel(entry.clone());
         let (closed_sender, closed) = oneshot::channel();
-        let accepting = Accepting {
-            listener,
-            entry: receiver,
-            closed: closed_sender,
-        };
-        self.work
-            .send(Work::Accept(accepting))
-            .await
-            .map_err(|_| BackendError::Stopped)?;
-        Ok(Listening {
-            entry: sender,
-            closed,
-        })
+        let accepting = Accepting { listener, entry: receiver, closed: closed_sender };
+        self.work.send(Work::Accept(accepting)).await.map_err(|_| BackendError::Stopped)?;
+        Ok(Listening { entry: sender, closed })
     }
 
     async fn remove(table: &mut Table, frontend: &Frontend) {
-        if let Some(listening) = table
-            .routes
-            .remove(frontend)
-            .and_then(|route| route.listening)
-        {
+        if let Some(listening) = table.routes.remove(frontend).and_then(|route| route.listening) {
             listening.close().await;
         }
     }
@@ -193,20 +141,14 @@ impl UserSpace {
         for operation in operations {
             match operation {
                 Operation::Remove(frontend) => Self::remove(table, &frontend).await,
-                Operation::Upsert(frontend, entry) => {
-                    match self.upsert(table, frontend, &entry).await {
-                        Ok(()) => {}
-                        Err(BackendError::Frontends(failed)) => failures.extend(failed),
-                        Err(error) => return Err(error),
-                    }
-                }
+                Operation::Upsert(frontend, entry) => match self.upsert(table, frontend, &entry).await {
+                    Ok(()) => {}
+                    Err(BackendError::Frontends(failed)) => failures.extend(failed),
+                    Err(error) => return Err(error),
+                },
             }
         }
-        if failures.is_empty() {
-            Ok(())
-        } else {
-            Err(BackendError::Frontends(failures))
-        }
+        if failures.is_empty() { Ok(()) } else { Err(BackendError::Frontends(failures)) }
     }
 }
 
@@ -229,22 +171,15 @@ impl Backend for UserSpace {
         let mut table = self.table.lock().await;
         table.revision = delta.revision;
         // What is removed first makes room for what comes.
-        let (removals, upserts): (Vec<_>, Vec<_>) = delta
-            .operations
-            .iter()
-            .cloned()
-            .partition(|operation| matches!(operation, Operation::Remove(_)));
-        self.apply_all(&mut table, removals.into_iter().chain(upserts))
-            .await
+        let (removals, upserts): (Vec<_>, Vec<_>) =
+            delta.operations.iter().cloned().partition(|operation| matches!(operation, Operation::Remove(_)));
+        self.apply_all(&mut table, removals.into_iter().chain(upserts)).await
     }
 
     async fn replace(&self, snapshot: &Snapshot) -> Result<(), BackendError> {
         let mut table = self.table.lock().await;
         table.revision = snapshot.revision;
-        let gone = table
-            .routes
-            .keys()
-            .filter(|frontend| !snapshot.entries.contains_key(frontend));
+        let gone = table.routes.keys().filter(|frontend| !snapshot.entries.contains_key(frontend));
         let mut operations: Vec<_> = gone.copied().map(Operation::Remove).collect();
         for (frontend, entry) in &snapshot.entries {
             operations.push(Operation::Upsert(*frontend, entry.clone()));
@@ -254,14 +189,8 @@ impl Backend for UserSpace {
 
     async fn observe(&self) -> Result<Snapshot, BackendError> {
         let table = self.table.lock().await;
-        let entries = table
-            .routes
-            .iter()
-            .map(|(frontend, route)| (*frontend, route.entry.clone()));
-        Ok(Snapshot {
-            revision: table.revision,
-            entries: entries.collect(),
-        })
+        let entries = table.routes.iter().map(|(frontend, route)| (*frontend, route.entry.clone()));
+        Ok(Snapshot { revision: table.revision, entries: entries.collect() })
     }
 }
 
@@ -272,11 +201,7 @@ impl fmt::Debug for UserSpace {
 }
 
 /// Accepts and carries connections until the backend is dropped and its last connection has ended.
-async fn carry(
-    mut work: mpsc::Receiver<Work>,
-    back: mpsc::WeakSender<Work>,
-    limit: Arc<Semaphore>,
-) {
+async fn carry(mut work: mpsc::Receiver<Work>, back: mpsc::WeakSender<Work>, limit: Arc<Semaphore>) {
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
@@ -298,11 +223,7 @@ async fn carry(
 
 /// Accepts the connections of one frontend until it is removed.
 async fn accept_all(accepting: Accepting, back: mpsc::WeakSender<Work>, limit: Arc<Semaphore>) {
-    let Accepting {
-        listener,
-        mut entry,
-        closed,
-    } = accepting;
+    let Accepting { listener, mut entry, closed } = accepting;
     let mut balancer = Balancer::default();
     loop {
         let current = entry.borrow_and_update().clone();
@@ -335,11 +256,7 @@ async fn next_connection(
     listener: &TcpListener,
     limit: &Arc<Semaphore>,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = limit
-        .clone()
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
+    let permit = limit.clone().acquire_owned().await.expect("the semaphore is never closed");
     match listener.accept().await {
         Ok((client, peer)) => Some((client, peer, permit)),
         Err(error) => {

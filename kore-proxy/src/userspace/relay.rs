@@ -19,11 +19,7 @@ const BUFFER_MIN_BYTES: usize = 4 * 1024;
 const BUFFER_MAX_BYTES: usize = 256 * 1024;
 
 /// Carries one connection to the first of `targets` that accepts it, until both sides have closed or one has failed.
-pub(super) async fn carry(
-    client: TcpStream,
-    targets: Vec<SocketAddr>,
-    permit: OwnedSemaphorePermit,
-) {
+pub(super) async fn carry(client: TcpStream, targets: Vec<SocketAddr>, permit: OwnedSemaphorePermit) {
     if let Some(target) = connect(&targets).await
         && let Err(error) = relay(client, target).await
     {
@@ -51,18 +47,12 @@ async fn relay(mut client: TcpStream, mut target: TcpStream) -> io::Result<()> {
     target.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.split();
     let (mut from_target, mut to_target) = target.split();
-    tokio::try_join!(
-        pump(&mut from_client, &mut to_target),
-        pump(&mut from_target, &mut to_client)
-    )?;
+    tokio::try_join!(pump(&mut from_client, &mut to_target), pump(&mut from_target, &mut to_client))?;
     Ok(())
 }
 
 /// Copies until the reader ends, then says so to the writer. The buffer grows while reads fill it.
-async fn pump(
-    reader: &mut (impl AsyncRead + Unpin),
-    writer: &mut (impl AsyncWrite + Unpin),
-) -> io::Result<()> {
+async fn pump(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_MIN_BYTES];
     loop {
         let read = reader.read(&mut buffer).await?;

@@ -63,12 +63,7 @@ impl Config {
         let profiles: Vec<Profile> = profiles.into_iter().collect();
         profiles.iter().try_for_each(Profile::check_bind)?;
         Engine::new(profiles.clone(), Limits::default(), 0)?;
-        Ok(Config {
-            profiles,
-            limits: Limits::default(),
-            bindings: 256,
-            seed: None,
-        })
+        Ok(Config { profiles, limits: Limits::default(), bindings: 256, seed: None })
     }
 
     /// The engine's limits.
@@ -107,10 +102,7 @@ enum Question {
 impl Scheduler {
     /// A scheduler that works while the returned future runs. It binds pods whose `schedulerName` one of its profiles has, as
     /// whoever `client` is. Everything it knows comes from the API: a new one takes over where another stopped.
-    pub fn open(
-        client: Client,
-        config: Config,
-    ) -> (Scheduler, impl Future<Output = ()> + Send + use<>) {
+    pub fn open(client: Client, config: Config) -> (Scheduler, impl Future<Output = ()> + Send + use<>) {
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let seed = config.seed.unwrap_or_else(|| client.entropy().next_u64());
         let engine = Engine::new(config.profiles.clone(), config.limits.clone(), seed);
@@ -122,39 +114,24 @@ impl Scheduler {
     /// is for it, or the scheduler does not run.
     pub async fn explain(&self, pod: &PodKey) -> Option<Explanation> {
         let (answer, answered) = oneshot::channel();
-        self.questions
-            .send(Question::Explain(pod.clone(), answer))
-            .await
-            .ok()?;
+        self.questions.send(Question::Explain(pod.clone(), answer)).await.ok()?;
         answered.await.ok()?
     }
 
     /// Gives a pod that waits for it that plugin's permission.
     pub async fn allow(&self, pod: &PodKey, plugin: &str) {
-        self.tell(Event::Allowed {
-            pod: pod.clone(),
-            plugin: plugin.to_owned(),
-        })
-        .await;
+        self.tell(Event::Allowed { pod: pod.clone(), plugin: plugin.to_owned() }).await;
     }
 
     /// Refuses a pod that waits for it that plugin's permission.
     pub async fn deny(&self, pod: &PodKey, plugin: &str, reason: &str) {
         let (pod, plugin, reason) = (pod.clone(), plugin.to_owned(), reason.to_owned());
-        self.tell(Event::Denied {
-            pod,
-            plugin,
-            reason,
-        })
-        .await;
+        self.tell(Event::Denied { pod, plugin, reason }).await;
     }
 
     /// Tells that something happened to another resource that pods may wait for, such as `persistentvolumeclaims`.
     pub async fn announce(&self, resource: &str) {
-        self.tell(Event::Other {
-            resource: resource.into(),
-        })
-        .await;
+        self.tell(Event::Other { resource: resource.into() }).await;
     }
 
     async fn tell(&self, event: Event) {
@@ -196,12 +173,7 @@ struct Driver {
 }
 
 impl Driver {
-    async fn drive(
-        mut self,
-        nodes: Informer<Node>,
-        pods: Informer<Pod>,
-        mut asked: mpsc::Receiver<Question>,
-    ) {
+    async fn drive(mut self, nodes: Informer<Node>, pods: Informer<Pod>, mut asked: mpsc::Receiver<Question>) {
         // A node whose pods are not known looks empty: nothing is decided before both are here.
         nodes.synced().await;
         pods.synced().await;
@@ -212,25 +184,16 @@ impl Driver {
             self.take_all(&mut nodes, Driver::node);
             self.take_all(&mut pods, Driver::pod);
             let mut cycles = 0;
-            while cycles < CYCLES_IN_A_ROW
-                && binding.len() < self.bindings
-                && self.engine.step(self.now())
-            {
+            while cycles < CYCLES_IN_A_ROW && binding.len() < self.bindings && self.engine.step(self.now()) {
                 cycles += 1;
                 let commands: Vec<Command> = self.engine.commands().collect();
                 for command in commands {
                     match command {
                         Command::Bind(assignment) => {
-                            binding.push(bind::bind(
-                                self.client.clone(),
-                                self.profiles.clone(),
-                                assignment,
-                            ));
+                            binding.push(bind::bind(self.client.clone(), self.profiles.clone(), assignment));
                         }
                         Command::Report(report) => self.reports.add(report),
-                        Command::Evict { pod, node, victims } => {
-                            self.reports.evict(&pod, &node, victims)
-                        }
+                        Command::Evict { pod, node, victims } => self.reports.evict(&pod, &node, victims),
                     }
                 }
             }
@@ -279,10 +242,7 @@ impl Driver {
     fn pod(&mut self, change: Change) {
         let event = match change.after {
             Some(object) => typed(&object).map(Event::Pod),
-            None => Some(Event::PodGone(PodKey {
-                namespace: change.key.namespace,
-                name: change.key.name,
-            })),
+            None => Some(Event::PodGone(PodKey { namespace: change.key.namespace, name: change.key.name })),
         };
         self.tell(event);
     }

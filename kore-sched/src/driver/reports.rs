@@ -54,12 +54,7 @@ impl Reports {
 
     /// A pod could not be placed.
     pub(super) fn add(&mut self, report: Report) {
-        self.event(
-            &report.pod,
-            EventType::Warning,
-            "FailedScheduling",
-            &report.message,
-        );
+        self.event(&report.pod, EventType::Warning, "FailedScheduling", &report.message);
         self.conditions.insert(report.pod.key().clone(), report);
     }
 
@@ -104,16 +99,9 @@ impl Reports {
     fn next(&mut self) -> Option<(PodKey, BoxFuture<'static, PodKey>)> {
         if let Some(victim) = self.evictions.pop_front() {
             let key = PodKey::new(victim.namespace().unwrap_or_default(), victim.name());
-            return Some((
-                key.clone(),
-                Box::pin(delete(self.client.clone(), victim, key)),
-            ));
+            return Some((key.clone(), Box::pin(delete(self.client.clone(), victim, key))));
         }
-        let key = self
-            .conditions
-            .keys()
-            .find(|key| !self.busy.contains(*key))?
-            .clone();
+        let key = self.conditions.keys().find(|key| !self.busy.contains(*key))?.clone();
         let report = self.conditions.remove(&key)?;
         let write = set_condition(self.client.clone(), self.pods.clone(), report, key.clone());
         Some((key, Box::pin(write)))
@@ -130,10 +118,7 @@ impl Reports {
 
 async fn delete(client: Client, pod: Object, key: PodKey) -> PodKey {
     let options = Options::default().precondition_uid(pod.uid());
-    let deleted = client
-        .namespaced::<Pod>(&key.namespace)
-        .delete(&key.name, &options)
-        .await;
+    let deleted = client.namespaced::<Pod>(&key.namespace).delete(&key.name, &options).await;
     log(&key, "evict", deleted.err());
     key
 }
@@ -143,23 +128,16 @@ async fn set_condition(client: Client, pods: Informer<Pod>, report: Report, key:
     let Ok(Some(pod)) = pods.view(&object_key(&key)) else {
         return key;
     };
-    let bound = pod
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.node_name.is_some());
+    let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
     if bound || *pod.object().uid() != **report.pod.uid() {
         return key;
     }
-    let conditions = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
     let known = conditions.find(|condition| condition.type_ == "PodScheduled");
     let known = known.filter(|condition| condition.status == "False");
     if known.is_some_and(|known| {
-        known.reason.as_deref() == Some(report.reason)
-            && known.message.as_deref() == Some(&report.message)
+        known.reason.as_deref() == Some(report.reason) && known.message.as_deref() == Some(&report.message)
     }) {
         return key;
     }
@@ -177,9 +155,7 @@ async fn set_condition(client: Client, pods: Informer<Pod>, report: Report, key:
         }]},
     });
     let pods = client.namespaced::<Pod>(&key.namespace);
-    let written = pods
-        .patch_status(&key.name, PatchKind::Strategic, patch)
-        .await;
+    let written = pods.patch_status(&key.name, PatchKind::Strategic, patch).await;
     log(&key, "set the condition PodScheduled", written.err());
     key
 }
@@ -212,10 +188,6 @@ mod tests {
     fn long_messages_are_cut_between_characters() {
         assert_eq!(shorten("short"), "short");
         let cut = shorten(&"ä".repeat(1000));
-        assert!(
-            cut.len() <= EVENT_MESSAGE_BYTES && cut.ends_with("ä ..."),
-            "{}",
-            cut.len()
-        );
+        assert!(cut.len() <= EVENT_MESSAGE_BYTES && cut.ends_with("ä ..."), "{}", cut.len());
     }
 }

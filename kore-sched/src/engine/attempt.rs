@@ -11,9 +11,7 @@ use super::ranking::Ranking;
 use super::{Assignment, Command, Engine, Held, Known, Report, Stage, message, order};
 use crate::Time;
 use crate::framework::erased::State;
-use crate::framework::{
-    Code, Ctx, Interest, MAX_PERMIT_WAIT, Permission, Profile, Recourse, Refusal, Rejection,
-};
+use crate::framework::{Code, Ctx, Interest, MAX_PERMIT_WAIT, Permission, Profile, Recourse, Refusal, Rejection};
 use crate::node::NodeIndex;
 use crate::pod::{PodInfo, PodKey};
 
@@ -28,12 +26,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn error(message: String) -> Failure {
-        Failure {
-            rejectors: Rejectors::default(),
-            is_error: true,
-            message,
-            evict: None,
-        }
+        Failure { rejectors: Rejectors::default(), is_error: true, message, evict: None }
     }
 
     /// A plugin refused the pod as a whole; `slots` had a part in it.
@@ -50,12 +43,7 @@ impl Failure {
 fn rejectors(profile: &Profile, slots: Vec<usize>, pending: bool) -> Rejectors {
     let interests = slots.iter().map(|slot| profile.entries()[*slot].interest());
     let interest = interests.fold(Interest::NONE, Interest::or);
-    Rejectors {
-        slots,
-        interest,
-        pending,
-        gated: false,
-    }
+    Rejectors { slots, interest, pending, gated: false }
 }
 
 impl Engine {
@@ -67,9 +55,7 @@ impl Engine {
         let Some((pod, flight)) = self.queue.pop(&order) else {
             return false;
         };
-        let at = self
-            .profile_of(&pod)
-            .expect("only pods of a profile are queued");
+        let at = self.profile_of(&pod).expect("only pods of a profile are queued");
         let profile = self.profiles[at].clone();
         match self.choose(at, &profile, &pod, now) {
             Ok((node, states)) => self.promise(at, &profile, pod, flight, node, states, now),
@@ -87,23 +73,13 @@ impl Engine {
         now: Time,
     ) -> Result<(NodeIndex, Vec<State>), Failure> {
         if self.nodes.is_empty() {
-            let rejectors = Rejectors {
-                interest: Interest::NODE_ADDED,
-                ..Rejectors::default()
-            };
+            let rejectors = Rejectors { interest: Interest::NODE_ADDED, ..Rejectors::default() };
             let message = message::NO_NODES.to_owned();
-            return Err(Failure {
-                rejectors,
-                is_error: false,
-                message,
-                evict: None,
-            });
+            return Err(Failure { rejectors, is_error: false, message, evict: None });
         }
         let asking = Cell::new("");
-        blame(&asking, || {
-            self.choose_or_panic(at, profile, pod, now, &asking)
-        })
-        .unwrap_or_else(|panic| Err(Failure::error(panic)))
+        blame(&asking, || self.choose_or_panic(at, profile, pod, now, &asking))
+            .unwrap_or_else(|panic| Err(Failure::error(panic)))
     }
 
     fn choose_or_panic(
@@ -118,11 +94,7 @@ impl Engine {
         let failed = |rejection: Rejection| Failure::error(rejection.message());
         let key = (at, pod.class_id());
         let remembers = self.memorable[at] && self.memo.is_known(key.1);
-        let known = if remembers {
-            self.memo.take(key, &cycle).transpose().map_err(failed)?
-        } else {
-            None
-        };
+        let known = if remembers { self.memo.take(key, &cycle).transpose().map_err(failed)? } else { None };
         let mut answers = match known {
             Some(answers) => answers,
             None => match cycle.filter() {
@@ -154,10 +126,7 @@ impl Engine {
             if answers.ranking.is_none() {
                 answers.ranking = Some(Ranking::ask(&cycle, &mut answers).map_err(failed)?);
             }
-            let best = answers
-                .ranking
-                .as_ref()
-                .and_then(|ranking| ranking.best(&mut pick));
+            let best = answers.ranking.as_ref().and_then(|ranking| ranking.best(&mut pick));
             Ok((best.expect("a node fits"), states))
         };
         self.memo.put(key, answers, &self.nodes);
@@ -178,17 +147,10 @@ impl Engine {
     ) {
         let name = self.nodes.info(node).name.clone();
         self.nodes.add_pod(&name, pod.clone());
-        let mut assignment = Assignment {
-            pod: pod.clone(),
-            node: name.clone(),
-            profile: at,
-            states,
-        };
+        let mut assignment = Assignment { pod: pod.clone(), node: name.clone(), profile: at, states };
         let asking = Cell::new("");
         let ctx = Ctx::new(&self.nodes, &pod, now);
-        let asked = blame(&asking, || {
-            ask_to_go(profile, &ctx, &mut assignment, node, &asking)
-        });
+        let asked = blame(&asking, || ask_to_go(profile, &ctx, &mut assignment, node, &asking));
         let missing = match asked.unwrap_or_else(|panic| Err(Failure::error(panic))) {
             Ok(missing) => missing,
             Err(failure) => {
@@ -202,80 +164,42 @@ impl Engine {
             self.commands.push_back(Command::Bind(assignment));
             Stage::Binding { node: name, flight }
         } else {
-            self.permits
-                .extend(missing.iter().map(|(_, until)| (*until, pod.key().clone())));
-            Stage::Held(Box::new(Held {
-                assignment,
-                flight,
-                missing,
-            }))
+            self.permits.extend(missing.iter().map(|(_, until)| (*until, pod.key().clone())));
+            Stage::Held(Box::new(Held { assignment, flight, missing }))
         };
-        self.pods
-            .insert(pod.key().clone(), Known { info: pod, stage });
+        self.pods.insert(pod.key().clone(), Known { info: pod, stage });
     }
 
     /// Reports a pod that was not placed, and puts it back into the queue.
-    pub(super) fn fail(
-        &mut self,
-        pod: Arc<PodInfo>,
-        flight: &InFlight,
-        failure: Failure,
-        now: Time,
-    ) {
-        let Failure {
-            rejectors,
-            is_error,
-            message,
-            evict,
-        } = failure;
+    pub(super) fn fail(&mut self, pod: Arc<PodInfo>, flight: &InFlight, failure: Failure, now: Time) {
+        let Failure { rejectors, is_error, message, evict } = failure;
         let (profiles, at) = (&self.profiles, self.profile_of(&pod));
         let woken = self.queue.settle(flight, |event| {
             let entries = at.map(|at| profiles[at].entries()).unwrap_or_default();
             rejectors.interest.meets(event.interest())
-                && rejectors
-                    .slots
-                    .iter()
-                    .any(|slot| entries[*slot].hint(&pod, event) == crate::Hint::Queue)
+                && rejectors.slots.iter().any(|slot| entries[*slot].hint(&pod, event) == crate::Hint::Queue)
         });
-        let known = Known {
-            info: pod.clone(),
-            stage: Stage::Queued,
-        };
+        let known = Known { info: pod.clone(), stage: Stage::Queued };
         self.pods.insert(pod.key().clone(), known);
         if is_error {
             self.queue.back_off(pod.clone(), flight.attempts, now, true);
         } else if woken {
-            self.queue
-                .back_off(pod.clone(), flight.attempts, now, false);
+            self.queue.back_off(pod.clone(), flight.attempts, now, false);
         } else {
-            self.queue
-                .park(pod.clone(), flight.attempts, now, rejectors);
+            self.queue.park(pod.clone(), flight.attempts, now, rejectors);
         }
-        let reason = if is_error {
-            "SchedulerError"
-        } else {
-            "Unschedulable"
-        };
-        self.commands.push_back(Command::Report(Report {
-            pod: pod.clone(),
-            reason,
-            message,
-        }));
+        let reason = if is_error { "SchedulerError" } else { "Unschedulable" };
+        self.commands.push_back(Command::Report(Report { pod: pod.clone(), reason, message }));
         if let Some((node, victims)) = evict {
             let node = self.nodes.info(node).name.clone();
-            self.commands
-                .push_back(Command::Evict { pod, node, victims });
+            self.commands.push_back(Command::Evict { pod, node, victims });
         }
     }
 }
 
 /// A plugin refused the pod as a whole: what is said, and what may be done.
 fn refused_all(cycle: &Cycle<'_>, refused: RefusedAll) -> Failure {
-    let RefusedAll {
-        slots,
-        rejection,
-        mut states,
-    } = refused;
+    let RefusedAll { slots, rejection, mut states } = refused;
     let mut failure = Failure::refused(cycle.profile, slots, &rejection);
     if !failure.is_error {
         let (recourse, evict) = post_filter(cycle, &mut states, &[]);
@@ -293,17 +217,10 @@ fn no_node(cycle: &Cycle<'_>, answers: &mut Answers, states: Option<&mut Vec<Sta
         return Failure::error(format!("running Filter plugin {plugin:?}: {message}"));
     }
     let refusing = refusals.iter().map(|refusal| refusal.plugin);
-    let names: BTreeSet<&str> = refusing
-        .chain(answers.narrowed_by.iter().copied())
-        .collect();
+    let names: BTreeSet<&str> = refusing.chain(answers.narrowed_by.iter().copied()).collect();
     let entries = cycle.profile.entries().iter().enumerate();
-    let slots = entries
-        .filter(|(_, entry)| names.contains(entry.name))
-        .map(|(slot, _)| slot)
-        .collect();
-    let pending = refusals
-        .iter()
-        .any(|refusal| refusal.rejection.code == Code::Pending);
+    let slots = entries.filter(|(_, entry)| names.contains(entry.name)).map(|(slot, _)| slot).collect();
+    let pending = refusals.iter().any(|refusal| refusal.rejection.code == Code::Pending);
     let states = states.unwrap_or(&mut answers.states);
     let (recourse, evict) = post_filter(cycle, states, &refusals);
     Failure {
@@ -363,9 +280,7 @@ fn ask_to_go(
             Permission::Deny(rejection) => {
                 return Err(Failure::refused(profile, vec![slot], &rejection));
             }
-            Permission::Wait { at_most } => {
-                missing.push((slot, ctx.now() + at_most.min(MAX_PERMIT_WAIT)))
-            }
+            Permission::Wait { at_most } => missing.push((slot, ctx.now() + at_most.min(MAX_PERMIT_WAIT))),
         }
     }
     Ok(missing)
@@ -375,9 +290,7 @@ fn ask_to_go(
 fn blame<T>(asking: &Cell<&'static str>, run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_default();
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
         format!("plugin {:?} panicked: {text}", asking.get())
     })
 }

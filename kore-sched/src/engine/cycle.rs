@@ -62,11 +62,7 @@ impl<'a> Cycle<'a> {
         asking: &'a Cell<&'static str>,
     ) -> Cycle<'a> {
         let ctx = Ctx::new(nodes, pod, now);
-        Cycle {
-            profile,
-            ctx,
-            asking,
-        }
+        Cycle { profile, ctx, asking }
     }
 
     /// One plugin, which is to blame from now on.
@@ -81,9 +77,7 @@ impl<'a> Cycle<'a> {
     }
 
     pub(super) fn fresh_states(&self) -> Vec<State> {
-        self.slots()
-            .map(|slot| (self.entry(slot).new_state)())
-            .collect()
+        self.slots().map(|slot| (self.entry(slot).new_state)()).collect()
     }
 
     /// Asks PreFilter and Filter about every node.
@@ -110,31 +104,19 @@ impl<'a> Cycle<'a> {
                 }
                 Err(rejection) => {
                     let slots = vec![slot];
-                    return Err(RefusedAll {
-                        slots,
-                        rejection,
-                        states,
-                    });
+                    return Err(RefusedAll { slots, rejection, states });
                 }
             }
             if entry.filter.is_some() {
                 filters.push(slot);
             }
         }
-        let narrowed_by: Vec<_> = narrowing
-            .iter()
-            .map(|slot| self.entry(*slot).name)
-            .collect();
+        let narrowed_by: Vec<_> = narrowing.iter().map(|slot| self.entry(*slot).name).collect();
         if candidates.as_ref().is_some_and(NodeSet::is_empty) && narrowing.len() > 1 {
             let plugins = narrowed_by.join(" ");
-            let rejection = Rejection::unresolvable(format!(
-                "node(s) didn't satisfy plugin(s) [{plugins}] simultaneously"
-            ));
-            return Err(RefusedAll {
-                slots: narrowing,
-                rejection,
-                states,
-            });
+            let rejection =
+                Rejection::unresolvable(format!("node(s) didn't satisfy plugin(s) [{plugins}] simultaneously"));
+            return Err(RefusedAll { slots: narrowing, rejection, states });
         }
         let mut feasible = self.ctx.nodes().all().clone();
         if let Some(candidates) = &candidates {
@@ -163,54 +145,29 @@ impl<'a> Cycle<'a> {
     pub(super) fn refusals(&self, answers: &Answers) -> Vec<Refusal> {
         let unfit = |node: &NodeIndex| !answers.feasible.contains(*node);
         let refusal = |node| {
-            if answers
-                .candidates
-                .as_ref()
-                .is_some_and(|nodes| !nodes.contains(node))
-            {
+            if answers.candidates.as_ref().is_some_and(|nodes| !nodes.contains(node)) {
                 let plugins = answers.narrowed_by.join(" ");
                 let reason = format!("node(s) didn't satisfy plugin(s) [{plugins}]");
                 let plugin = answers.narrowed_by.first().copied().unwrap_or_default();
                 let rejection = Rejection::unresolvable(reason);
-                return Some(Refusal {
-                    node,
-                    plugin,
-                    rejection,
-                });
+                return Some(Refusal { node, plugin, rejection });
             }
             self.refusal(answers, node)
         };
-        self.ctx
-            .nodes()
-            .all()
-            .iter()
-            .filter(unfit)
-            .filter_map(refusal)
-            .collect()
+        self.ctx.nodes().all().iter().filter(unfit).filter_map(refusal).collect()
     }
 
     fn refusal(&self, answers: &Answers, node: NodeIndex) -> Option<Refusal> {
         answers.filters.iter().find_map(|slot| {
             let entry = self.entry(*slot);
-            let verdict = entry
-                .filter
-                .as_ref()?
-                .filter(&self.ctx, &*answers.states[*slot], node);
+            let verdict = entry.filter.as_ref()?.filter(&self.ctx, &*answers.states[*slot], node);
             let plugin = entry.name;
-            verdict.err().map(|rejection| Refusal {
-                node,
-                plugin,
-                rejection,
-            })
+            verdict.err().map(|rejection| Refusal { node, plugin, rejection })
         })
     }
 
     /// Asks again about nodes that changed since the answers were given.
-    pub(super) fn refresh(
-        &self,
-        answers: &mut Answers,
-        changed: &[NodeIndex],
-    ) -> Result<(), Rejection> {
+    pub(super) fn refresh(&self, answers: &mut Answers, changed: &[NodeIndex]) -> Result<(), Rejection> {
         let all = self.ctx.nodes().all();
         let mut ranking = answers.ranking.take();
         let mut previous = None;
@@ -256,9 +213,10 @@ impl<'a> Cycle<'a> {
                 continue;
             };
             let state = &mut *answers.states[slot];
-            let skips = entry.pre_score.as_ref().is_some_and(|pre_score| {
-                pre_score.pre_score(&self.ctx, state, &nodes) == Scoring::Skip
-            });
+            let skips = entry
+                .pre_score
+                .as_ref()
+                .is_some_and(|pre_score| pre_score.pre_score(&self.ctx, state, &nodes) == Scoring::Skip);
             if skips {
                 continue;
             }
@@ -299,19 +257,16 @@ impl<'a> Cycle<'a> {
 
 /// Whether answers hold for all pods of a class until a node changes.
 pub(super) fn is_memorable(profile: &Profile) -> bool {
-    profile
-        .entries()
-        .iter()
-        .all(|entry| !entry.decides() || entry.depends <= Depends::Node)
+    profile.entries().iter().all(|entry| !entry.decides() || entry.depends <= Depends::Node)
 }
 
 /// Normalised scores are 0 to 100.
 pub(super) fn check_range(plugin: &str, scores: &[i64]) -> Result<(), Rejection> {
     match scores.iter().find(|score| !(0..=100).contains(*score)) {
         None => Ok(()),
-        Some(bad) => Err(Rejection::error(format!(
-            "plugin {plugin:?} returned the score {bad}, which is not in 0 to 100"
-        ))),
+        Some(bad) => {
+            Err(Rejection::error(format!("plugin {plugin:?} returned the score {bad}, which is not in 0 to 100")))
+        }
     }
 }
 
@@ -328,7 +283,5 @@ pub(super) fn best(weighed: &Weighed, pick: impl FnOnce(usize) -> usize) -> Opti
 
 /// Whether any of the refusals came from a plugin that could not tell.
 pub(super) fn first_error(refusals: &[Refusal]) -> Option<&Refusal> {
-    refusals
-        .iter()
-        .find(|refusal| refusal.rejection.code == Code::Error)
+    refusals.iter().find(|refusal| refusal.rejection.code == Code::Error)
 }

@@ -116,16 +116,9 @@ impl Explanation {
 
     /// The nodes with the highest sum: the chosen one is one of them.
     pub fn best(&self) -> Vec<&str> {
-        let totals = || {
-            self.nodes
-                .iter()
-                .filter_map(|answer| Some((&*answer.node, self.total(&answer.node)?)))
-        };
+        let totals = || self.nodes.iter().filter_map(|answer| Some((&*answer.node, self.total(&answer.node)?)));
         let most = totals().map(|(_, total)| total).max();
-        totals()
-            .filter(|(_, total)| Some(*total) == most)
-            .map(|(node, _)| node)
-            .collect()
+        totals().filter(|(_, total)| Some(*total) == most).map(|(node, _)| node).collect()
     }
 }
 
@@ -145,13 +138,7 @@ impl Engine {
         explanation
     }
 
-    fn explain_absent(
-        &self,
-        known: &Known,
-        pod: &PodInfo,
-        profile: usize,
-        now: Time,
-    ) -> Option<Explanation> {
+    fn explain_absent(&self, known: &Known, pod: &PodInfo, profile: usize, now: Time) -> Option<Explanation> {
         let key = known.info.key();
         let profile = &self.profiles[profile];
         let asking = Cell::new("");
@@ -164,10 +151,7 @@ impl Engine {
             refused: None,
             nodes: Vec::new(),
             margin: None,
-            wakes_on: self
-                .queue
-                .rejectors(key)
-                .map_or(Interest::NONE, |rejectors| rejectors.interest),
+            wakes_on: self.queue.rejectors(key).map_or(Interest::NONE, |rejectors| rejectors.interest),
         };
         if let Some((slot, rejection)) = self.pre_enqueue(profile, pod, now) {
             explanation.refused = Some(refused(profile.entries()[slot].name, &rejection));
@@ -175,9 +159,7 @@ impl Engine {
         }
         let mut answers = match cycle.filter() {
             Ok(answers) => answers,
-            Err(RefusedAll {
-                slots, rejection, ..
-            }) => {
+            Err(RefusedAll { slots, rejection, .. }) => {
                 let plugin = profile.entries()[slots[0]].name;
                 explanation.refused = Some(refused(plugin, &rejection));
                 return Some(explanation);
@@ -194,25 +176,16 @@ impl Engine {
             let entry = &profile.entries()[slot];
             let weight = entry.score.as_ref().map_or(0, |(weight, _)| *weight);
             for (scores, (raw, normalized)) in scores.iter_mut().zip(raw.iter().zip(normalized)) {
-                scores.push(PluginScore {
-                    plugin: entry.name,
-                    raw: *raw,
-                    normalized: *normalized,
-                    weight,
-                });
+                scores.push(PluginScore { plugin: entry.name, raw: *raw, normalized: *normalized, weight });
             }
         });
         match weighed {
             Err(rejection) => explanation.refused = Some(refused(asking.get(), &rejection)),
             Ok(weighed) => {
-                for ((node, total), scores) in weighed.nodes.iter().zip(&weighed.totals).zip(scores)
-                {
+                for ((node, total), scores) in weighed.nodes.iter().zip(&weighed.totals).zip(scores) {
                     explanation.nodes.push(NodeAnswer {
                         node: self.nodes.info(*node).name.clone(),
-                        verdict: NodeVerdict::Fits {
-                            total: *total,
-                            scores,
-                        },
+                        verdict: NodeVerdict::Fits { total: *total, scores },
                     });
                 }
                 let mut totals = weighed.totals;
@@ -226,9 +199,5 @@ impl Engine {
 }
 
 fn refused(plugin: &'static str, rejection: &crate::framework::Rejection) -> Refused {
-    Refused {
-        plugin,
-        code: rejection.code,
-        reasons: rejection.reasons().map(str::to_owned).collect(),
-    }
+    Refused { plugin, code: rejection.code, reasons: rejection.reasons().map(str::to_owned).collect() }
 }

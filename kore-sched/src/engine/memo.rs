@@ -26,12 +26,7 @@ pub(super) type Key = (usize, ClassId);
 impl Memo {
     pub(super) fn new(most_rows: usize) -> Memo {
         let seen = vec![None; RECOGNISED];
-        Memo {
-            answers: FxHashMap::default(),
-            seen,
-            clock: 0,
-            most_rows,
-        }
+        Memo { answers: FxHashMap::default(), seen, clock: 0, most_rows }
     }
 
     /// Whether a class has been asked about before. For one that has not it is not worth remembering anything: it may be
@@ -43,18 +38,12 @@ impl Memo {
 
     /// Takes out what is known, brought up to date. What is taken out and not put back is forgotten: so are the answers of a
     /// plugin that panics half-way.
-    pub(super) fn take(
-        &mut self,
-        key: Key,
-        cycle: &Cycle<'_>,
-    ) -> Option<Result<Box<Answers>, Rejection>> {
+    pub(super) fn take(&mut self, key: Key, cycle: &Cycle<'_>) -> Option<Result<Box<Answers>, Rejection>> {
         let (_, mut answers) = self.answers.remove(&key)?;
         let nodes = cycle.ctx.nodes();
         // Beyond that, looking at all nodes at once is cheaper than at each changed one.
         let worth = nodes.rows() / 8 + 8;
-        let changed = nodes
-            .changed_since(answers.cursor)
-            .filter(|changed| changed.len() <= worth)?;
+        let changed = nodes.changed_since(answers.cursor).filter(|changed| changed.len() <= worth)?;
         Some(cycle.refresh(&mut answers, changed).map(|()| answers))
     }
 
@@ -67,11 +56,7 @@ impl Memo {
         self.answers.insert(key, (self.clock, answers));
         let most = (self.most_rows / nodes.rows().max(1)).max(1);
         while self.answers.len() > most {
-            let oldest = self
-                .answers
-                .iter()
-                .min_by_key(|(_, (used, _))| *used)
-                .map(|(key, _)| *key);
+            let oldest = self.answers.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| *key);
             match oldest {
                 Some(oldest) => self.answers.remove(&oldest),
                 None => break,

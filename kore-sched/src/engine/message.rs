@@ -7,16 +7,10 @@ use crate::framework::Refusal;
 /// `0/5 nodes are available: 2 node(s) had untolerated taint(s), 3 Insufficient cpu.`, and what PostFilter adds.
 pub(super) fn no_node(nodes: usize, refusals: &[Refusal], recourse: &str) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for reason in refusals
-        .iter()
-        .flat_map(|refusal| refusal.rejection.reasons())
-    {
+    for reason in refusals.iter().flat_map(|refusal| refusal.rejection.reasons()) {
         *counts.entry(reason).or_default() += 1;
     }
-    let mut counted: Vec<String> = counts
-        .iter()
-        .map(|(reason, count)| format!("{count} {reason}"))
-        .collect();
+    let mut counted: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     counted.sort();
     message(nodes, &counted.join(", "), recourse)
 }
@@ -48,24 +42,14 @@ mod tests {
 
     #[test]
     fn reasons_are_counted_and_sorted_as_text() {
-        let refusal = |at, rejection| Refusal {
-            node: NodeIndex(at),
-            plugin: "P",
-            rejection,
-        };
+        let refusal = |at, rejection| Refusal { node: NodeIndex(at), plugin: "P", rejection };
         let cpu = || Rejection::unschedulable("Insufficient cpu");
         let refusals = [
             refusal(0, cpu().and("Insufficient memory")),
             refusal(1, cpu()),
             refusal(2, cpu()),
-            refusal(
-                3,
-                Rejection::unresolvable("node(s) had untolerated taint(s)"),
-            ),
-            refusal(
-                4,
-                Rejection::unresolvable("node(s) had untolerated taint(s)"),
-            ),
+            refusal(3, Rejection::unresolvable("node(s) had untolerated taint(s)")),
+            refusal(4, Rejection::unresolvable("node(s) had untolerated taint(s)")),
         ];
         assert_eq!(
             no_node(5, &refusals, ""),

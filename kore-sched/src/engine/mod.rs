@@ -28,9 +28,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::Time;
-use crate::framework::{
-    ClusterEvent, Ctx, Hint, Interest, Profile, ProfileError, Queued, Rejection,
-};
+use crate::framework::{ClusterEvent, Ctx, Hint, Interest, Profile, ProfileError, Queued, Rejection};
 use crate::nodes::Nodes;
 use crate::pod::{Classes, PodInfo, PodKey};
 
@@ -120,13 +118,8 @@ impl Engine {
         }
         for (at, profile) in profiles.iter().enumerate() {
             profile.check()?;
-            if profiles[..at]
-                .iter()
-                .any(|other| other.name() == profile.name())
-            {
-                return Err(ProfileError::SameName {
-                    profile: profile.name().to_owned(),
-                });
+            if profiles[..at].iter().any(|other| other.name() == profile.name()) {
+                return Err(ProfileError::SameName { profile: profile.name().to_owned() });
             }
         }
         Ok(Engine {
@@ -149,13 +142,7 @@ impl Engine {
             Event::Node(node) => self.set_node(&node, now),
             Event::NodeGone(name) => {
                 if let Some(before) = self.nodes.remove_node(&name) {
-                    self.announce(
-                        ClusterEvent::Node {
-                            before: Some(before),
-                            after: None,
-                        },
-                        now,
-                    );
+                    self.announce(ClusterEvent::Node { before: Some(before), after: None }, now);
                 }
             }
             Event::Pod(pod) => self.set_pod(pod, now),
@@ -163,11 +150,7 @@ impl Engine {
             Event::Bound(assignment) => self.bound(&assignment),
             Event::BindFailed(assignment, failure) => self.bind_failed(assignment, failure, now),
             Event::Allowed { pod, plugin } => self.allow(&pod, &plugin),
-            Event::Denied {
-                pod,
-                plugin,
-                reason,
-            } => self.deny(&pod, &plugin, reason, now),
+            Event::Denied { pod, plugin, reason } => self.deny(&pod, &plugin, reason, now),
             Event::Other { resource } => self.announce(ClusterEvent::Other { resource }, now),
         }
     }
@@ -211,10 +194,7 @@ impl Engine {
     /// A pod that gives up its place frees it for others: for itself it was not enough.
     fn announce_given_up(&mut self, pod: Arc<PodInfo>, now: Time) {
         let key = pod.key().clone();
-        let event = ClusterEvent::AssignedPod {
-            before: Some(pod),
-            after: None,
-        };
+        let event = ClusterEvent::AssignedPod { before: Some(pod), after: None };
         self.announce_to_others(event, Some(&key), now);
     }
 
@@ -224,9 +204,7 @@ impl Engine {
         let woken: Vec<(Arc<PodInfo>, bool)> = self
             .queue
             .interested(kind)
-            .filter(|(pod, rejectors)| {
-                except != Some(pod.key()) && self.wakes(pod, rejectors, &event)
-            })
+            .filter(|(pod, rejectors)| except != Some(pod.key()) && self.wakes(pod, rejectors, &event))
             .map(|(pod, rejectors)| (pod.clone(), rejectors.pending))
             .collect();
         for (pod, at_once) in woken {
@@ -242,10 +220,7 @@ impl Engine {
         let entries = self.profiles[profile].entries();
         rejectors.interest.meets(event.interest())
             && (rejectors.slots.is_empty()
-                || rejectors
-                    .slots
-                    .iter()
-                    .any(|slot| entries[*slot].hint(pod, event) == Hint::Queue))
+                || rejectors.slots.iter().any(|slot| entries[*slot].hint(pod, event) == Hint::Queue))
     }
 
     fn wake(&mut self, pod: &Arc<PodInfo>, at_once: bool, now: Time) {
@@ -256,23 +231,15 @@ impl Engine {
                 return;
             }
         }
-        self.queue
-            .wake(pod.key(), at_once, now, &order(&self.profiles));
+        self.queue.wake(pod.key(), at_once, now, &order(&self.profiles));
     }
 
     fn profile_of(&self, pod: &PodInfo) -> Option<usize> {
-        self.profiles
-            .iter()
-            .position(|profile| profile.name() == pod.scheduler_name())
+        self.profiles.iter().position(|profile| profile.name() == pod.scheduler_name())
     }
 
     /// The first plugin that does not let the pod into the queue.
-    fn pre_enqueue(
-        &self,
-        profile: &Profile,
-        pod: &PodInfo,
-        now: Time,
-    ) -> Option<(usize, Rejection)> {
+    fn pre_enqueue(&self, profile: &Profile, pod: &PodInfo, now: Time) -> Option<(usize, Rejection)> {
         let ctx = Ctx::new(&self.nodes, pod, now);
         let entries = profile.entries().iter().enumerate();
         entries
@@ -283,20 +250,12 @@ impl Engine {
 
 fn gate(profile: &Profile, slot: usize) -> Rejectors {
     let interest = profile.entries()[slot].interest().or(Interest::THIS_POD);
-    Rejectors {
-        slots: vec![slot],
-        interest,
-        pending: false,
-        gated: true,
-    }
+    Rejectors { slots: vec![slot], interest, pending: false, gated: true }
 }
 
 /// The order of the queue: every profile has one, and the first profile's counts.
 fn order(profiles: &[Profile]) -> impl Fn(Queued<'_>, Queued<'_>) -> std::cmp::Ordering + use<> {
-    let entries = profiles
-        .first()
-        .map(|profile| profile.entries())
-        .unwrap_or_default();
+    let entries = profiles.first().map(|profile| profile.entries()).unwrap_or_default();
     let sort = entries.iter().find_map(|entry| entry.queue_sort.clone());
     move |a, b| match &sort {
         Some(sort) => sort.compare(a, b),

@@ -13,31 +13,18 @@ use crate::pod::{PodInfo, PodKey};
 impl Engine {
     pub(super) fn set_node(&mut self, node: &Node, now: Time) {
         let after = Arc::new(NodeInfo::read(node));
-        let known = self
-            .nodes
-            .find(&after.name)
-            .map(|index| self.nodes.info(index));
+        let known = self.nodes.find(&after.name).map(|index| self.nodes.info(index));
         if known.is_some_and(|known| **known == *after) {
             return;
         }
         let before = self.nodes.set_node(after.clone());
-        self.announce(
-            ClusterEvent::Node {
-                before,
-                after: Some(after),
-            },
-            now,
-        );
+        self.announce(ClusterEvent::Node { before, after: Some(after) }, now);
     }
 
     pub(super) fn set_pod(&mut self, pod: Arc<Pod>, now: Time) {
         let info = Arc::new(self.classes.read(pod));
         let key = info.key().clone();
-        if self
-            .pods
-            .get(&key)
-            .is_some_and(|known| known.info.uid() != info.uid())
-        {
+        if self.pods.get(&key).is_some_and(|known| known.info.uid() != info.uid()) {
             self.remove_pod(&key, now);
         }
         if info.has_ended() {
@@ -54,18 +41,9 @@ impl Engine {
     /// A pod is on a node that no cycle of ours put it on.
     fn arrive(&mut self, info: Arc<PodInfo>, node: Arc<str>, now: Time) {
         self.nodes.add_pod(&node, info.clone());
-        let known = Known {
-            info: info.clone(),
-            stage: Stage::Bound { node },
-        };
+        let known = Known { info: info.clone(), stage: Stage::Bound { node } };
         self.pods.insert(info.key().clone(), known);
-        self.announce(
-            ClusterEvent::AssignedPod {
-                before: None,
-                after: Some(info),
-            },
-            now,
-        );
+        self.announce(ClusterEvent::AssignedPod { before: None, after: Some(info) }, now);
     }
 
     /// A pod without a node is new to the queue.
@@ -76,9 +54,7 @@ impl Engine {
                 let profile = self.profiles[profile].clone();
                 match self.pre_enqueue(&profile, &info, now) {
                     Some((slot, _)) => self.queue.park(info.clone(), 0, now, gate(&profile, slot)),
-                    None => self
-                        .queue
-                        .admit(info.clone(), 0, now, &order(&self.profiles)),
+                    None => self.queue.admit(info.clone(), 0, now, &order(&self.profiles)),
                 }
                 Stage::Queued
             }
@@ -95,18 +71,13 @@ impl Engine {
             (Stage::Bound { node }, Some(now_on)) if *node == now_on => {
                 self.nodes.add_pod(&now_on, info.clone());
                 if before.class_id() != info.class_id() {
-                    let event = ClusterEvent::AssignedPod {
-                        before: Some(before),
-                        after: Some(info),
-                    };
+                    let event = ClusterEvent::AssignedPod { before: Some(before), after: Some(info) };
                     self.announce(event, now);
                 }
             }
             // We know that it is bound; this was written before that.
             (Stage::Bound { .. }, None) => known.info = before,
-            (Stage::Held(_) | Stage::Binding { .. }, Some(now_on))
-                if known.node() == Some(&now_on) =>
-            {
+            (Stage::Held(_) | Stage::Binding { .. }, Some(now_on)) if known.node() == Some(&now_on) => {
                 self.nodes.add_pod(&now_on, info);
                 let stage = std::mem::replace(&mut known.stage, Stage::Bound { node: now_on });
                 self.settle(&key, stage);
@@ -139,10 +110,7 @@ impl Engine {
         if same {
             return;
         }
-        let event = ClusterEvent::ThisPod {
-            before,
-            after: after.clone(),
-        };
+        let event = ClusterEvent::ThisPod { before, after: after.clone() };
         if let Some(rejectors) = self.queue.rejectors(&key)
             && self.wakes(&after, rejectors, &event)
         {
@@ -158,10 +126,7 @@ impl Engine {
         if let Some(node) = known.node().cloned() {
             self.nodes.remove_pod(&node, key);
             self.settle(key, known.stage);
-            let event = ClusterEvent::AssignedPod {
-                before: Some(known.info),
-                after: None,
-            };
+            let event = ClusterEvent::AssignedPod { before: Some(known.info), after: None };
             self.announce(event, now);
         } else {
             self.queue.remove(key);
@@ -180,11 +145,7 @@ impl Engine {
                 self.queue.settle(&flight, |_| false);
             }
             Stage::Held(held) => {
-                let Held {
-                    mut assignment,
-                    flight,
-                    missing,
-                } = *held;
+                let Held { mut assignment, flight, missing } = *held;
                 self.forget_permits(key, &missing);
                 self.queue.settle(&flight, |_| false);
                 if !matches!(self.pods.get(key), Some(Known { stage: Stage::Bound { node }, .. }) if *node == assignment.node)

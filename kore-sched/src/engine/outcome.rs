@@ -13,24 +13,16 @@ impl Engine {
         let Some(known) = self.pods.get_mut(assignment.pod.key()) else {
             return;
         };
-        if known.info.uid() != assignment.pod.uid() || !matches!(known.stage, Stage::Binding { .. })
-        {
+        if known.info.uid() != assignment.pod.uid() || !matches!(known.stage, Stage::Binding { .. }) {
             return;
         }
         let node = assignment.node.clone();
-        if let Stage::Binding { flight, .. } =
-            std::mem::replace(&mut known.stage, Stage::Bound { node })
-        {
+        if let Stage::Binding { flight, .. } = std::mem::replace(&mut known.stage, Stage::Bound { node }) {
             self.queue.settle(&flight, |_| false);
         }
     }
 
-    pub(super) fn bind_failed(
-        &mut self,
-        mut assignment: Assignment,
-        failure: BindFailure,
-        now: Time,
-    ) {
+    pub(super) fn bind_failed(&mut self, mut assignment: Assignment, failure: BindFailure, now: Time) {
         let key = assignment.pod.key().clone();
         let known = self.pods.get_mut(&key);
         let known = known.filter(|known| known.info.uid() == assignment.pod.uid());
@@ -57,17 +49,11 @@ impl Engine {
         match failure {
             BindFailure::Overtaken => {
                 self.queue.settle(&flight, |_| false);
-                self.queue
-                    .back_off(info.clone(), flight.attempts, now, true);
+                self.queue.back_off(info.clone(), flight.attempts, now, true);
             }
-            BindFailure::Failed { message } => {
-                self.fail(info.clone(), &flight, Failure::error(message), now)
-            }
+            BindFailure::Failed { message } => self.fail(info.clone(), &flight, Failure::error(message), now),
             BindFailure::Refused { plugin, rejection } => {
-                let slot = profile
-                    .entries()
-                    .iter()
-                    .position(|entry| entry.name == plugin);
+                let slot = profile.entries().iter().position(|entry| entry.name == plugin);
                 let failure = Failure::refused(&profile, slot.into_iter().collect(), &rejection);
                 self.fail(info.clone(), &flight, failure, now);
             }
@@ -93,10 +79,7 @@ impl Engine {
             let node = held.assignment.node.clone();
             let stage = std::mem::replace(&mut known.stage, Stage::Idle);
             let Stage::Held(held) = stage else { return };
-            known.stage = Stage::Binding {
-                node,
-                flight: held.flight,
-            };
+            known.stage = Stage::Binding { node, flight: held.flight };
             self.commands.push_back(Command::Bind(held.assignment));
         }
     }
@@ -112,10 +95,7 @@ impl Engine {
             return None;
         };
         let entries = self.profiles[held.assignment.profile].entries();
-        held.missing
-            .iter()
-            .copied()
-            .find(|(slot, _)| entries[*slot].name == plugin)
+        held.missing.iter().copied().find(|(slot, _)| entries[*slot].name == plugin)
     }
 
     pub(super) fn expire_permits(&mut self, now: Time) {
@@ -123,11 +103,7 @@ impl Engine {
             && until <= now
         {
             self.permits.pop_first();
-            let Some(Known {
-                stage: Stage::Held(held),
-                ..
-            }) = self.pods.get(&key)
-            else {
+            let Some(Known { stage: Stage::Held(held), .. }) = self.pods.get(&key) else {
                 continue;
             };
             if let Some((slot, _)) = held.missing.iter().copied().find(|(_, at)| *at == until) {
@@ -143,11 +119,7 @@ impl Engine {
         let Stage::Held(held) = std::mem::replace(&mut known.stage, Stage::Queued) else {
             return;
         };
-        let Held {
-            mut assignment,
-            flight,
-            missing,
-        } = *held;
+        let Held { mut assignment, flight, missing } = *held;
         self.forget_permits(key, &missing);
         self.nodes.remove_pod(&assignment.node, key);
         self.unreserve(&mut assignment);
@@ -163,9 +135,7 @@ impl Engine {
         for (slot, entry) in profile.entries().iter().enumerate().rev() {
             if let Some(plugin) = &entry.reserve {
                 let state = &mut *assignment.states[slot];
-                let given_back = catch_unwind(AssertUnwindSafe(|| {
-                    plugin.unreserve(state, &assignment.node)
-                }));
+                let given_back = catch_unwind(AssertUnwindSafe(|| plugin.unreserve(state, &assignment.node)));
                 if given_back.is_err() {
                     tracing::error!(plugin = entry.name, pod = %assignment.pod.key(), "panicked in unreserve");
                 }

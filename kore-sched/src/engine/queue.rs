@@ -141,13 +141,7 @@ impl Queue {
     }
 
     /// Keeps a pod aside until an event its rejectors are interested in.
-    pub(super) fn park(
-        &mut self,
-        pod: Arc<PodInfo>,
-        attempts: u32,
-        now: Time,
-        rejectors: Rejectors,
-    ) {
+    pub(super) fn park(&mut self, pod: Arc<PodInfo>, attempts: u32, now: Time, rejectors: Rejectors) {
         self.interest = self.interest | rejectors.interest;
         let key = pod.key().clone();
         let ticket = self.enter(pod, now, attempts, Place::Parked(rejectors));
@@ -156,21 +150,11 @@ impl Queue {
 
     /// Tries a pod again once its back-off is over, which began at `since`; a `patient` one not sooner, one that is not as
     /// soon as there is nothing else to do.
-    pub(super) fn back_off(
-        &mut self,
-        pod: Arc<PodInfo>,
-        attempts: u32,
-        since: Time,
-        patient: bool,
-    ) {
+    pub(super) fn back_off(&mut self, pod: Arc<PodInfo>, attempts: u32, since: Time, patient: bool) {
         let key = pod.key().clone();
         let until = since + self.back_off_after(attempts);
         let ticket = self.enter(pod, since, attempts, Place::BackingOff { until, patient });
-        let list = if patient {
-            &mut self.patient
-        } else {
-            &mut self.backing_off
-        };
+        let list = if patient { &mut self.patient } else { &mut self.backing_off };
         list.insert((until, ticket), key);
     }
 
@@ -201,18 +185,13 @@ impl Queue {
     }
 
     /// The parked pods that are interested in events of that kind, longest parked first.
-    pub(super) fn interested(
-        &self,
-        kind: Interest,
-    ) -> impl Iterator<Item = (&Arc<PodInfo>, &Rejectors)> {
+    pub(super) fn interested(&self, kind: Interest) -> impl Iterator<Item = (&Arc<PodInfo>, &Rejectors)> {
         let any = self.interest.meets(kind);
         let parked = self.parked.values().take_while(move |_| any);
         parked.filter_map(move |key| match &self.waiting.get(key)? {
-            Waiting {
-                pod,
-                place: Place::Parked(rejectors),
-                ..
-            } if rejectors.interest.meets(kind) => Some((pod, rejectors)),
+            Waiting { pod, place: Place::Parked(rejectors), .. } if rejectors.interest.meets(kind) => {
+                Some((pod, rejectors))
+            }
             _ => None,
         })
     }
@@ -235,11 +214,7 @@ impl Queue {
     pub(super) fn tick(&mut self, now: Time, order: Order<'_>) {
         for patient in [true, false] {
             loop {
-                let list = if patient {
-                    &mut self.patient
-                } else {
-                    &mut self.backing_off
-                };
+                let list = if patient { &mut self.patient } else { &mut self.backing_off };
                 let Some(first) = list.first_entry().filter(|first| first.key().0 <= now) else {
                     break;
                 };
@@ -254,10 +229,7 @@ impl Queue {
             && since + self.limits.unschedulable_flush <= now
         {
             let key = key.clone();
-            if self
-                .rejectors(&key)
-                .is_some_and(|rejectors| rejectors.gated)
-            {
+            if self.rejectors(&key).is_some_and(|rejectors| rejectors.gated) {
                 // Time does not open a gate; look again after as long.
                 self.parked.remove(&(since, ticket));
                 gated.push((ticket, key));
@@ -276,12 +248,8 @@ impl Queue {
 
     /// When [`tick`](Queue::tick) next has something to do.
     pub(super) fn due(&self) -> Option<Time> {
-        let until = |list: &BTreeMap<(Time, u64), PodKey>| {
-            list.first_key_value().map(|((until, _), _)| *until)
-        };
-        let backing_off = until(&self.backing_off)
-            .into_iter()
-            .chain(until(&self.patient));
+        let until = |list: &BTreeMap<(Time, u64), PodKey>| list.first_key_value().map(|((until, _), _)| *until);
+        let backing_off = until(&self.backing_off).into_iter().chain(until(&self.patient));
         let parked = self.parked.first_key_value();
         let parked = parked.map(|((since, _), _)| *since + self.limits.unschedulable_flush);
         backing_off.chain(parked).min()
@@ -293,10 +261,7 @@ impl Queue {
         let waiting = loop {
             let Some(ready) = self.active.pop(|a, b| compare(order, a, b)) else {
                 let (_, key) = self.backing_off.pop_first()?;
-                break self
-                    .waiting
-                    .remove(&key)
-                    .expect("a pod that backs off waits");
+                break self.waiting.remove(&key).expect("a pod that backs off waits");
             };
             let current = self.waiting.get(ready.pod.key());
             if current.is_some_and(|waiting| waiting.ticket == ready.ticket) {
@@ -306,13 +271,7 @@ impl Queue {
         let events_from = self.first_event + self.events.len() as u64;
         *self.in_flight.entry(events_from).or_default() += 1;
         let attempts = waiting.attempts + 1;
-        Some((
-            waiting.pod,
-            InFlight {
-                attempts,
-                events_from,
-            },
-        ))
+        Some((waiting.pod, InFlight { attempts, events_from }))
     }
 
     /// Keeps an event for the pods in flight.
@@ -329,11 +288,7 @@ impl Queue {
 
     /// Ends a flight. `missed` is asked of the events since it began; true as soon as it says so of one, or when events
     /// had to be dropped.
-    pub(super) fn settle(
-        &mut self,
-        flight: &InFlight,
-        missed: impl FnMut(&ClusterEvent) -> bool,
-    ) -> bool {
+    pub(super) fn settle(&mut self, flight: &InFlight, missed: impl FnMut(&ClusterEvent) -> bool) -> bool {
         let woken = match flight.events_from.checked_sub(self.first_event) {
             None => true,
             Some(skip) => self.events.iter().skip(skip as usize).any(missed),
@@ -345,10 +300,7 @@ impl Queue {
             }
         }
         let end = self.first_event + self.events.len() as u64;
-        let needed_from = self
-            .in_flight
-            .first_key_value()
-            .map_or(end, |(from, _)| *from);
+        let needed_from = self.in_flight.first_key_value().map_or(end, |(from, _)| *from);
         let done = needed_from.saturating_sub(self.first_event);
         self.events.drain(..(done as usize).min(self.events.len()));
         self.first_event += done;
@@ -367,13 +319,7 @@ impl Queue {
         self.next_ticket += 1;
         let ticket = self.next_ticket;
         let key = pod.key().clone();
-        let waiting = Waiting {
-            pod,
-            since,
-            attempts,
-            ticket,
-            place,
-        };
+        let waiting = Waiting { pod, since, attempts, ticket, place };
         self.waiting.insert(key, waiting);
         ticket
     }
@@ -382,11 +328,7 @@ impl Queue {
         match waiting.place {
             Place::Active => {}
             Place::BackingOff { until, patient } => {
-                let list = if patient {
-                    &mut self.patient
-                } else {
-                    &mut self.backing_off
-                };
+                let list = if patient { &mut self.patient } else { &mut self.backing_off };
                 list.remove(&(until, waiting.ticket));
             }
             Place::Parked(_) => {
@@ -395,14 +337,7 @@ impl Queue {
         }
     }
 
-    fn activate(
-        &mut self,
-        pod: Arc<PodInfo>,
-        since: Time,
-        attempts: u32,
-        ticket: u64,
-        order: Order<'_>,
-    ) {
+    fn activate(&mut self, pod: Arc<PodInfo>, since: Time, attempts: u32, ticket: u64, order: Order<'_>) {
         // Tickets that were replaced stay behind in the heap; they must not outnumber the pods.
         if self.active.len() > 2 * self.waiting.len() + 64 {
             let waiting = &self.waiting;
@@ -412,20 +347,12 @@ impl Queue {
             };
             self.active.retain(current, |a, b| compare(order, a, b));
         }
-        let ready = Ready {
-            pod,
-            since,
-            attempts,
-            ticket,
-        };
+        let ready = Ready { pod, since, attempts, ticket };
         self.active.push(ready, |a, b| compare(order, a, b));
     }
 }
 
 fn compare(order: Order<'_>, a: &Ready, b: &Ready) -> Ordering {
-    order(
-        Queued::new(&a.pod, a.since, a.attempts),
-        Queued::new(&b.pod, b.since, b.attempts),
-    )
-    .then(a.ticket.cmp(&b.ticket))
+    order(Queued::new(&a.pod, a.since, a.attempts), Queued::new(&b.pod, b.since, b.attempts))
+        .then(a.ticket.cmp(&b.ticket))
 }

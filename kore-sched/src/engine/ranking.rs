@@ -77,10 +77,7 @@ impl Ranking {
             if row >= scorer.raw.len() {
                 let rows = cycle.ctx.nodes().rows();
                 scorer.raw.resize(rows, 0);
-                scorer
-                    .normalized
-                    .iter_mut()
-                    .for_each(|scores| scores.resize(rows, 0));
+                scorer.normalized.iter_mut().for_each(|scores| scores.resize(rows, 0));
             }
             if scorer.normalized.is_none() {
                 check_range(cycle.entry(scorer.slot).name, &[raw])?;
@@ -95,9 +92,7 @@ impl Ranking {
     /// A node does not fit any more.
     pub(super) fn drop(&mut self, node: NodeIndex) {
         self.totals.set(node.row(), None);
-        self.scorers
-            .iter_mut()
-            .for_each(|scorer| scorer.stale |= scorer.normalized.is_some());
+        self.scorers.iter_mut().for_each(|scorer| scorer.stale |= scorer.normalized.is_some());
     }
 
     /// Brings the totals up to date after `changed` nodes were [refreshed](Ranking::refresh) or [dropped](Ranking::drop).
@@ -111,8 +106,7 @@ impl Ranking {
         let mut all = false;
         for scorer in self.scorers.iter_mut().filter(|scorer| scorer.stale) {
             let (entry, state) = (cycle.entry(scorer.slot), &*states[scorer.slot]);
-            let (Some((_, plugin)), Some(normalized)) = (&entry.score, &mut scorer.normalized)
-            else {
+            let (Some((_, plugin)), Some(normalized)) = (&entry.score, &mut scorer.normalized) else {
                 continue;
             };
             let nodes: Vec<NodeIndex> = feasible.iter().collect();
@@ -131,8 +125,7 @@ impl Ranking {
         };
         if all {
             let rows = cycle.ctx.nodes().rows();
-            self.totals
-                .rebuild(rows, |row| total(NodeIndex(row as u32)));
+            self.totals.rebuild(rows, |row| total(NodeIndex(row as u32)));
         } else {
             for node in changed {
                 self.totals.set(node.row(), total(*node));

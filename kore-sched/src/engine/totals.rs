@@ -26,8 +26,7 @@ impl Totals {
     pub(super) fn set(&mut self, row: usize, total: Option<i64>) {
         if row >= self.rows.len() {
             self.rows.resize(row + 1, None);
-            self.blocks
-                .resize(self.rows.len().div_ceil(BLOCK), (None, 0));
+            self.blocks.resize(self.rows.len().div_ceil(BLOCK), (None, 0));
         }
         self.rows[row] = total;
         let block = row / BLOCK;
@@ -40,19 +39,9 @@ impl Totals {
         let (most, _) = self.blocks.iter().max_by_key(|(most, _)| *most)?;
         let most = (*most)?;
         let has_most = |block: &&(Option<i64>, u32)| block.0 == Some(most);
-        let equals: usize = self
-            .blocks
-            .iter()
-            .filter(has_most)
-            .map(|(_, count)| *count as usize)
-            .sum();
+        let equals: usize = self.blocks.iter().filter(has_most).map(|(_, count)| *count as usize).sum();
         let mut skip = if equals > 1 { pick(equals) } else { 0 };
-        for (at, (_, count)) in self
-            .blocks
-            .iter()
-            .enumerate()
-            .filter(|(_, block)| has_most(block))
-        {
+        for (at, (_, count)) in self.blocks.iter().enumerate().filter(|(_, block)| has_most(block)) {
             if skip >= *count as usize {
                 skip -= *count as usize;
                 continue;
@@ -69,10 +58,7 @@ fn largest(rows: &[Option<i64>]) -> (Option<i64>, u32) {
     let most = rows.iter().copied().max().flatten();
     match most {
         None => (None, 0),
-        Some(_) => (
-            most,
-            rows.iter().filter(|total| **total == most).count() as u32,
-        ),
+        Some(_) => (most, rows.iter().filter(|total| **total == most).count() as u32),
     }
 }
 

@@ -101,11 +101,7 @@ pub enum BindAnswer {
 #[async_trait]
 pub trait Bind: Plugin {
     /// Binds the pod, or leaves it to the next plugin.
-    async fn bind(
-        &self,
-        binding: &Binding<'_>,
-        state: &mut Self::State,
-    ) -> Result<BindAnswer, BindFailure>;
+    async fn bind(&self, binding: &Binding<'_>, state: &mut Self::State) -> Result<BindAnswer, BindFailure>;
 }
 
 /// Is told that the pod was bound.
@@ -138,8 +134,6 @@ impl From<kore_api::error::Error> for BindFailure {
         if error.is_not_found() || error.is_conflict() {
             return BindFailure::Overtaken;
         }
-        BindFailure::Failed {
-            message: error.to_string(),
-        }
+        BindFailure::Failed { message: error.to_string() }
     }
 }

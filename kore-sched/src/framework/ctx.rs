@@ -49,10 +49,7 @@ impl<'a> Ctx<'a> {
 
     /// One node.
     pub fn node(&self, index: NodeIndex) -> NodeRef<'a> {
-        NodeRef {
-            nodes: self.nodes,
-            index,
-        }
+        NodeRef { nodes: self.nodes, index }
     }
 
     /// The time, as the engine was told it: since some fixed moment.

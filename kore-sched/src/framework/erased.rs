@@ -73,10 +73,7 @@ impl Entry {
 
     /// Whether it takes part in the choice of a node.
     pub(crate) fn decides(&self) -> bool {
-        self.pre_filter.is_some()
-            || self.filter.is_some()
-            || self.pre_score.is_some()
-            || self.score.is_some()
+        self.pre_filter.is_some() || self.filter.is_some() || self.pre_score.is_some() || self.score.is_some()
     }
 
     /// Whether it takes part in what comes after the choice of a node.
@@ -107,15 +104,11 @@ pub(crate) struct Adapter<P>(pub(crate) Arc<P>);
 type Slot = dyn Any + Send + Sync;
 
 fn typed<P: Plugin>(state: &Slot) -> &P::State {
-    state
-        .downcast_ref()
-        .expect("the state in a plugin's slot is of the plugin's own type")
+    state.downcast_ref().expect("the state in a plugin's slot is of the plugin's own type")
 }
 
 fn typed_mut<P: Plugin>(state: &mut Slot) -> &mut P::State {
-    state
-        .downcast_mut()
-        .expect("the state in a plugin's slot is of the plugin's own type")
+    state.downcast_mut().expect("the state in a plugin's slot is of the plugin's own type")
 }
 
 pub(crate) trait ErasedPreEnqueue: Send + Sync {
@@ -262,20 +255,12 @@ impl<P: PreBind> ErasedPreBind for Adapter<P> {
 
 #[async_trait]
 pub(crate) trait ErasedBind: Send + Sync {
-    async fn bind(
-        &self,
-        binding: &Binding<'_>,
-        state: &mut Slot,
-    ) -> Result<BindAnswer, BindFailure>;
+    async fn bind(&self, binding: &Binding<'_>, state: &mut Slot) -> Result<BindAnswer, BindFailure>;
 }
 
 #[async_trait]
 impl<P: Bind> ErasedBind for Adapter<P> {
-    async fn bind(
-        &self,
-        binding: &Binding<'_>,
-        state: &mut Slot,
-    ) -> Result<BindAnswer, BindFailure> {
+    async fn bind(&self, binding: &Binding<'_>, state: &mut Slot) -> Result<BindAnswer, BindFailure> {
         self.0.bind(binding, typed_mut::<P>(state)).await
     }
 }

@@ -22,8 +22,8 @@ pub use binding::{Bind, BindAnswer, Binding, PostBind, PreBind};
 pub use ctx::{Ctx, NodeRef};
 pub use plugin::{Depends, Plugin};
 pub use points::{
-    Candidates, Filter, MAX_PERMIT_WAIT, Permission, Permit, PostFilter, PreFilter, PreScore,
-    Recourse, Refusal, Reserve, Score, Scoring, normalize_to_largest,
+    Candidates, Filter, MAX_PERMIT_WAIT, Permission, Permit, PostFilter, PreFilter, PreScore, Recourse, Refusal,
+    Reserve, Score, Scoring, normalize_to_largest,
 };
 pub use profile::{Points, Profile, ProfileError};
 pub use queueing::{ClusterEvent, Enqueue, Hint, Interest, PreEnqueue, QueueSort, Queued};

@@ -50,24 +50,10 @@ pub trait PreFilter: Plugin {
 
     /// Brings the state up to date as if `pod` ran on `node` too. Needed by plugins whose state counts pods, so that what
     /// evictions would achieve can be tried out.
-    fn add_pod(
-        &self,
-        _ctx: &Ctx<'_>,
-        _state: &mut Self::State,
-        _pod: &PodInfo,
-        _node: NodeRef<'_>,
-    ) {
-    }
+    fn add_pod(&self, _ctx: &Ctx<'_>, _state: &mut Self::State, _pod: &PodInfo, _node: NodeRef<'_>) {}
 
     /// Brings the state up to date as if `pod` did not run on `node`.
-    fn remove_pod(
-        &self,
-        _ctx: &Ctx<'_>,
-        _state: &mut Self::State,
-        _pod: &PodInfo,
-        _node: NodeRef<'_>,
-    ) {
-    }
+    fn remove_pod(&self, _ctx: &Ctx<'_>, _state: &mut Self::State, _pod: &PodInfo, _node: NodeRef<'_>) {}
 }
 
 /// Says of one node whether the pod may run there.
@@ -91,9 +77,7 @@ pub trait PreFilter: Plugin {
 ///     }
 /// }
 /// ```
-#[diagnostic::on_unimplemented(
-    note = "`filter()` registers a plugin that implements `kore_sched::Filter`"
-)]
+#[diagnostic::on_unimplemented(note = "`filter()` registers a plugin that implements `kore_sched::Filter`")]
 pub trait Filter: Plugin {
     /// Whether the pod may run on that node.
     fn filter(&self, ctx: &Ctx<'_>, state: &Self::State, node: NodeRef<'_>) -> Verdict;
@@ -155,8 +139,7 @@ pub enum Recourse {
 /// ```
 pub trait PostFilter: Plugin {
     /// What can be done, given every node's refusal.
-    fn post_filter(&self, ctx: &Ctx<'_>, state: &mut Self::State, refusals: &[Refusal])
-    -> Recourse;
+    fn post_filter(&self, ctx: &Ctx<'_>, state: &mut Self::State, refusals: &[Refusal]) -> Recourse;
 }
 
 /// Whether a plugin has an opinion on a pod.
@@ -221,22 +204,14 @@ pub trait PreScore: Plugin {
 ///     }
 /// }
 /// ```
-#[diagnostic::on_unimplemented(
-    note = "`score(weight)` registers a plugin that implements `kore_sched::Score`"
-)]
+#[diagnostic::on_unimplemented(note = "`score(weight)` registers a plugin that implements `kore_sched::Score`")]
 pub trait Score: Plugin {
     /// The raw score of one node; higher is better.
     fn score(&self, ctx: &Ctx<'_>, state: &Self::State, node: NodeRef<'_>) -> i64;
 
     /// The same for many nodes: `scores[i]` is to become the score of `nodes[i]`. Optional; it must agree with
     /// [`score`](Score::score).
-    fn score_all(
-        &self,
-        ctx: &Ctx<'_>,
-        state: &Self::State,
-        nodes: &[NodeIndex],
-        scores: &mut [i64],
-    ) {
+    fn score_all(&self, ctx: &Ctx<'_>, state: &Self::State, nodes: &[NodeIndex], scores: &mut [i64]) {
         for (score, node) in scores.iter_mut().zip(nodes) {
             *score = self.score(ctx, state, ctx.node(*node));
         }

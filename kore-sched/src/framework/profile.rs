@@ -101,10 +101,7 @@ pub enum ProfileError {
 impl Profile {
     /// A profile without plugins, for pods of that `schedulerName`.
     pub fn empty(name: &str) -> Profile {
-        Profile {
-            name: name.into(),
-            entries: Vec::new(),
-        }
+        Profile { name: name.into(), entries: Vec::new() }
     }
 
     /// The same plugins for another `schedulerName`.
@@ -135,10 +132,7 @@ impl Profile {
     ) -> Result<Profile, ProfileError> {
         let entry = Entry::new(&plugin);
         if self.find(entry.name).is_ok() {
-            return Err(ProfileError::Twice {
-                profile: self.name.to_string(),
-                plugin: entry.name.to_owned(),
-            });
+            return Err(ProfileError::Twice { profile: self.name.to_string(), plugin: entry.name.to_owned() });
         }
         let plugin = Arc::new(plugin);
         let points = at(Points { plugin, entry });
@@ -183,34 +177,22 @@ impl Profile {
     pub(crate) fn check_bind(&self) -> Result<(), ProfileError> {
         match self.entries.iter().any(|entry| entry.bind.is_some()) {
             true => Ok(()),
-            false => Err(ProfileError::NoBind {
-                profile: self.name.to_string(),
-            }),
+            false => Err(ProfileError::NoBind { profile: self.name.to_string() }),
         }
     }
 
     /// Whether exactly one plugin orders the queue.
     pub(crate) fn check(&self) -> Result<(), ProfileError> {
-        let sorting = self
-            .entries
-            .iter()
-            .filter(|entry| entry.queue_sort.is_some());
+        let sorting = self.entries.iter().filter(|entry| entry.queue_sort.is_some());
         match sorting.count() {
             1 => Ok(()),
-            found => Err(ProfileError::NotOne {
-                profile: self.name.to_string(),
-                point: "QueueSort",
-                found,
-            }),
+            found => Err(ProfileError::NotOne { profile: self.name.to_string(), point: "QueueSort", found }),
         }
     }
 
     fn find(&self, plugin: &str) -> Result<usize, ProfileError> {
         let found = self.entries.iter().position(|entry| entry.name == plugin);
-        found.ok_or_else(|| ProfileError::Unknown {
-            profile: self.name.to_string(),
-            plugin: plugin.to_owned(),
-        })
+        found.ok_or_else(|| ProfileError::Unknown { profile: self.name.to_string(), plugin: plugin.to_owned() })
     }
 
     fn check_weight(&self, plugin: &str, weight: i64) -> Result<(), ProfileError> {
@@ -221,12 +203,7 @@ impl Profile {
     }
 
     fn bad_weight(&self, plugin: &str, weight: i64, reason: &'static str) -> ProfileError {
-        ProfileError::Weight {
-            profile: self.name.to_string(),
-            plugin: plugin.to_owned(),
-            weight,
-            reason,
-        }
+        ProfileError::Weight { profile: self.name.to_string(), plugin: plugin.to_owned(), weight, reason }
     }
 }
 

@@ -50,11 +50,7 @@ pub struct Queued<'a> {
 
 impl<'a> Queued<'a> {
     pub(crate) fn new(pod: &'a PodInfo, since: Time, attempts: u32) -> Queued<'a> {
-        Queued {
-            pod,
-            since,
-            attempts,
-        }
+        Queued { pod, since, attempts }
     }
 }
 
@@ -120,10 +116,7 @@ impl ClusterEvent {
         match self {
             ClusterEvent::Node { before: None, .. } => Interest::NODE_ADDED,
             ClusterEvent::Node { after: None, .. } => Interest::NODE_REMOVED,
-            ClusterEvent::Node {
-                before: Some(before),
-                after: Some(after),
-            } => changes_of(before, after),
+            ClusterEvent::Node { before: Some(before), after: Some(after) } => changes_of(before, after),
             ClusterEvent::AssignedPod { before: None, .. } => Interest::POD_ADDED,
             ClusterEvent::AssignedPod { after: None, .. } => Interest::POD_REMOVED,
             ClusterEvent::AssignedPod { .. } => Interest::POD_CHANGED,
@@ -134,20 +127,13 @@ impl ClusterEvent {
 }
 
 fn changes_of(before: &NodeInfo, after: &NodeInfo) -> Interest {
-    let changed =
-        |changed: bool, interest: Interest| if changed { interest } else { Interest::NONE };
+    let changed = |changed: bool, interest: Interest| if changed { interest } else { Interest::NONE };
     changed(
         before.allocatable != after.allocatable || before.pods_allowed != after.pods_allowed,
         Interest::NODE_ALLOCATABLE,
     ) | changed(before.labels != after.labels, Interest::NODE_LABELS)
-        | changed(
-            before.annotations != after.annotations,
-            Interest::NODE_ANNOTATIONS,
-        )
-        | changed(
-            before.taints != after.taints || before.unschedulable != after.unschedulable,
-            Interest::NODE_TAINTS,
-        )
+        | changed(before.annotations != after.annotations, Interest::NODE_ANNOTATIONS)
+        | changed(before.taints != after.taints || before.unschedulable != after.unschedulable, Interest::NODE_TAINTS)
 }
 
 /// A set of kinds of [`ClusterEvent`].

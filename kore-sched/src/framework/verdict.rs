@@ -55,11 +55,7 @@ impl Rejection {
 
     /// A no of that kind.
     pub fn new(code: Code, reason: impl Into<Cow<'static, str>>) -> Rejection {
-        Rejection {
-            code,
-            reason: reason.into(),
-            more: Vec::new(),
-        }
+        Rejection { code, reason: reason.into(), more: Vec::new() }
     }
 
     /// The same with one more reason.

@@ -45,9 +45,7 @@ mod tests {
         let start = cursor;
         for at in 0..10_000 {
             changes.push(NodeIndex(at % 7), 7);
-            let seen = changes
-                .since(cursor)
-                .expect("one change behind is not too far");
+            let seen = changes.since(cursor).expect("one change behind is not too far");
             assert_eq!(seen, [NodeIndex(at % 7)]);
             cursor = changes.end();
         }

@@ -92,11 +92,7 @@ impl Labels {
                 continue;
             };
             key.with.remove(node);
-            if key
-                .values
-                .get_mut(value)
-                .is_some_and(|found| found.remove(node))
-            {
+            if key.values.get_mut(value).is_some_and(|found| found.remove(node)) {
                 key.values.remove(value);
             }
             if key.values.is_empty() {

@@ -106,9 +106,7 @@ impl Nodes {
     /// # Panics
     /// When the index is of no node: indices are valid within one cycle.
     pub fn info(&self, node: NodeIndex) -> &Arc<NodeInfo> {
-        self.infos[node.row()]
-            .as_ref()
-            .expect("an index is used within the cycle that gave it")
+        self.infos[node.row()].as_ref().expect("an index is used within the cycle that gave it")
     }
 
     /// The pods on a node, assumed ones included.
@@ -141,26 +139,17 @@ impl Nodes {
 
     /// Every distinct taint (key, value, effect) with the nodes that have it.
     pub fn taints(&self) -> impl Iterator<Item = (&Taint, &NodeSet)> {
-        self.taints
-            .iter()
-            .filter(|(_, nodes)| !nodes.is_empty())
-            .map(|(taint, nodes)| (taint, nodes))
+        self.taints.iter().filter(|(_, nodes)| !nodes.is_empty()).map(|(taint, nodes)| (taint, nodes))
     }
 
     /// The ports taken by pods, by node; nodes where none is taken are left out.
     pub fn host_ports(&self) -> impl Iterator<Item = (NodeIndex, impl Iterator<Item = &HostPort>)> {
-        self.ports
-            .iter()
-            .map(|(node, ports)| (*node, ports.iter().map(|(_, port)| port)))
+        self.ports.iter().map(|(node, ports)| (*node, ports.iter().map(|(_, port)| port)))
     }
 
     /// The ports taken on one node.
     pub fn host_ports_on(&self, node: NodeIndex) -> impl Iterator<Item = &HostPort> {
-        self.ports
-            .get(&node)
-            .into_iter()
-            .flatten()
-            .map(|(_, port)| port)
+        self.ports.get(&node).into_iter().flatten().map(|(_, port)| port)
     }
 
     /// The nodes with that label.
@@ -179,9 +168,7 @@ impl Nodes {
         }
         for requirement in &term.fields {
             match requirement.key.as_str() {
-                "metadata.name" => {
-                    found.retain(|n| requirement.is_met_by(Some(&self.info(n).name)))
-                }
+                "metadata.name" => found.retain(|n| requirement.is_met_by(Some(&self.info(n).name))),
                 _ => found.retain(|_| requirement.is_met_by(None)),
             }
         }
@@ -191,9 +178,7 @@ impl Nodes {
     /// Adds a node or replaces what was known of it; what was known before.
     pub(crate) fn set_node(&mut self, info: Arc<NodeInfo>) -> Option<Arc<NodeInfo>> {
         if let Some(node) = self.find(&info.name) {
-            let before = self.infos[node.row()]
-                .replace(info.clone())
-                .expect("a row in use");
+            let before = self.infos[node.row()].replace(info.clone()).expect("a row in use");
             self.unindex(node, &before);
             self.index(node, &info);
             return Some(before);
@@ -267,12 +252,7 @@ impl Nodes {
         self.running.push(Vec::new());
         self.scoring_cpu.push(0);
         self.scoring_memory.push(0);
-        let fixed = [
-            &mut self.cpu,
-            &mut self.memory,
-            &mut self.ephemeral,
-            &mut self.pods,
-        ];
+        let fixed = [&mut self.cpu, &mut self.memory, &mut self.ephemeral, &mut self.pods];
         for column in fixed.into_iter().chain(self.extended.values_mut()) {
             column.grow(rows);
         }
@@ -285,17 +265,12 @@ impl Nodes {
             self.unschedulable.insert(node);
         }
         for taint in &info.taints {
-            let known = self
-                .taints
-                .iter_mut()
-                .find(|(known, _)| is_same(known, taint));
+            let known = self.taints.iter_mut().find(|(known, _)| is_same(known, taint));
             match known {
                 Some((_, nodes)) => {
                     nodes.insert(node);
                 }
-                None => self
-                    .taints
-                    .push((taint.clone(), NodeSet::from_iter([node]))),
+                None => self.taints.push((taint.clone(), NodeSet::from_iter([node]))),
             }
         }
         self.labels.insert(node, &info.labels);
@@ -304,22 +279,13 @@ impl Nodes {
 
     fn unindex(&mut self, node: NodeIndex, info: &NodeInfo) {
         let nothing = Resources {
-            extended: info
-                .allocatable
-                .extended
-                .iter()
-                .map(|(name, _)| (name.clone(), 0))
-                .collect(),
+            extended: info.allocatable.extended.iter().map(|(name, _)| (name.clone(), 0)).collect(),
             ..Resources::default()
         };
         self.set_capacity(node, &nothing, 0);
         self.unschedulable.remove(node);
         for taint in &info.taints {
-            for (_, nodes) in self
-                .taints
-                .iter_mut()
-                .filter(|(known, _)| is_same(known, taint))
-            {
+            for (_, nodes) in self.taints.iter_mut().filter(|(known, _)| is_same(known, taint)) {
                 nodes.remove(node);
             }
         }

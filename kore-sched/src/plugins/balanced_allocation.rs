@@ -45,9 +45,8 @@ impl Score for NodeResourcesBalancedAllocation {
 
     fn score_all(&self, ctx: &Ctx<'_>, _: &(), nodes: &[NodeIndex], scores: &mut [i64]) {
         let requests = &ctx.pod().class().requests;
-        let [cpu, memory] = RESOURCES.map(|resource| {
-            scored(ctx.nodes(), resource, false, requests).expect("a fixed column")
-        });
+        let [cpu, memory] =
+            RESOURCES.map(|resource| scored(ctx.nodes(), resource, false, requests).expect("a fixed column"));
         for (score, node) in scores.iter_mut().zip(nodes) {
             let row = node.row();
             let fraction = |(capacity, taken, added): (&[i64], &[i64], i64)| {

@@ -25,8 +25,7 @@ impl Bind for DefaultBinder {
     async fn bind(&self, binding: &Binding<'_>, _: &mut ()) -> Result<BindAnswer, BindFailure> {
         let pod = binding.pod();
         let pods = binding.client().namespaced::<Pod>(&pod.key().namespace);
-        pods.bind(&pod.key().name, pod.uid(), binding.node())
-            .await?;
+        pods.bind(&pod.key().name, pod.uid(), binding.node()).await?;
         Ok(BindAnswer::Bound)
     }
 }

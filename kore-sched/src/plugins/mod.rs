@@ -42,8 +42,7 @@ use crate::{DEFAULT_SCHEDULER_NAME, Profile, ProfileError};
 impl Default for Profile {
     /// Upstream's default plugins in upstream's order, with upstream's weights, as far as this version has them.
     fn default() -> Profile {
-        defaults(Profile::empty(DEFAULT_SCHEDULER_NAME))
-            .expect("the defaults have names of their own")
+        defaults(Profile::empty(DEFAULT_SCHEDULER_NAME)).expect("the defaults have names of their own")
     }
 }
 
@@ -54,16 +53,10 @@ fn defaults(profile: Profile) -> Result<Profile, ProfileError> {
         .plugin(NodeUnschedulable, |at| at.filter().enqueue())?
         .plugin(NodeName, |at| at.filter().enqueue())?
         .plugin(TaintToleration, |at| at.filter().score(3).enqueue())?
-        .plugin(NodeAffinity, |at| {
-            at.pre_filter().filter().pre_score().score(2).enqueue()
-        })?
+        .plugin(NodeAffinity, |at| at.pre_filter().filter().pre_score().score(2).enqueue())?
         .plugin(NodePorts, |at| at.pre_filter().filter().enqueue())?
-        .plugin(NodeResourcesFit::default(), |at| {
-            at.filter().score(1).enqueue()
-        })?
-        .plugin(NodeResourcesBalancedAllocation, |at| {
-            at.pre_score().score(1)
-        })?
+        .plugin(NodeResourcesFit::default(), |at| at.filter().score(1).enqueue())?
+        .plugin(NodeResourcesBalancedAllocation, |at| at.pre_score().score(1))?
         .plugin(DefaultBinder, |at| at.bind())
 }
 

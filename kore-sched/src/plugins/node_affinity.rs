@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::selector::{Operator, Term};
 use crate::{
-    Candidates, ClusterEvent, Ctx, Depends, Enqueue, Filter, Hint, Interest, NodeIndex, NodeInfo,
-    NodeRef, NodeSet, Plugin, PodClass, PodInfo, PreFilter, PreScore, Rejection, Score, Scoring,
-    Verdict, normalize_to_largest,
+    Candidates, ClusterEvent, Ctx, Depends, Enqueue, Filter, Hint, Interest, NodeIndex, NodeInfo, NodeRef, NodeSet,
+    Plugin, PodClass, PodInfo, PreFilter, PreScore, Rejection, Score, Scoring, Verdict, normalize_to_largest,
 };
 
 /// Refuses nodes that `nodeSelector` or required node affinity rule out; prefers those that match preferred terms, by the sum
@@ -26,15 +25,8 @@ impl Plugin for NodeAffinity {
 }
 
 fn admits(node: &NodeInfo, class: &PodClass) -> bool {
-    let selected = class
-        .node_selector
-        .iter()
-        .all(|(key, value)| node.labels.get(key) == Some(value));
-    let matches = |terms: &Vec<Term>| {
-        terms
-            .iter()
-            .any(|term| term.matches(&node.name, &node.labels))
-    };
+    let selected = class.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
+    let matches = |terms: &Vec<Term>| terms.iter().any(|term| term.matches(&node.name, &node.labels));
     selected && class.required_affinity.as_ref().is_none_or(matches)
 }
 
@@ -46,13 +38,7 @@ fn names(terms: &[Term]) -> Option<BTreeSet<&str>> {
             .fields
             .iter()
             .filter(|field| field.key == "metadata.name" && field.operator == Operator::In)
-            .map(|field| {
-                field
-                    .values
-                    .iter()
-                    .map(String::as_str)
-                    .collect::<BTreeSet<_>>()
-            });
+            .map(|field| field.values.iter().map(String::as_str).collect::<BTreeSet<_>>());
         all.extend(by_name.reduce(|a, b| &a & &b)?);
     }
     Some(all)
@@ -70,9 +56,7 @@ impl PreFilter for NodeAffinity {
         }
         match names(terms) {
             None => Ok(Candidates::All),
-            Some(names) if names.is_empty() => {
-                Err(Rejection::unresolvable("pod affinity terms conflict"))
-            }
+            Some(names) if names.is_empty() => Err(Rejection::unresolvable("pod affinity terms conflict")),
             Some(names) => {
                 let nodes = names.into_iter().filter_map(|name| ctx.nodes().find(name));
                 Ok(Candidates::Only(nodes.collect()))
@@ -85,9 +69,7 @@ impl Filter for NodeAffinity {
     fn filter(&self, ctx: &Ctx<'_>, _: &(), node: NodeRef<'_>) -> Verdict {
         match admits(node.info(), ctx.pod().class()) {
             true => Ok(()),
-            false => Err(Rejection::unresolvable(
-                "node(s) didn't match Pod's node affinity/selector",
-            )),
+            false => Err(Rejection::unresolvable("node(s) didn't match Pod's node affinity/selector")),
         }
     }
 
@@ -119,10 +101,7 @@ impl Score for NodeAffinity {
     fn score(&self, ctx: &Ctx<'_>, _: &(), node: NodeRef<'_>) -> i64 {
         let info = node.info();
         let preferred = ctx.pod().class().preferred_affinity.iter();
-        preferred
-            .filter(|(_, term)| term.matches(&info.name, &info.labels))
-            .map(|(weight, _)| i64::from(*weight))
-            .sum()
+        preferred.filter(|(_, term)| term.matches(&info.name, &info.labels)).map(|(weight, _)| i64::from(*weight)).sum()
     }
 
     fn score_all(&self, ctx: &Ctx<'_>, _: &(), nodes: &[NodeIndex], scores: &mut [i64]) {
@@ -155,9 +134,7 @@ impl Enqueue for NodeAffinity {
 
     fn hint(&self, pod: &PodInfo, event: &ClusterEvent) -> Hint {
         match event {
-            ClusterEvent::Node {
-                after: Some(node), ..
-            } if !admits(node, pod.class()) => Hint::Skip,
+            ClusterEvent::Node { after: Some(node), .. } if !admits(node, pod.class()) => Hint::Skip,
             _ => Hint::Queue,
         }
     }

@@ -1,8 +1,7 @@
 //! Pods that name their node.
 
 use crate::{
-    ClusterEvent, Ctx, Depends, Enqueue, Filter, Hint, Interest, NodeRef, NodeSet, Plugin, PodInfo,
-    Rejection, Verdict,
+    ClusterEvent, Ctx, Depends, Enqueue, Filter, Hint, Interest, NodeRef, NodeSet, Plugin, PodInfo, Rejection, Verdict,
 };
 
 /// A pod that names a node fits only there.
@@ -26,9 +25,9 @@ impl Plugin for NodeName {
 impl Filter for NodeName {
     fn filter(&self, ctx: &Ctx<'_>, _: &(), node: NodeRef<'_>) -> Verdict {
         match ctx.pod().node_name() {
-            Some(wanted) if **wanted != *node.name() => Err(Rejection::unresolvable(
-                "node(s) didn't match the requested node name",
-            )),
+            Some(wanted) if **wanted != *node.name() => {
+                Err(Rejection::unresolvable("node(s) didn't match the requested node name"))
+            }
             _ => Ok(()),
         }
     }
@@ -47,12 +46,7 @@ impl Enqueue for NodeName {
 
     fn hint(&self, pod: &PodInfo, event: &ClusterEvent) -> Hint {
         match (event, pod.node_name()) {
-            (
-                ClusterEvent::Node {
-                    after: Some(node), ..
-                },
-                Some(wanted),
-            ) if node.name != *wanted => Hint::Skip,
+            (ClusterEvent::Node { after: Some(node), .. }, Some(wanted)) if node.name != *wanted => Hint::Skip,
             _ => Hint::Queue,
         }
     }
@@ -73,18 +67,12 @@ mod tests {
     fn a_pod_fits_the_node_it_names() {
         let mut nodes = Nodes::default();
         nodes.set_node(Arc::new(NodeInfo::read(&node("foo").build())));
-        for (case, wanted, fits) in [
-            ("no host specified", "", true),
-            ("host matches", "foo", true),
-            ("host doesn't match", "bar", false),
-        ] {
+        for (case, wanted, fits) in
+            [("no host specified", "", true), ("host matches", "foo", true), ("host doesn't match", "bar", false)]
+        {
             let pod = Classes::default().read(Arc::new(pod("p").on(wanted).build()));
             let ctx = Ctx::new(&nodes, &pod, Time::ZERO);
-            assert_eq!(
-                NodeName.filter(&ctx, &(), ctx.node(NodeIndex(0))).is_ok(),
-                fits,
-                "{case}"
-            );
+            assert_eq!(NodeName.filter(&ctx, &(), ctx.node(NodeIndex(0))).is_ok(), fits, "{case}");
             let mut all = nodes.all().clone();
             NodeName.filter_all(&ctx, &(), &mut all);
             assert_eq!(!all.is_empty(), fits, "{case}, all at once");

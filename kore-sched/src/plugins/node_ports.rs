@@ -1,8 +1,8 @@
 //! Ports pods take on their node.
 
 use crate::{
-    Candidates, ClusterEvent, Ctx, Depends, Enqueue, Filter, Hint, HostPort, Interest, NodeRef,
-    NodeSet, Plugin, PodInfo, PreFilter, Rejection, Verdict,
+    Candidates, ClusterEvent, Ctx, Depends, Enqueue, Filter, Hint, HostPort, Interest, NodeRef, NodeSet, Plugin,
+    PodInfo, PreFilter, Rejection, Verdict,
 };
 
 /// No two pods on one node take the same host port: same protocol and port, and the same address or either on all.
@@ -37,9 +37,7 @@ impl PreFilter for NodePorts {
 impl Filter for NodePorts {
     fn filter(&self, ctx: &Ctx<'_>, _: &(), node: NodeRef<'_>) -> Verdict {
         if conflict(ctx.pod(), ctx.nodes().host_ports_on(node.index())) {
-            return Err(Rejection::unschedulable(
-                "node(s) didn't have free ports for the requested pod ports",
-            ));
+            return Err(Rejection::unschedulable("node(s) didn't have free ports for the requested pod ports"));
         }
         Ok(())
     }
@@ -60,9 +58,9 @@ impl Enqueue for NodePorts {
 
     fn hint(&self, pod: &PodInfo, event: &ClusterEvent) -> Hint {
         match event {
-            ClusterEvent::AssignedPod {
-                before: Some(gone), ..
-            } if !conflict(pod, gone.class().host_ports.iter()) => Hint::Skip,
+            ClusterEvent::AssignedPod { before: Some(gone), .. } if !conflict(pod, gone.class().host_ports.iter()) => {
+                Hint::Skip
+            }
             _ => Hint::Queue,
         }
     }
@@ -79,36 +77,11 @@ mod tests {
         type Ports = &'static [(&'static str, &'static str, i32)];
         let cases: [(&str, Ports, Ports, bool); 15] = [
             ("skip filter", &[], &[], true),
-            (
-                "other port",
-                &[("UDP", "127.0.0.1", 8080)],
-                &[("UDP", "127.0.0.1", 9090)],
-                true,
-            ),
-            (
-                "same udp port",
-                &[("UDP", "127.0.0.1", 8080)],
-                &[("UDP", "127.0.0.1", 8080)],
-                false,
-            ),
-            (
-                "same tcp port",
-                &[("TCP", "127.0.0.1", 8080)],
-                &[("TCP", "127.0.0.1", 8080)],
-                false,
-            ),
-            (
-                "different host ip",
-                &[("TCP", "127.0.0.1", 8080)],
-                &[("TCP", "127.0.0.2", 8080)],
-                true,
-            ),
-            (
-                "different protocol",
-                &[("UDP", "127.0.0.1", 8080)],
-                &[("TCP", "127.0.0.1", 8080)],
-                true,
-            ),
+            ("other port", &[("UDP", "127.0.0.1", 8080)], &[("UDP", "127.0.0.1", 9090)], true),
+            ("same udp port", &[("UDP", "127.0.0.1", 8080)], &[("UDP", "127.0.0.1", 8080)], false),
+            ("same tcp port", &[("TCP", "127.0.0.1", 8080)], &[("TCP", "127.0.0.1", 8080)], false),
+            ("different host ip", &[("TCP", "127.0.0.1", 8080)], &[("TCP", "127.0.0.2", 8080)], true),
+            ("different protocol", &[("UDP", "127.0.0.1", 8080)], &[("TCP", "127.0.0.1", 8080)], true),
             (
                 "second udp port conflict",
                 &[("UDP", "127.0.0.1", 8000), ("UDP", "127.0.0.1", 8080)],
@@ -139,38 +112,19 @@ mod tests {
                 &[("TCP", "0.0.0.0", 8001)],
                 false,
             ),
-            (
-                "second different protocol",
-                &[("UDP", "127.0.0.1", 8001)],
-                &[("TCP", "0.0.0.0", 8001)],
-                true,
-            ),
+            ("second different protocol", &[("UDP", "127.0.0.1", 8001)], &[("TCP", "0.0.0.0", 8001)], true),
             (
                 "UDP hostPort conflict due to 0.0.0.0 hostIP",
                 &[("UDP", "127.0.0.1", 8001)],
                 &[("TCP", "0.0.0.0", 8001), ("UDP", "0.0.0.0", 8001)],
                 false,
             ),
-            (
-                "protocol defaults to TCP",
-                &[("", "127.0.0.1", 8001)],
-                &[("TCP", "127.0.0.1", 8001)],
-                false,
-            ),
-            (
-                "address defaults to all",
-                &[("TCP", "", 8001)],
-                &[("TCP", "127.0.0.1", 8001)],
-                false,
-            ),
+            ("protocol defaults to TCP", &[("", "127.0.0.1", 8001)], &[("TCP", "127.0.0.1", 8001)], false),
+            ("address defaults to all", &[("TCP", "", 8001)], &[("TCP", "127.0.0.1", 8001)], false),
         ];
         for (case, wanted, taken, fits) in cases {
             let with = |name: &str, ports: Ports| {
-                ports
-                    .iter()
-                    .fold(pod(name), |pod, (protocol, address, port)| {
-                        pod.host_port(protocol, address, *port)
-                    })
+                ports.iter().fold(pod(name), |pod, (protocol, address, port)| pod.host_port(protocol, address, *port))
             };
             let report = Cluster::only(NodePorts, |at| at.pre_filter().filter())
                 .node(node("m1"))

@@ -3,8 +3,7 @@
 use k8s_openapi::api::core::v1::Taint;
 
 use crate::{
-    ClusterEvent, Ctx, Depends, Enqueue, Filter, Hint, Interest, NodeRef, NodeSet, Plugin, PodInfo,
-    Rejection, Verdict,
+    ClusterEvent, Ctx, Depends, Enqueue, Filter, Hint, Interest, NodeRef, NodeSet, Plugin, PodInfo, Rejection, Verdict,
 };
 
 /// Cordoned nodes take only pods that tolerate `node.kubernetes.io/unschedulable:NoSchedule`.
@@ -28,10 +27,7 @@ fn tolerates(pod: &PodInfo) -> bool {
         effect: "NoSchedule".to_owned(),
         ..Taint::default()
     };
-    pod.class()
-        .tolerations
-        .iter()
-        .any(|toleration| toleration.tolerates(&taint))
+    pod.class().tolerations.iter().any(|toleration| toleration.tolerates(&taint))
 }
 
 impl Filter for NodeUnschedulable {
@@ -57,9 +53,7 @@ impl Enqueue for NodeUnschedulable {
 
     fn hint(&self, pod: &PodInfo, event: &ClusterEvent) -> Hint {
         match event {
-            ClusterEvent::Node {
-                after: Some(node), ..
-            } if node.unschedulable && !tolerates(pod) => Hint::Skip,
+            ClusterEvent::Node { after: Some(node), .. } if node.unschedulable && !tolerates(pod) => Hint::Skip,
             _ => Hint::Queue,
         }
     }
@@ -75,19 +69,9 @@ mod tests {
     fn cordoned_nodes_take_pods_that_tolerate_it() {
         let tolerant = || pod("p").toleration("node.kubernetes.io/unschedulable", "", "NoSchedule");
         for (case, pod, node, fits) in [
-            (
-                "does not schedule pod to unschedulable node",
-                pod("p"),
-                node("n").cordoned(),
-                false,
-            ),
+            ("does not schedule pod to unschedulable node", pod("p"), node("n").cordoned(), false),
             ("schedule pod to normal node", pod("p"), node("n"), true),
-            (
-                "schedule pod with toleration to unschedulable node",
-                tolerant(),
-                node("n").cordoned(),
-                true,
-            ),
+            ("schedule pod with toleration to unschedulable node", tolerant(), node("n").cordoned(), true),
             (
                 "toleration of another effect",
                 pod("p").toleration("node.kubernetes.io/unschedulable", "", "NoExecute"),
@@ -95,9 +79,7 @@ mod tests {
                 false,
             ),
         ] {
-            let cluster = Cluster::only(NodeUnschedulable, |at| at.filter())
-                .node(node)
-                .pod(pod);
+            let cluster = Cluster::only(NodeUnschedulable, |at| at.filter()).node(node).pod(pod);
             let explain = cluster.schedule().explain("p");
             let refused = explain.refused_by("n");
             assert_eq!(refused.is_none(), fits, "{case}: {refused:?}");

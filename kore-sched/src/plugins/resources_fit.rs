@@ -6,8 +6,8 @@ use super::percent;
 use crate::nodes::Nodes;
 use crate::resources::Resources;
 use crate::{
-    ClusterEvent, Code, Column, Ctx, Depends, Enqueue, Filter, Hint, Interest, NodeIndex, NodeRef,
-    NodeSet, Plugin, PodClass, PodInfo, Rejection, Score, Verdict,
+    ClusterEvent, Code, Column, Ctx, Depends, Enqueue, Filter, Hint, Interest, NodeIndex, NodeRef, NodeSet, Plugin,
+    PodClass, PodInfo, Rejection, Score, Verdict,
 };
 
 /// What [`NodeResourcesFit`] prefers.
@@ -52,14 +52,9 @@ impl NodeResourcesFit {
 
     /// Looks at these resources, with these weights, when it scores.
     #[must_use]
-    pub fn resources<'a>(
-        mut self,
-        resources: impl IntoIterator<Item = (&'a str, i64)>,
-    ) -> NodeResourcesFit {
+    pub fn resources<'a>(mut self, resources: impl IntoIterator<Item = (&'a str, i64)>) -> NodeResourcesFit {
         let resources = resources.into_iter();
-        self.resources = resources
-            .map(|(name, weight)| (name.into(), weight))
-            .collect();
+        self.resources = resources.map(|(name, weight)| (name.into(), weight)).collect();
         self
     }
 
@@ -84,19 +79,13 @@ impl NodeResourcesFit {
             ("memory", requests.memory_bytes),
             ("ephemeral-storage", requests.ephemeral_bytes),
         ];
-        let extended = requests
-            .extended
-            .iter()
-            .map(|(name, amount)| (&**name, *amount));
+        let extended = requests.extended.iter().map(|(name, amount)| (&**name, *amount));
         let all = fixed.into_iter().chain(extended);
         all.filter(|(name, amount)| *amount > 0 && !self.is_ignored(name))
     }
 
     fn fits_when_empty(&self, offered: &Resources, pods: i64, class: &PodClass) -> bool {
-        pods > 0
-            && self
-                .asked(class)
-                .all(|(name, amount)| amount <= offered.get(name))
+        pods > 0 && self.asked(class).all(|(name, amount)| amount <= offered.get(name))
     }
 }
 
@@ -129,11 +118,7 @@ impl Filter for NodeResourcesFit {
         }
         for (name, amount) in self.asked(ctx.pod().class()) {
             let (capacity, used) = (node.capacity(name), node.used(name));
-            let code = if amount > capacity {
-                Code::Unresolvable
-            } else {
-                Code::Unschedulable
-            };
+            let code = if amount > capacity { Code::Unresolvable } else { Code::Unschedulable };
             if amount > capacity - used {
                 refuse(code, reason(name));
             }
@@ -204,9 +189,7 @@ impl Score for NodeResourcesFit {
         let resources: Vec<_> = self
             .resources
             .iter()
-            .filter_map(|(name, weight)| {
-                Some((scored(ctx.nodes(), name, true, requests)?, *weight))
-            })
+            .filter_map(|(name, weight)| Some((scored(ctx.nodes(), name, true, requests)?, *weight)))
             .collect();
         for (score, node) in scores.iter_mut().zip(nodes) {
             let row = node.row();
@@ -224,11 +207,7 @@ impl Score for NodeResourcesFit {
                     };
                 weights += weight;
             }
-            *score = if weights == 0 {
-                0
-            } else {
-                (sum as f64 / weights as f64) as i64
-            };
+            *score = if weights == 0 { 0 } else { (sum as f64 / weights as f64) as i64 };
         }
     }
 }
@@ -245,17 +224,13 @@ impl Enqueue for NodeResourcesFit {
     fn hint(&self, pod: &PodInfo, event: &ClusterEvent) -> Hint {
         let class = pod.class();
         let may_help = match event {
-            ClusterEvent::Node {
-                after: Some(node), ..
-            } => self.fits_when_empty(&node.allocatable, node.pods_allowed, class),
+            ClusterEvent::Node { after: Some(node), .. } => {
+                self.fits_when_empty(&node.allocatable, node.pods_allowed, class)
+            }
             // Requests of a running pod shrink when it is resized.
-            ClusterEvent::AssignedPod {
-                before: Some(before),
-                after: Some(after),
-            } => {
+            ClusterEvent::AssignedPod { before: Some(before), after: Some(after) } => {
                 let (before, after) = (&before.class().requests, &after.class().requests);
-                self.asked(class)
-                    .any(|(name, _)| after.get(name) < before.get(name))
+                self.asked(class).any(|(name, _)| after.get(name) < before.get(name))
             }
             _ => true,
         };

@@ -24,9 +24,7 @@ impl PreEnqueue for SchedulingGates {
             return Ok(());
         }
         let gates = gates.join(" ");
-        Err(Rejection::unresolvable(format!(
-            "waiting for scheduling gates: [{gates}]"
-        )))
+        Err(Rejection::unresolvable(format!("waiting for scheduling gates: [{gates}]")))
     }
 }
 

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::Taint;
 
 use crate::{
-    ClusterEvent, Ctx, Depends, Enqueue, Filter, Hint, Interest, NodeIndex, NodeInfo, NodeRef,
-    NodeSet, Plugin, PodClass, PodInfo, Rejection, Score, Verdict, normalize_to_largest,
+    ClusterEvent, Ctx, Depends, Enqueue, Filter, Hint, Interest, NodeIndex, NodeInfo, NodeRef, NodeSet, Plugin,
+    PodClass, PodInfo, Rejection, Score, Verdict, normalize_to_largest,
 };
 
 /// Refuses nodes with a `NoSchedule` or `NoExecute` taint the pod does not tolerate; prefers nodes with few
@@ -32,16 +32,11 @@ fn discourages(taint: &Taint) -> bool {
 }
 
 fn tolerated(class: &PodClass, taint: &Taint) -> bool {
-    class
-        .tolerations
-        .iter()
-        .any(|toleration| toleration.tolerates(taint))
+    class.tolerations.iter().any(|toleration| toleration.tolerates(taint))
 }
 
 fn admits(node: &NodeInfo, class: &PodClass) -> bool {
-    node.taints
-        .iter()
-        .all(|taint| !forbids(taint) || tolerated(class, taint))
+    node.taints.iter().all(|taint| !forbids(taint) || tolerated(class, taint))
 }
 
 impl Filter for TaintToleration {
@@ -65,9 +60,7 @@ impl Score for TaintToleration {
     fn score(&self, ctx: &Ctx<'_>, _: &(), node: NodeRef<'_>) -> i64 {
         let class = ctx.pod().class();
         let taints = node.info().taints.iter();
-        taints
-            .filter(|taint| discourages(taint) && !tolerated(class, taint))
-            .count() as i64
+        taints.filter(|taint| discourages(taint) && !tolerated(class, taint)).count() as i64
     }
 
     fn score_all(&self, ctx: &Ctx<'_>, _: &(), nodes: &[NodeIndex], scores: &mut [i64]) {
@@ -93,9 +86,7 @@ impl Enqueue for TaintToleration {
 
     fn hint(&self, pod: &PodInfo, event: &ClusterEvent) -> Hint {
         match event {
-            ClusterEvent::Node {
-                after: Some(node), ..
-            } if !admits(node, pod.class()) => Hint::Skip,
+            ClusterEvent::Node { after: Some(node), .. } if !admits(node, pod.class()) => Hint::Skip,
             _ => Hint::Queue,
         }
     }
@@ -110,9 +101,7 @@ mod tests {
 
     fn tolerating(tolerations: Tolerations) -> PodBuilder {
         let exists_for_empty = tolerations.iter();
-        exists_for_empty.fold(pod("p"), |pod, (key, value, effect)| {
-            pod.toleration(key, value, effect)
-        })
+        exists_for_empty.fold(pod("p"), |pod, (key, value, effect)| pod.toleration(key, value, effect))
     }
 
     /// Upstream: tainttoleration/taint_toleration_test.go, the filter. A toleration without a value is one of operator Exists.
@@ -121,35 +110,14 @@ mod tests {
         let dedicated: Tolerations = &[("dedicated", "user1", "NoSchedule")];
         let cases: [(&str, Tolerations, Tolerations, bool); 11] = [
             ("no tolerations, no taints", &[], &[], true),
-            (
-                "having no tolerations on a tainted node",
-                &[],
-                dedicated,
-                false,
-            ),
+            ("having no tolerations on a tainted node", &[], dedicated, false),
             ("tolerates the taint", dedicated, dedicated, true),
-            (
-                "tolerates another value",
-                &[("dedicated", "user2", "NoSchedule")],
-                dedicated,
-                false,
-            ),
-            (
-                "key Exists tolerates any value",
-                &[("foo", "", "NoSchedule")],
-                &[("foo", "bar", "NoSchedule")],
-                true,
-            ),
+            ("tolerates another value", &[("dedicated", "user2", "NoSchedule")], dedicated, false),
+            ("key Exists tolerates any value", &[("foo", "", "NoSchedule")], &[("foo", "bar", "NoSchedule")], true),
             (
                 "several tolerations match several taints",
-                &[
-                    ("dedicated", "user2", "NoSchedule"),
-                    ("foo", "", "NoSchedule"),
-                ],
-                &[
-                    ("dedicated", "user2", "NoSchedule"),
-                    ("foo", "bar", "NoSchedule"),
-                ],
+                &[("dedicated", "user2", "NoSchedule"), ("foo", "", "NoSchedule")],
+                &[("dedicated", "user2", "NoSchedule"), ("foo", "bar", "NoSchedule")],
                 true,
             ),
             (
@@ -158,12 +126,7 @@ mod tests {
                 &[("foo", "bar", "NoSchedule")],
                 false,
             ),
-            (
-                "an empty effect matches all",
-                &[("foo", "bar", "")],
-                &[("foo", "bar", "NoSchedule")],
-                true,
-            ),
+            ("an empty effect matches all", &[("foo", "bar", "")], &[("foo", "bar", "NoSchedule")], true),
             (
                 "PreferNoSchedule does not refuse",
                 &[("dedicated", "user2", "NoSchedule")],
@@ -184,12 +147,8 @@ mod tests {
             ),
         ];
         for (case, tolerations, taints, fits) in cases {
-            let node = taints.iter().fold(node("n"), |node, (key, value, effect)| {
-                node.taint(key, value, effect)
-            });
-            let cluster = Cluster::only(TaintToleration, |at| at.filter())
-                .node(node)
-                .pod(tolerating(tolerations));
+            let node = taints.iter().fold(node("n"), |node, (key, value, effect)| node.taint(key, value, effect));
+            let cluster = Cluster::only(TaintToleration, |at| at.filter()).node(node).pod(tolerating(tolerations));
             let explain = cluster.schedule().explain("p");
             let refused = explain.refused_by("n");
             assert_eq!(refused.is_none(), fits, "{case}: {refused:?}");
@@ -203,25 +162,16 @@ mod tests {
             (
                 "node with taints tolerated by the pod, gets a higher score than those untolerated",
                 &[("foo", "bar", "PreferNoSchedule")],
-                &[
-                    &[("foo", "bar", "PreferNoSchedule")],
-                    &[("foo", "blah", "PreferNoSchedule")],
-                ],
+                &[&[("foo", "bar", "PreferNoSchedule")], &[("foo", "blah", "PreferNoSchedule")]],
                 &[100, 0],
             ),
             (
                 "the nodes that all of their taints are tolerated by the pod, get the same score",
-                &[
-                    ("cpu-type", "arm64", "PreferNoSchedule"),
-                    ("disk-type", "ssd", "PreferNoSchedule"),
-                ],
+                &[("cpu-type", "arm64", "PreferNoSchedule"), ("disk-type", "ssd", "PreferNoSchedule")],
                 &[
                     &[],
                     &[("cpu-type", "arm64", "PreferNoSchedule")],
-                    &[
-                        ("cpu-type", "arm64", "PreferNoSchedule"),
-                        ("disk-type", "ssd", "PreferNoSchedule"),
-                    ],
+                    &[("cpu-type", "arm64", "PreferNoSchedule"), ("disk-type", "ssd", "PreferNoSchedule")],
                 ],
                 &[100, 100, 100],
             ),
@@ -231,26 +181,17 @@ mod tests {
                 &[
                     &[],
                     &[("cpu-type", "arm64", "PreferNoSchedule")],
-                    &[
-                        ("cpu-type", "arm64", "PreferNoSchedule"),
-                        ("disk-type", "ssd", "PreferNoSchedule"),
-                    ],
+                    &[("cpu-type", "arm64", "PreferNoSchedule"), ("disk-type", "ssd", "PreferNoSchedule")],
                 ],
                 &[100, 50, 0],
             ),
             (
                 "only taints and tolerations that have effect PreferNoSchedule are checked",
-                &[
-                    ("cpu-type", "arm64", "NoSchedule"),
-                    ("disk-type", "ssd", "NoSchedule"),
-                ],
+                &[("cpu-type", "arm64", "NoSchedule"), ("disk-type", "ssd", "NoSchedule")],
                 &[
                     &[],
                     &[("cpu-type", "arm64", "NoSchedule")],
-                    &[
-                        ("cpu-type", "arm64", "PreferNoSchedule"),
-                        ("disk-type", "ssd", "PreferNoSchedule"),
-                    ],
+                    &[("cpu-type", "arm64", "PreferNoSchedule"), ("disk-type", "ssd", "PreferNoSchedule")],
                 ],
                 &[100, 100, 0],
             ),
@@ -262,24 +203,16 @@ mod tests {
             ),
         ];
         for (case, tolerations, nodes, expected) in cases {
-            let mut cluster =
-                Cluster::only(TaintToleration, |at| at.score(1)).pod(tolerating(tolerations));
+            let mut cluster = Cluster::only(TaintToleration, |at| at.score(1)).pod(tolerating(tolerations));
             for (at, taints) in nodes.iter().enumerate() {
                 let node = taints
                     .iter()
-                    .fold(node(&format!("node{at}")), |n, (key, value, effect)| {
-                        n.taint(key, value, effect)
-                    });
+                    .fold(node(&format!("node{at}")), |n, (key, value, effect)| n.taint(key, value, effect));
                 cluster = cluster.node(node);
             }
             let explain = cluster.schedule().explain("p");
             let scores: Vec<i64> = (0..nodes.len())
-                .map(|at| {
-                    explain
-                        .score(&format!("node{at}"), "TaintToleration")
-                        .unwrap()
-                        .normalized
-                })
+                .map(|at| explain.score(&format!("node{at}"), "TaintToleration").unwrap().normalized)
                 .collect();
             assert_eq!(scores, expected, "{case}");
         }

@@ -50,12 +50,7 @@ impl Cluster {
 
     /// An empty cluster with that profile.
     pub fn with(profile: Profile) -> Cluster {
-        Cluster {
-            profile,
-            nodes: Vec::new(),
-            pods: Vec::new(),
-            seed: 0,
-        }
+        Cluster { profile, nodes: Vec::new(), pods: Vec::new(), seed: 0 }
     }
 
     /// An empty cluster in which one plugin decides alone.
@@ -121,9 +116,7 @@ impl Cluster {
             let commands: Vec<Command> = engine.commands().collect();
             for command in commands {
                 match command {
-                    Command::Bind(assignment) => {
-                        engine.handle(Event::Bound(assignment), Time::ZERO)
-                    }
+                    Command::Bind(assignment) => engine.handle(Event::Bound(assignment), Time::ZERO),
                     Command::Report(report) => {
                         messages.insert(report.pod.key().clone(), report.message);
                     }
@@ -131,10 +124,7 @@ impl Cluster {
                 }
             }
         }
-        Schedule {
-            engine: RefCell::new(engine),
-            messages,
-        }
+        Schedule { engine: RefCell::new(engine), messages }
     }
 }
 

@@ -1,9 +1,8 @@
 //! Nodes and pods in a few words.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, ContainerPort, Node, NodeAffinity, NodeSelector, NodeSelectorTerm,
-    NodeSpec, NodeStatus, Pod, PodSchedulingGate, PodSpec, PreferredSchedulingTerm,
-    ResourceRequirements, Taint, Toleration,
+    Affinity, Container, ContainerPort, Node, NodeAffinity, NodeSelector, NodeSelectorTerm, NodeSpec, NodeStatus, Pod,
+    PodSchedulingGate, PodSpec, PreferredSchedulingTerm, ResourceRequirements, Taint, Toleration,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -65,12 +64,7 @@ impl NodeBuilder {
     /// Has that taint.
     #[must_use]
     pub fn taint(mut self, key: &str, value: &str, effect: &str) -> NodeBuilder {
-        let taints = self
-            .0
-            .spec
-            .get_or_insert_default()
-            .taints
-            .get_or_insert_default();
+        let taints = self.0.spec.get_or_insert_default().taints.get_or_insert_default();
         taints.push(Taint {
             key: key.to_owned(),
             value: (!value.is_empty()).then(|| value.to_owned()),
@@ -115,17 +109,13 @@ pub fn pod(name: &str) -> PodBuilder {
             uid: Some(format!("pod-{name}")),
             ..ObjectMeta::default()
         },
-        spec: Some(PodSpec {
-            containers: vec![container("main", &[])],
-            ..PodSpec::default()
-        }),
+        spec: Some(PodSpec { containers: vec![container("main", &[])], ..PodSpec::default() }),
         status: None,
     })
 }
 
 fn container(name: &str, requests: &[(&str, &str)]) -> Container {
-    let quantity =
-        |(name, amount): &(&str, &str)| ((*name).to_owned(), Quantity((*amount).to_owned()));
+    let quantity = |(name, amount): &(&str, &str)| ((*name).to_owned(), Quantity((*amount).to_owned()));
     Container {
         name: name.to_owned(),
         resources: Some(ResourceRequirements {
@@ -235,16 +225,13 @@ impl PodBuilder {
     pub fn toleration(mut self, key: &str, value: &str, effect: &str) -> PodBuilder {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let operator = if value.is_empty() { "Exists" } else { "Equal" };
-        self.spec()
-            .tolerations
-            .get_or_insert_default()
-            .push(Toleration {
-                key: given(key),
-                operator: Some(operator.to_owned()),
-                value: given(value),
-                effect: given(effect),
-                ..Toleration::default()
-            });
+        self.spec().tolerations.get_or_insert_default().push(Toleration {
+            key: given(key),
+            operator: Some(operator.to_owned()),
+            value: given(value),
+            effect: given(effect),
+            ..Toleration::default()
+        });
         self
     }
 
@@ -259,25 +246,16 @@ impl PodBuilder {
     /// Wants nodes that match one of the terms.
     #[must_use]
     pub fn require(mut self, terms: Vec<NodeSelectorTerm>) -> PodBuilder {
-        self.affinity()
-            .required_during_scheduling_ignored_during_execution = Some(NodeSelector {
-            node_selector_terms: terms,
-        });
+        self.affinity().required_during_scheduling_ignored_during_execution =
+            Some(NodeSelector { node_selector_terms: terms });
         self
     }
 
     /// Prefers nodes that match the term, with that weight.
     #[must_use]
     pub fn prefer(mut self, weight: i32, term: NodeSelectorTerm) -> PodBuilder {
-        let preferred = &mut self
-            .affinity()
-            .preferred_during_scheduling_ignored_during_execution;
-        preferred
-            .get_or_insert_default()
-            .push(PreferredSchedulingTerm {
-                weight,
-                preference: term,
-            });
+        let preferred = &mut self.affinity().preferred_during_scheduling_ignored_during_execution;
+        preferred.get_or_insert_default().push(PreferredSchedulingTerm { weight, preference: term });
         self
     }
 
@@ -285,16 +263,13 @@ impl PodBuilder {
     #[must_use]
     pub fn host_port(mut self, protocol: &str, address: &str, port: i32) -> PodBuilder {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        self.main()
-            .ports
-            .get_or_insert_default()
-            .push(ContainerPort {
-                container_port: port,
-                host_port: Some(port),
-                host_ip: given(address),
-                protocol: given(protocol),
-                ..ContainerPort::default()
-            });
+        self.main().ports.get_or_insert_default().push(ContainerPort {
+            container_port: port,
+            host_port: Some(port),
+            host_ip: given(address),
+            protocol: given(protocol),
+            ..ContainerPort::default()
+        });
         self
     }
 
@@ -302,9 +277,7 @@ impl PodBuilder {
     #[must_use]
     pub fn gate(mut self, name: &str) -> PodBuilder {
         let gates = self.spec().scheduling_gates.get_or_insert_default();
-        gates.push(PodSchedulingGate {
-            name: name.to_owned(),
-        });
+        gates.push(PodSchedulingGate { name: name.to_owned() });
         self
     }
 

@@ -13,16 +13,14 @@ use kore_api::server::Server;
 use kore_api::simulation::Newer;
 use kore_sched::testing::{NodeBuilder, PodBuilder, node, pod};
 use kore_sched::{
-    Bind, BindAnswer, BindFailure, Binding, Config, Plugin, PodKey, PostBind, PreBind, Profile,
-    Rejection, Scheduler, Verdict,
+    Bind, BindAnswer, BindFailure, Binding, Config, Plugin, PodKey, PostBind, PreBind, Profile, Rejection, Scheduler,
+    Verdict,
 };
 use kore_store::MemoryStore;
 
 /// A server; what a test does with it, as an administrator and as the scheduler.
 async fn with_server<F: Future<Output = ()>>(test: impl FnOnce(Client, Client) -> F) {
-    let opened = Server::builder(Arc::new(MemoryStore::default()))
-        .open()
-        .await;
+    let opened = Server::builder(Arc::new(MemoryStore::default())).open().await;
     let (server, run) = opened.expect("a server over an empty store");
     let admin = server.client(User::admin());
     let scheduler = server.client(User::new("system:kube-scheduler"));
@@ -49,10 +47,7 @@ async fn add_node(client: &Client, node: NodeBuilder) {
     let created = nodes.create(&node).await.expect("a good node");
     let mut offering = created.to_owned();
     offering.status = node.status;
-    nodes
-        .replace_status(&created, &offering)
-        .await
-        .expect("a good status");
+    nodes.replace_status(&created, &offering).await.expect("a good status");
 }
 
 async fn add_pod(client: &Client, pod: PodBuilder) {
@@ -62,11 +57,7 @@ async fn add_pod(client: &Client, pod: PodBuilder) {
             container.image = Some("image".into());
         }
     });
-    client
-        .namespaced::<Pod>("default")
-        .create(&pod.build())
-        .await
-        .expect("a good pod");
+    client.namespaced::<Pod>("default").create(&pod.build()).await.expect("a good pod");
 }
 
 /// Waits until a pod is as wanted.
@@ -97,38 +88,18 @@ fn is_on(pod: &Pod, node: &str) -> bool {
 
 fn condition(pod: &Pod) -> Option<(String, String, String)> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let found = conditions
-        .iter()
-        .find(|condition| condition.type_ == "PodScheduled")?;
+    let found = conditions.iter().find(|condition| condition.type_ == "PodScheduled")?;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    Some((
-        found.status.clone(),
-        text(&found.reason),
-        text(&found.message),
-    ))
+    Some((found.status.clone(), text(&found.reason), text(&found.message)))
 }
 
 /// Waits until there is an event of that reason, and gives its message and its source.
 async fn event(client: &Client, reason: &str) -> (String, String) {
     loop {
-        let events = client
-            .namespaced::<Event>("default")
-            .list(&Options::default())
-            .await
-            .expect("events");
-        if let Some(event) = events
-            .items
-            .iter()
-            .find(|event| event.reason.as_deref() == Some(reason))
-        {
-            let source = event
-                .source
-                .as_ref()
-                .and_then(|source| source.component.clone());
-            return (
-                event.message.clone().unwrap_or_default(),
-                source.unwrap_or_default(),
-            );
+        let events = client.namespaced::<Event>("default").list(&Options::default()).await.expect("events");
+        if let Some(event) = events.items.iter().find(|event| event.reason.as_deref() == Some(reason)) {
+            let source = event.source.as_ref().and_then(|source| source.component.clone());
+            return (event.message.clone().unwrap_or_default(), source.unwrap_or_default());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -147,21 +118,12 @@ async fn pods_are_bound_and_users_are_told() {
             let (message, source) = event(&admin, "Scheduled").await;
             assert_eq!(message, "Successfully assigned default/web to a");
             assert_eq!(source, "default-scheduler");
-            let explain = handle
-                .explain(&PodKey::new("default", "web"))
-                .await
-                .expect("a known pod");
+            let explain = handle.explain(&PodKey::new("default", "web")).await.expect("a known pod");
             assert_eq!(explain.node.as_deref(), Some("a"));
             assert_eq!(explain.best(), ["a"]);
         })
         .await;
-        assert!(
-            handle
-                .explain(&PodKey::new("default", "web"))
-                .await
-                .is_none(),
-            "it does not run any more"
-        );
+        assert!(handle.explain(&PodKey::new("default", "web")).await.is_none(), "it does not run any more");
     })
     .await;
 }
@@ -174,8 +136,7 @@ async fn a_pod_that_does_not_fit_says_why_and_is_bound_when_it_does() {
             add_node(&admin, node("small").cpu("1")).await;
             add_node(&admin, node("tainted").taint("k", "v", "NoSchedule")).await;
             add_pod(&admin, pod("big").cpu("2")).await;
-            let told =
-                "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s).";
+            let told = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s).";
             until(&admin, "big", |pod| {
                 condition(pod).is_some_and(|(status, reason, message)| {
                     status == "False" && reason == "Unschedulable" && message == told
@@ -202,12 +163,7 @@ async fn a_restarted_scheduler_counts_what_is_there() {
         let (_handle, run) = Scheduler::open(scheduler.clone(), Config::default());
         beside(run, async {
             add_pod(&admin, pod("one").cpu("1")).await;
-            until(&admin, "one", |pod| {
-                pod.spec
-                    .as_ref()
-                    .is_some_and(|spec| spec.node_name.is_some())
-            })
-            .await;
+            until(&admin, "one", |pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())).await;
         })
         .await;
         let one = admin.namespaced::<Pod>("default").get("one").await.unwrap();
@@ -234,11 +190,7 @@ async fn each_profile_has_its_pods_and_the_rest_is_left_alone() {
         beside(run, async {
             until(&admin, "second", |pod| is_on(pod, "a")).await;
             assert_eq!(event(&admin, "Scheduled").await.1, "second");
-            let third = admin
-                .namespaced::<Pod>("default")
-                .get("third")
-                .await
-                .unwrap();
+            let third = admin.namespaced::<Pod>("default").get("third").await.unwrap();
             assert_eq!(third.spec.as_ref().unwrap().node_name, None);
         })
         .await;
@@ -282,9 +234,7 @@ impl PreBind for Hurdles {
 impl Bind for Hurdles {
     async fn bind(&self, _: &Binding<'_>, _: &mut ()) -> Result<BindAnswer, BindFailure> {
         match self.note("bind") {
-            1 => Err(BindFailure::Failed {
-                message: "no connection".into(),
-            }),
+            1 => Err(BindFailure::Failed { message: "no connection".into() }),
             2 => panic!("a bug"),
             _ => Ok(BindAnswer::NotMine),
         }
@@ -344,10 +294,7 @@ impl PreBind for Rival {
         if pod.key().name.starts_with("victim") {
             let done = match self.binds_elsewhere {
                 true => pods.bind(&pod.key().name, pod.uid(), "elsewhere").await,
-                false => pods
-                    .delete(&pod.key().name, &Options::default().grace_period_seconds(0))
-                    .await
-                    .map(drop),
+                false => pods.delete(&pod.key().name, &Options::default().grace_period_seconds(0)).await.map(drop),
             };
             done.map_err(|error| Rejection::error(error.to_string()))?;
         }
@@ -359,9 +306,7 @@ impl PreBind for Rival {
 async fn a_pod_that_is_overtaken_gives_its_place_back() {
     for binds_elsewhere in [true, false] {
         with_server(|admin, scheduler| async move {
-            let profile = Profile::default()
-                .plugin(Rival { binds_elsewhere }, |at| at.pre_bind())
-                .unwrap();
+            let profile = Profile::default().plugin(Rival { binds_elsewhere }, |at| at.pre_bind()).unwrap();
             let (_handle, run) = Scheduler::open(scheduler, Config::new([profile]).unwrap());
             beside(run, async {
                 add_node(&admin, node("a").cpu("1")).await;

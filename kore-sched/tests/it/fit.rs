@@ -5,38 +5,25 @@ use kore_sched::plugins::NodeResourcesFit;
 use kore_sched::testing::{Cluster, NodeBuilder, PodBuilder, node, pod};
 
 fn asks(cpu_milli: i64, memory: i64) -> PodBuilder {
-    pod("p")
-        .cpu(&format!("{cpu_milli}m"))
-        .memory(&memory.to_string())
+    pod("p").cpu(&format!("{cpu_milli}m")).memory(&memory.to_string())
 }
 
 fn there(cpu_milli: i64, memory: i64) -> PodBuilder {
-    pod("there")
-        .cpu(&format!("{cpu_milli}m"))
-        .memory(&memory.to_string())
-        .on("n")
+    pod("there").cpu(&format!("{cpu_milli}m")).memory(&memory.to_string()).on("n")
 }
 
 fn offers(cpu_milli: i64, memory: i64) -> NodeBuilder {
-    node("n")
-        .cpu(&format!("{cpu_milli}m"))
-        .memory(&memory.to_string())
-        .pods(32)
+    node("n").cpu(&format!("{cpu_milli}m")).memory(&memory.to_string()).pods(32)
 }
 
 fn init(cpu_milli: i64, memory: i64) -> [(&'static str, String); 2] {
-    [
-        ("cpu", format!("{cpu_milli}m")),
-        ("memory", memory.to_string()),
-    ]
+    [("cpu", format!("{cpu_milli}m")), ("memory", memory.to_string())]
 }
 
 fn with_init(pod: PodBuilder, requests: &[[(&'static str, String); 2]]) -> PodBuilder {
     requests
         .iter()
-        .fold(pod, |pod, [(cpu, milli), (memory, bytes)]| {
-            pod.init_container(&[(cpu, milli), (memory, bytes)])
-        })
+        .fold(pod, |pod, [(cpu, milli), (memory, bytes)]| pod.init_container(&[(cpu, milli), (memory, bytes)]))
 }
 
 const AAA: &str = "example.com/aaa";
@@ -48,28 +35,11 @@ const MEMORY: &str = "Insufficient memory";
 #[test]
 fn what_is_asked_for_must_be_left() {
     let ten = || offers(10, 20);
-    let rich = || {
-        ten()
-            .resource(AAA, "5")
-            .resource("hugepages-2Mi", "5")
-            .resource("ephemeral-storage", "20")
-    };
+    let rich = || ten().resource(AAA, "5").resource("hugepages-2Mi", "5").resource("ephemeral-storage", "20");
     let none = || pod("p");
     let cases: Vec<(&str, PodBuilder, PodBuilder, NodeBuilder, &[&str])> = vec![
-        (
-            "no resources requested always fits",
-            none(),
-            there(10, 20),
-            ten(),
-            &[],
-        ),
-        (
-            "too many resources fails",
-            asks(1, 1),
-            there(10, 20),
-            ten(),
-            &[CPU, MEMORY],
-        ),
+        ("no resources requested always fits", none(), there(10, 20), ten(), &[]),
+        ("too many resources fails", asks(1, 1), there(10, 20), ten(), &[CPU, MEMORY]),
         (
             "too many resources fails due to init container cpu",
             with_init(asks(1, 1), &[init(3, 1)]),
@@ -113,42 +83,12 @@ fn what_is_asked_for_must_be_left() {
             &[],
         ),
         ("both resources fit", asks(1, 1), there(5, 5), ten(), &[]),
-        (
-            "one resource memory fits",
-            asks(2, 1),
-            there(9, 5),
-            ten(),
-            &[CPU],
-        ),
-        (
-            "one resource cpu fits",
-            asks(1, 2),
-            there(5, 19),
-            ten(),
-            &[MEMORY],
-        ),
+        ("one resource memory fits", asks(2, 1), there(9, 5), ten(), &[CPU]),
+        ("one resource cpu fits", asks(1, 2), there(5, 19), ten(), &[MEMORY]),
         ("equal edge case", asks(5, 1), there(5, 19), ten(), &[]),
-        (
-            "equal edge case for init container",
-            with_init(asks(4, 1), &[init(5, 1)]),
-            there(5, 19),
-            ten(),
-            &[],
-        ),
-        (
-            "extended resource fits",
-            none().resource(AAA, "3"),
-            there(0, 0),
-            rich(),
-            &[],
-        ),
-        (
-            "extended resource fits for init container",
-            none().init_container(&[(AAA, "3")]),
-            there(0, 0),
-            rich(),
-            &[],
-        ),
+        ("equal edge case for init container", with_init(asks(4, 1), &[init(5, 1)]), there(5, 19), ten(), &[]),
+        ("extended resource fits", none().resource(AAA, "3"), there(0, 0), rich(), &[]),
+        ("extended resource fits for init container", none().init_container(&[(AAA, "3")]), there(0, 0), rich(), &[]),
         (
             "extended resource capacity enforced",
             asks(1, 1).resource(AAA, "10"),
@@ -179,18 +119,14 @@ fn what_is_asked_for_must_be_left() {
         ),
         (
             "extended resource allocatable admits multiple init containers",
-            asks(1, 1)
-                .init_container(&[(AAA, "3")])
-                .init_container(&[(AAA, "3")]),
+            asks(1, 1).init_container(&[(AAA, "3")]).init_container(&[(AAA, "3")]),
             there(0, 0).resource(AAA, "2"),
             rich(),
             &[],
         ),
         (
             "extended resource allocatable enforced for multiple init containers",
-            asks(1, 1)
-                .init_container(&[(AAA, "6")])
-                .init_container(&[(AAA, "3")]),
+            asks(1, 1).init_container(&[(AAA, "6")]).init_container(&[(AAA, "3")]),
             there(0, 0).resource(AAA, "2"),
             rich(),
             &["Insufficient example.com/aaa"],
@@ -218,20 +154,12 @@ fn what_is_asked_for_must_be_left() {
         ),
         (
             "hugepages resource allocatable enforced for multiple containers",
-            asks(1, 1)
-                .resource("hugepages-2Mi", "3")
-                .container(&[("hugepages-2Mi", "3")]),
+            asks(1, 1).resource("hugepages-2Mi", "3").container(&[("hugepages-2Mi", "3")]),
             there(0, 0).resource("hugepages-2Mi", "2"),
             rich(),
             &["Insufficient hugepages-2Mi"],
         ),
-        (
-            "a request of zero is none",
-            asks(1, 1).resource("example.com/bbb", "0"),
-            there(0, 0),
-            rich(),
-            &[],
-        ),
+        ("a request of zero is none", asks(1, 1).resource("example.com/bbb", "0"), there(0, 0), rich(), &[]),
         (
             "quota names are nobody's resource",
             asks(1, 1).resource("requests.example.com/x", "1"),
@@ -288,18 +216,10 @@ fn what_is_asked_for_must_be_left() {
             rich(),
             &["Insufficient ephemeral-storage"],
         ),
-        (
-            "ephemeral local storage is sufficient",
-            none().resource("ephemeral-storage", "10"),
-            there(2, 2),
-            rich(),
-            &[],
-        ),
+        ("ephemeral local storage is sufficient", none().resource("ephemeral-storage", "10"), there(2, 2), rich(), &[]),
         (
             "requests of containers are summed for ephemeral storage",
-            none()
-                .resource("ephemeral-storage", "10")
-                .container(&[("ephemeral-storage", "11")]),
+            none().resource("ephemeral-storage", "10").container(&[("ephemeral-storage", "11")]),
             there(0, 0),
             rich(),
             &["Insufficient ephemeral-storage"],
@@ -320,18 +240,14 @@ fn what_is_asked_for_must_be_left() {
         ),
         (
             "an init container after a sidecar runs with it",
-            asks(1, 1)
-                .sidecar(&[("cpu", "5m")])
-                .init_container(&[("cpu", "6m")]),
+            asks(1, 1).sidecar(&[("cpu", "5m")]).init_container(&[("cpu", "6m")]),
             there(0, 0),
             ten(),
             &[CPU],
         ),
         (
             "an init container before a sidecar runs without it",
-            asks(1, 1)
-                .init_container(&[("cpu", "6m")])
-                .sidecar(&[("cpu", "5m")]),
+            asks(1, 1).init_container(&[("cpu", "6m")]).sidecar(&[("cpu", "5m")]),
             there(0, 0),
             ten(),
             &[],
@@ -339,16 +255,8 @@ fn what_is_asked_for_must_be_left() {
     ];
     for (case, pod, there, node, expected) in cases {
         let cluster = Cluster::only(NodeResourcesFit::default(), |at| at.filter());
-        let explain = cluster
-            .node(node)
-            .pod(there)
-            .pod(pod)
-            .schedule()
-            .explain("p");
-        let reasons = explain
-            .refused_by("n")
-            .map(|refused| refused.reasons.clone())
-            .unwrap_or_default();
+        let explain = cluster.node(node).pod(there).pod(pod).schedule().explain("p");
+        let reasons = explain.refused_by("n").map(|refused| refused.reasons.clone()).unwrap_or_default();
         assert_eq!(reasons, expected, "{case}");
     }
 }
@@ -357,15 +265,8 @@ fn what_is_asked_for_must_be_left() {
 fn more_than_a_node_has_is_unresolvable() {
     let code = |asked: i64| {
         let cluster = Cluster::only(NodeResourcesFit::default(), |at| at.filter());
-        let cluster = cluster
-            .node(offers(10, 20))
-            .pod(there(5, 1))
-            .pod(asks(asked, 1));
-        cluster
-            .schedule()
-            .explain("p")
-            .refused_by("n")
-            .map(|refused| refused.code)
+        let cluster = cluster.node(offers(10, 20)).pod(there(5, 1)).pod(asks(asked, 1));
+        cluster.schedule().explain("p").refused_by("n").map(|refused| refused.code)
     };
     assert_eq!(code(5), None);
     assert_eq!(code(6), Some(Code::Unschedulable));
@@ -388,10 +289,7 @@ fn pod_level_requests_take_the_place_of_the_sum() {
         let spec = pod.spec.as_mut().unwrap();
         let resources = spec.resources.get_or_insert_default();
         let quantity = k8s_openapi::apimachinery::pkg::api::resource::Quantity("4m".into());
-        resources
-            .requests
-            .get_or_insert_default()
-            .insert("cpu".into(), quantity);
+        resources.requests.get_or_insert_default().insert("cpu".into(), quantity);
     });
     let schedule = Cluster::new().node(offers(10, 20)).pod(pod).schedule();
     assert_eq!(schedule.node_of("p").as_deref(), Some("n"));

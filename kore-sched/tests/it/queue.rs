@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
 use kore_sched::testing::{Cluster, NodeBuilder, PodBuilder, node, pod};
-use kore_sched::{
-    Assignment, BindFailure, Command, Engine, Event, PodKey, QueuePlace, Rejection, Time,
-};
+use kore_sched::{Assignment, BindFailure, Command, Engine, Event, PodKey, QueuePlace, Rejection, Time};
 
 fn secs(secs: u64) -> Time {
     Duration::from_secs(secs)
@@ -26,21 +24,15 @@ struct Bench {
 
 impl Bench {
     fn new(cluster: Cluster) -> Bench {
-        Bench {
-            engine: cluster.engine(),
-            now: Time::ZERO,
-            reports: Vec::new(),
-        }
+        Bench { engine: cluster.engine(), now: Time::ZERO, reports: Vec::new() }
     }
 
     fn node(&mut self, node: NodeBuilder) {
-        self.engine
-            .handle(Event::Node(Arc::new(node.build())), self.now);
+        self.engine.handle(Event::Node(Arc::new(node.build())), self.now);
     }
 
     fn pod(&mut self, pod: PodBuilder) {
-        self.engine
-            .handle(Event::Pod(Arc::new(pod.build())), self.now);
+        self.engine.handle(Event::Pod(Arc::new(pod.build())), self.now);
     }
 
     fn gone(&mut self, name: &str) {
@@ -64,9 +56,7 @@ impl Bench {
             for command in commands {
                 match command {
                     Command::Bind(assignment) => bind.push(assignment),
-                    Command::Report(report) => self
-                        .reports
-                        .push(format!("{}: {}", report.reason, report.message)),
+                    Command::Report(report) => self.reports.push(format!("{}: {}", report.reason, report.message)),
                     other => panic!("{other:?}"),
                 }
             }
@@ -83,22 +73,17 @@ impl Bench {
     }
 
     fn fail(&mut self, assignment: Assignment, failure: BindFailure) {
-        self.engine
-            .handle(Event::BindFailed(assignment, failure), self.now);
+        self.engine.handle(Event::BindFailed(assignment, failure), self.now);
     }
 
     fn place(&mut self, pod: &str) -> Option<QueuePlace> {
         let now = self.now;
-        self.engine
-            .explain(&key(pod), now)
-            .and_then(|explain| explain.queued)
+        self.engine.explain(&key(pod), now).and_then(|explain| explain.queued)
     }
 }
 
 fn failed() -> BindFailure {
-    BindFailure::Failed {
-        message: "no".to_owned(),
-    }
+    BindFailure::Failed { message: "no".to_owned() }
 }
 
 #[test]
@@ -111,16 +96,7 @@ fn priority_goes_first_and_then_age() {
     bench.pod(pod("unimportant").priority(-1));
     bench.pod(pod("younger"));
     bench.node(node("n"));
-    assert_eq!(
-        bench.placed(),
-        [
-            "important -> n",
-            "old -> n",
-            "young -> n",
-            "younger -> n",
-            "unimportant -> n"
-        ]
-    );
+    assert_eq!(bench.placed(), ["important -> n", "old -> n", "young -> n", "younger -> n", "unimportant -> n"]);
 }
 
 #[test]
@@ -132,16 +108,9 @@ fn a_new_priority_counts_while_waiting() {
 
 #[test]
 fn a_pod_that_fits_nowhere_waits_for_something_that_may_help() {
-    let mut bench = Bench::new(
-        Cluster::new()
-            .node(node("n").cpu("1"))
-            .pod(pod("big").cpu("2")),
-    );
+    let mut bench = Bench::new(Cluster::new().node(node("n").cpu("1")).pod(pod("big").cpu("2")));
     assert!(bench.placed().is_empty());
-    assert_eq!(
-        bench.reports,
-        ["Unschedulable: 0/1 nodes are available: 1 Insufficient cpu."]
-    );
+    assert_eq!(bench.reports, ["Unschedulable: 0/1 nodes are available: 1 Insufficient cpu."]);
     assert_eq!(bench.place("big"), Some(QueuePlace::Unschedulable));
 
     bench.wait(60);
@@ -149,12 +118,7 @@ fn a_pod_that_fits_nowhere_waits_for_something_that_may_help() {
     bench.node(node("small").cpu("1"));
     bench.node(node("n").cpu("1500m"));
     assert!(bench.placed().is_empty());
-    assert_eq!(
-        bench.reports.len(),
-        1,
-        "nothing of this can help, and nothing was tried: {:?}",
-        bench.reports
-    );
+    assert_eq!(bench.reports.len(), 1, "nothing of this can help, and nothing was tried: {:?}", bench.reports);
 
     bench.node(node("large").cpu("2"));
     assert_eq!(bench.placed(), ["big -> large"]);
@@ -164,10 +128,7 @@ fn a_pod_that_fits_nowhere_waits_for_something_that_may_help() {
 fn without_nodes_pods_wait_for_the_first() {
     let mut bench = Bench::new(Cluster::new().pod(pod("p")));
     assert!(bench.placed().is_empty());
-    assert_eq!(
-        bench.reports,
-        ["Unschedulable: no nodes available to schedule pods"]
-    );
+    assert_eq!(bench.reports, ["Unschedulable: no nodes available to schedule pods"]);
     bench.node(node("n"));
     assert_eq!(bench.placed(), ["p -> n"]);
 }
@@ -176,49 +137,19 @@ fn without_nodes_pods_wait_for_the_first() {
 fn each_reason_has_its_event() {
     type Change = fn(&mut Bench);
     let cases: [(&str, PodBuilder, NodeBuilder, Change); 7] = [
-        ("cpu is freed", pod("p").cpu("4"), node("n"), |bench| {
-            bench.gone("there")
+        ("cpu is freed", pod("p").cpu("4"), node("n"), |bench| bench.gone("there")),
+        ("cpu is freed by a pod that ends", pod("p").cpu("4"), node("n"), |bench| {
+            bench.pod(pod("there").cpu("1").on("n").edit(|pod| {
+                pod.status = Some(PodStatus { phase: Some("Succeeded".into()), ..PodStatus::default() });
+            }));
         }),
-        (
-            "cpu is freed by a pod that ends",
-            pod("p").cpu("4"),
-            node("n"),
-            |bench| {
-                bench.pod(pod("there").cpu("1").on("n").edit(|pod| {
-                    pod.status = Some(PodStatus {
-                        phase: Some("Succeeded".into()),
-                        ..PodStatus::default()
-                    });
-                }));
-            },
-        ),
-        (
-            "a running pod shrinks",
-            pod("p").cpu("3500m"),
-            node("n"),
-            |bench| bench.pod(pod("there").cpu("500m").on("n")),
-        ),
-        (
-            "the port is freed",
-            pod("p").host_port("TCP", "", 80),
-            node("n"),
-            |bench| bench.gone("there"),
-        ),
-        ("uncordoned", pod("p"), node("n").cordoned(), |bench| {
-            bench.node(node("n"))
+        ("a running pod shrinks", pod("p").cpu("3500m"), node("n"), |bench| {
+            bench.pod(pod("there").cpu("500m").on("n"))
         }),
-        (
-            "the taint goes",
-            pod("p"),
-            node("n").taint("k", "v", "NoSchedule"),
-            |bench| bench.node(node("n")),
-        ),
-        (
-            "the label comes",
-            pod("p").select("k", "v"),
-            node("n"),
-            |bench| bench.node(node("n").label("k", "v")),
-        ),
+        ("the port is freed", pod("p").host_port("TCP", "", 80), node("n"), |bench| bench.gone("there")),
+        ("uncordoned", pod("p"), node("n").cordoned(), |bench| bench.node(node("n"))),
+        ("the taint goes", pod("p"), node("n").taint("k", "v", "NoSchedule"), |bench| bench.node(node("n"))),
+        ("the label comes", pod("p").select("k", "v"), node("n"), |bench| bench.node(node("n").label("k", "v"))),
     ];
     for (case, waiting, first, change) in cases {
         let there = pod("there").cpu("1").host_port("TCP", "", 80).on("n");
@@ -231,11 +162,7 @@ fn each_reason_has_its_event() {
 
 #[test]
 fn a_changed_pod_is_tried_again() {
-    let mut bench = Bench::new(
-        Cluster::new()
-            .node(node("n").taint("k", "v", "NoSchedule"))
-            .pod(pod("p")),
-    );
+    let mut bench = Bench::new(Cluster::new().node(node("n").taint("k", "v", "NoSchedule")).pod(pod("p")));
     assert!(bench.placed().is_empty());
     bench.pod(pod("p").toleration("k", "v", "NoSchedule"));
     assert_eq!(bench.placed(), ["p -> n"]);
@@ -243,23 +170,13 @@ fn a_changed_pod_is_tried_again() {
 
 #[test]
 fn the_schedulers_own_writes_wake_nobody() {
-    let mut bench = Bench::new(
-        Cluster::new()
-            .node(node("n").cpu("1"))
-            .pod(pod("p").cpu("2")),
-    );
+    let mut bench = Bench::new(Cluster::new().node(node("n").cpu("1")).pod(pod("p").cpu("2")));
     bench.run();
     bench.pod(pod("p").cpu("2").edit(|pod| {
-        let condition = PodCondition {
-            type_: "PodScheduled".into(),
-            status: "False".into(),
-            ..PodCondition::default()
-        };
+        let condition =
+            PodCondition { type_: "PodScheduled".into(), status: "False".into(), ..PodCondition::default() };
         pod.metadata.resource_version = Some("7".into());
-        pod.status = Some(PodStatus {
-            conditions: Some(vec![condition]),
-            ..PodStatus::default()
-        });
+        pod.status = Some(PodStatus { conditions: Some(vec![condition]), ..PodStatus::default() });
     }));
     bench.run();
     assert_eq!(bench.reports.len(), 1);
@@ -267,18 +184,11 @@ fn the_schedulers_own_writes_wake_nobody() {
 
 #[test]
 fn gates_keep_a_pod_out_until_the_last_is_gone() {
-    let mut bench = Bench::new(
-        Cluster::new()
-            .node(node("n"))
-            .pod(pod("p").gate("a").gate("b")),
-    );
+    let mut bench = Bench::new(Cluster::new().node(node("n")).pod(pod("p").gate("a").gate("b")));
     assert!(bench.placed().is_empty());
     assert_eq!(bench.place("p"), Some(QueuePlace::Gated));
     let explain = bench.engine.explain(&key("p"), secs(0)).unwrap();
-    assert_eq!(
-        explain.refused.unwrap().reasons,
-        ["waiting for scheduling gates: [a b]"]
-    );
+    assert_eq!(explain.refused.unwrap().reasons, ["waiting for scheduling gates: [a b]"]);
     bench.pod(pod("p").gate("b"));
     bench.wait(3600);
     assert!(bench.placed().is_empty());
@@ -289,19 +199,11 @@ fn gates_keep_a_pod_out_until_the_last_is_gone() {
 
 #[test]
 fn failed_bindings_back_off_and_give_the_place_back() {
-    let mut bench = Bench::new(
-        Cluster::new()
-            .node(node("n").cpu("1"))
-            .pod(pod("p").cpu("1")),
-    );
+    let mut bench = Bench::new(Cluster::new().node(node("n").cpu("1")).pod(pod("p").cpu("1")));
     for expected in [1, 2, 4, 8, 10, 10] {
         let mut bind = bench.run();
         assert_eq!(bind.len(), 1);
-        assert_eq!(
-            bench.engine.node_of(&key("p")).map(|node| &**node),
-            Some("n"),
-            "assumed"
-        );
+        assert_eq!(bench.engine.node_of(&key("p")).map(|node| &**node), Some("n"), "assumed");
         bench.fail(bind.remove(0), failed());
         assert_eq!(bench.engine.node_of(&key("p")), None, "forgotten");
         let until = bench.now + secs(expected);
@@ -316,12 +218,7 @@ fn failed_bindings_back_off_and_give_the_place_back() {
 
 #[test]
 fn what_a_failed_binding_frees_is_for_others() {
-    let mut bench = Bench::new(
-        Cluster::new()
-            .node(node("n").cpu("1"))
-            .pod(pod("a").cpu("1"))
-            .pod(pod("b").cpu("1")),
-    );
+    let mut bench = Bench::new(Cluster::new().node(node("n").cpu("1")).pod(pod("a").cpu("1")).pod(pod("b").cpu("1")));
     let mut bind = bench.run();
     assert_eq!((bind.len(), bench.reports.len()), (1, 1));
     bench.fail(bind.remove(0), failed());
@@ -337,13 +234,7 @@ fn events_while_a_pod_is_being_bound_are_not_lost() {
             bench.node(node("m"));
         }
         let rejection = Rejection::unschedulable("no room after all");
-        bench.fail(
-            bind,
-            BindFailure::Refused {
-                plugin: "NodeResourcesFit",
-                rejection,
-            },
-        );
+        bench.fail(bind, BindFailure::Refused { plugin: "NodeResourcesFit", rejection });
         let tried_again = !bench.placed().is_empty();
         assert_eq!(tried_again, during, "{case}: {:?}", bench.place("p"));
     }
@@ -359,27 +250,16 @@ fn a_pod_that_is_overtaken_is_left_to_its_own_event() {
     bench.wait(100);
     assert!(bench.placed().is_empty());
     assert!(bench.reports.is_empty());
-    assert_eq!(
-        bench.engine.node_of(&key("p")).map(|node| &**node),
-        Some(elsewhere)
-    );
+    assert_eq!(bench.engine.node_of(&key("p")).map(|node| &**node), Some(elsewhere));
 }
 
 #[test]
 fn answers_about_pods_that_are_gone_change_nothing() {
     for fails in [true, false] {
-        let mut bench = Bench::new(
-            Cluster::new()
-                .node(node("n").cpu("1"))
-                .pod(pod("p").cpu("1")),
-        );
+        let mut bench = Bench::new(Cluster::new().node(node("n").cpu("1")).pod(pod("p").cpu("1")));
         let bind = bench.run().remove(0);
         bench.gone("p");
-        bench.pod(
-            pod("p")
-                .cpu("1")
-                .edit(|pod| pod.metadata.uid = Some("another".into())),
-        );
+        bench.pod(pod("p").cpu("1").edit(|pod| pod.metadata.uid = Some("another".into())));
         let again = bench.run().remove(0);
         match fails {
             true => bench.fail(bind, failed()),
@@ -387,11 +267,7 @@ fn answers_about_pods_that_are_gone_change_nothing() {
         }
         assert_eq!(again.pod().uid().as_ref(), "another");
         assert!(bench.run().is_empty());
-        assert_eq!(
-            bench.engine.nodes().column("cpu").unwrap().used(),
-            [1000],
-            "counted once"
-        );
+        assert_eq!(bench.engine.nodes().column("cpu").unwrap().used(), [1000], "counted once");
         bench.engine.handle(Event::Bound(again), bench.now);
         bench.gone("p");
         assert_eq!(bench.engine.nodes().column("cpu").unwrap().used(), [0]);
@@ -400,26 +276,14 @@ fn answers_about_pods_that_are_gone_change_nothing() {
 
 #[test]
 fn a_pod_replaced_by_another_of_its_name_is_a_new_pod() {
-    let mut bench = Bench::new(
-        Cluster::new()
-            .node(node("n").cpu("1"))
-            .pod(pod("p").cpu("1").on("n")),
-    );
-    bench.pod(
-        pod("p")
-            .cpu("1")
-            .edit(|pod| pod.metadata.uid = Some("another".into())),
-    );
+    let mut bench = Bench::new(Cluster::new().node(node("n").cpu("1")).pod(pod("p").cpu("1").on("n")));
+    bench.pod(pod("p").cpu("1").edit(|pod| pod.metadata.uid = Some("another".into())));
     assert_eq!(bench.placed(), ["p -> n"]);
 }
 
 #[test]
 fn what_is_known_of_a_binding_is_not_taken_back_by_older_news() {
-    let mut bench = Bench::new(
-        Cluster::new()
-            .node(node("n").cpu("1"))
-            .pod(pod("p").cpu("1")),
-    );
+    let mut bench = Bench::new(Cluster::new().node(node("n").cpu("1")).pod(pod("p").cpu("1")));
     let bind = bench.run().remove(0);
     bench.pod(pod("p").cpu("1").label("written", "before"));
     bench.engine.handle(Event::Bound(bind), bench.now);
@@ -432,11 +296,7 @@ fn what_is_known_of_a_binding_is_not_taken_back_by_older_news() {
 
 #[test]
 fn pods_wait_for_five_minutes_at_most() {
-    let mut bench = Bench::new(
-        Cluster::new()
-            .node(node("n").cpu("1"))
-            .pod(pod("p").cpu("2")),
-    );
+    let mut bench = Bench::new(Cluster::new().node(node("n").cpu("1")).pod(pod("p").cpu("2")));
     bench.run();
     assert_eq!(bench.engine.due(), Some(secs(300)));
     bench.wait(299);
@@ -452,16 +312,11 @@ fn pods_of_other_schedulers_and_pods_being_deleted_are_only_known() {
     let deleting = |pod: PodBuilder| {
         pod.edit(|pod| {
             let time = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
-            pod.metadata.deletion_timestamp =
-                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
+            pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
         })
     };
-    let mut bench = Bench::new(
-        Cluster::new()
-            .pod(pod("other").scheduler("other"))
-            .pod(deleting(pod("dying")))
-            .pod(pod("p")),
-    );
+    let mut bench =
+        Bench::new(Cluster::new().pod(pod("other").scheduler("other")).pod(deleting(pod("dying"))).pod(pod("p")));
     bench.pod(deleting(pod("p")));
     bench.node(node("n"));
     assert!(bench.placed().is_empty());
@@ -472,23 +327,15 @@ fn pods_of_other_schedulers_and_pods_being_deleted_are_only_known() {
 
 #[test]
 fn a_node_that_returns_has_its_pods() {
-    let mut bench = Bench::new(
-        Cluster::new()
-            .pod(pod("early").cpu("3").on("n"))
-            .node(node("n"))
-            .node(node("full").cpu("0")),
-    );
+    let mut bench =
+        Bench::new(Cluster::new().pod(pod("early").cpu("3").on("n")).node(node("n")).node(node("full").cpu("0")));
     bench.pod(pod("late").cpu("2"));
     assert!(bench.placed().is_empty());
-    bench
-        .engine
-        .handle(Event::NodeGone("n".to_owned()), bench.now);
+    bench.engine.handle(Event::NodeGone("n".to_owned()), bench.now);
     bench.node(node("other").cpu("0"));
     bench.node(node("n"));
     assert!(bench.placed().is_empty());
-    bench
-        .engine
-        .handle(Event::NodeGone("n".to_owned()), bench.now);
+    bench.engine.handle(Event::NodeGone("n".to_owned()), bench.now);
     bench.gone("early");
     bench.node(node("n"));
     bench.wait(10);
@@ -498,12 +345,8 @@ fn a_node_that_returns_has_its_pods() {
 #[test]
 fn the_same_seed_makes_the_same_choices() {
     let run = |seed| {
-        let nodes = (0..50).fold(Cluster::new().seed(seed), |cluster, at| {
-            cluster.node(node(&format!("n{at}")))
-        });
-        let cluster = (0..100).fold(nodes, |cluster, at| {
-            cluster.pod(pod(&format!("p{at}")).cpu("10m"))
-        });
+        let nodes = (0..50).fold(Cluster::new().seed(seed), |cluster, at| cluster.node(node(&format!("n{at}"))));
+        let cluster = (0..100).fold(nodes, |cluster, at| cluster.pod(pod(&format!("p{at}")).cpu("10m")));
         Bench::new(cluster).placed()
     };
     assert_eq!(run(1), run(1));
@@ -512,23 +355,14 @@ fn the_same_seed_makes_the_same_choices() {
 
 #[test]
 fn no_node_is_given_more_than_it_has() {
-    let nodes = (0..10).fold(Cluster::new(), |cluster, at| {
-        cluster.node(node(&format!("n{at}")).pods(7))
-    });
-    let cluster = (0..200).fold(nodes, |cluster, at| {
-        cluster.pod(pod(&format!("p{at}")).cpu(&format!("{}m", 100 + at * 10)))
-    });
+    let nodes = (0..10).fold(Cluster::new(), |cluster, at| cluster.node(node(&format!("n{at}")).pods(7)));
+    let cluster =
+        (0..200).fold(nodes, |cluster, at| cluster.pod(pod(&format!("p{at}")).cpu(&format!("{}m", 100 + at * 10))));
     let mut bench = Bench::new(cluster);
     let placed = bench.placed();
     assert!(!placed.is_empty() && placed.len() < 200);
     for resource in ["cpu", "pods"] {
         let column = bench.engine.nodes().column(resource).unwrap();
-        assert!(
-            column
-                .used()
-                .iter()
-                .zip(column.capacity())
-                .all(|(used, capacity)| used <= capacity)
-        );
+        assert!(column.used().iter().zip(column.capacity()).all(|(used, capacity)| used <= capacity));
     }
 }

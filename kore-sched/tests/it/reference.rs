@@ -56,19 +56,9 @@ fn a_node() -> impl Strategy<Value = ANode> {
         proptest::bool::weighted(0.1),
     );
     one.prop_map(|(cpu, memory, pods, gpus, zone, rank, taints, cordoned)| {
-        let unique: BTreeMap<(u8, u8), u8> =
-            taints.into_iter().map(|(k, v, e)| ((k, e), v)).collect();
+        let unique: BTreeMap<(u8, u8), u8> = taints.into_iter().map(|(k, v, e)| ((k, e), v)).collect();
         let taints = unique.into_iter().map(|((k, e), v)| (k, v, e)).collect();
-        ANode {
-            cpu,
-            memory,
-            pods,
-            gpus,
-            zone,
-            rank,
-            taints,
-            cordoned,
-        }
+        ANode { cpu, memory, pods, gpus, zone, rank, taints, cordoned }
     })
 }
 
@@ -78,10 +68,7 @@ fn requirement() -> impl Strategy<Value = (u8, u8, u8)> {
 
 fn pods() -> impl Strategy<Value = Vec<APod>> {
     let terms = proptest::collection::vec(proptest::collection::vec(requirement(), 0..3), 0..3);
-    let preferred = proptest::collection::vec(
-        (1i32..100, proptest::collection::vec(requirement(), 0..3)),
-        0..3,
-    );
+    let preferred = proptest::collection::vec((1i32..100, proptest::collection::vec(requirement(), 0..3)), 0..3);
     let one = (
         (
             prop_oneof![Just(0i64), 1i64..1500],
@@ -97,15 +84,7 @@ fn pods() -> impl Strategy<Value = Vec<APod>> {
         proptest::bool::weighted(0.3),
     );
     let one = one.prop_map(
-        |(
-            (cpu, memory, init_cpu, gpus),
-            tolerations,
-            selected_zone,
-            required,
-            preferred,
-            port,
-            tolerates_cordon,
-        )| {
+        |((cpu, memory, init_cpu, gpus), tolerations, selected_zone, required, preferred, port, tolerates_cordon)| {
             APod {
                 cpu,
                 memory,
@@ -138,11 +117,7 @@ fn node_object(name: &str, of: &ANode) -> NodeBuilder {
         built = built.label("rank", &rank.to_string());
     }
     for (key, value, effect) in &of.taints {
-        built = built.taint(
-            &format!("k{key}"),
-            &format!("v{value}"),
-            EFFECTS[usize::from(*effect)],
-        );
+        built = built.taint(&format!("k{key}"), &format!("v{value}"), EFFECTS[usize::from(*effect)]);
     }
     if of.cordoned { built.cordoned() } else { built }
 }
@@ -157,45 +132,23 @@ fn term_object(of: &[(u8, u8, u8)]) -> NodeSelectorTerm {
             _ => Some(vec![value.to_string()]),
         };
         let key = ["zone", "rank", "metadata.name"][usize::from(*label)].to_owned();
-        let requirement = NodeSelectorRequirement {
-            key,
-            operator: operator.to_owned(),
-            values,
-        };
-        let list = if *label == 2 {
-            &mut term.match_fields
-        } else {
-            &mut term.match_expressions
-        };
+        let requirement = NodeSelectorRequirement { key, operator: operator.to_owned(), values };
+        let list = if *label == 2 { &mut term.match_fields } else { &mut term.match_expressions };
         list.get_or_insert_default().push(requirement);
     }
     term
 }
 
 fn pod_object(name: &str, of: &APod) -> PodBuilder {
-    let mut built = pod(name)
-        .cpu(&format!("{}m", of.cpu))
-        .memory(&of.memory.to_string());
+    let mut built = pod(name).cpu(&format!("{}m", of.cpu)).memory(&of.memory.to_string());
     built = built.init_container(&[("cpu", &format!("{}m", of.init_cpu)), ("memory", "0")]);
     if of.gpus > 0 {
         built = built.resource("example.com/gpu", &of.gpus.to_string());
     }
     for (key, value, effect) in &of.tolerations {
-        let key = if *key < 2 {
-            format!("k{key}")
-        } else {
-            String::new()
-        };
-        let value = if *value < 2 && !key.is_empty() {
-            format!("v{value}")
-        } else {
-            String::new()
-        };
-        built = built.toleration(
-            &key,
-            &value,
-            EFFECTS.get(usize::from(*effect)).unwrap_or(&""),
-        );
+        let key = if *key < 2 { format!("k{key}") } else { String::new() };
+        let value = if *value < 2 && !key.is_empty() { format!("v{value}") } else { String::new() };
+        built = built.toleration(&key, &value, EFFECTS.get(usize::from(*effect)).unwrap_or(&""));
     }
     if of.tolerates_cordon {
         built = built.toleration(CORDON, "", "NoSchedule");
@@ -237,11 +190,7 @@ fn tolerated(pod: &APod, (key, value, effect): (u8, u8, u8)) -> bool {
 
 fn tolerates_cordon(pod: &APod) -> bool {
     // A toleration without a key tolerates every taint of its effect.
-    pod.tolerates_cordon
-        || pod
-            .tolerations
-            .iter()
-            .any(|(k, _, e)| *k >= 2 && (*e >= 3 || *e == 0))
+    pod.tolerates_cordon || pod.tolerations.iter().any(|(k, _, e)| *k >= 2 && (*e >= 3 || *e == 0))
 }
 
 fn meets(index: usize, node: &ANode, (label, operator, value): (u8, u8, u8)) -> bool {
@@ -250,17 +199,8 @@ fn meets(index: usize, node: &ANode, (label, operator, value): (u8, u8, u8)) -> 
         1 => node.rank.map(|rank| rank.to_string()),
         _ => Some(format!("n{index}")),
     };
-    let wanted = if label == 2 {
-        format!("n{value}")
-    } else {
-        value.to_string()
-    };
-    let numbers = || {
-        Some((
-            actual.as_ref()?.parse::<i64>().ok()?,
-            wanted.parse::<i64>().ok()?,
-        ))
-    };
+    let wanted = if label == 2 { format!("n{value}") } else { value.to_string() };
+    let numbers = || Some((actual.as_ref()?.parse::<i64>().ok()?, wanted.parse::<i64>().ok()?));
     match OPERATORS[usize::from(operator)] {
         "In" => actual.as_ref() == Some(&wanted),
         "NotIn" => actual.as_ref() != Some(&wanted),
@@ -272,36 +212,21 @@ fn meets(index: usize, node: &ANode, (label, operator, value): (u8, u8, u8)) -> 
 }
 
 fn matches(index: usize, node: &ANode, term: &[(u8, u8, u8)]) -> bool {
-    !term.is_empty()
-        && term
-            .iter()
-            .all(|requirement| meets(index, node, *requirement))
+    !term.is_empty() && term.iter().all(|requirement| meets(index, node, *requirement))
 }
 
 /// The plugin that refuses first, if any.
 fn refusal(index: usize, node: &ANode, pod: &APod, placed: &[Placed<'_>]) -> Option<&'static str> {
-    let here = || {
-        placed
-            .iter()
-            .filter(|placed| placed.node == index)
-            .map(|placed| placed.pod)
-    };
+    let here = || placed.iter().filter(|placed| placed.node == index).map(|placed| placed.pod);
     let sum = |of: fn(&APod) -> i64| here().map(of).sum::<i64>();
     if node.cordoned && !tolerates_cordon(pod) {
         return Some("NodeUnschedulable");
     }
-    if node
-        .taints
-        .iter()
-        .any(|taint| taint.2 < 2 && !tolerated(pod, *taint))
-    {
+    if node.taints.iter().any(|taint| taint.2 < 2 && !tolerated(pod, *taint)) {
         return Some("TaintToleration");
     }
     let selected = pod.selected_zone.is_none_or(|zone| node.zone == Some(zone));
-    let required = pod
-        .required
-        .as_ref()
-        .is_none_or(|terms| terms.iter().any(|term| matches(index, node, term)));
+    let required = pod.required.as_ref().is_none_or(|terms| terms.iter().any(|term| matches(index, node, term)));
     if !selected || !required {
         return Some("NodeAffinity");
     }
@@ -321,65 +246,31 @@ fn refusal(index: usize, node: &ANode, pod: &APod, placed: &[Placed<'_>]) -> Opt
 }
 
 /// Raw scores, by plugin; a plugin without an opinion is not there.
-fn raw_scores(
-    index: usize,
-    node: &ANode,
-    pod: &APod,
-    placed: &[Placed<'_>],
-) -> BTreeMap<&'static str, i64> {
-    let here = || {
-        placed
-            .iter()
-            .filter(|placed| placed.node == index)
-            .map(|placed| placed.pod)
-    };
+fn raw_scores(index: usize, node: &ANode, pod: &APod, placed: &[Placed<'_>]) -> BTreeMap<&'static str, i64> {
+    let here = || placed.iter().filter(|placed| placed.node == index).map(|placed| placed.pod);
     let cpu = here().map(requested_cpu).sum::<i64>() + requested_cpu(pod);
     let memory = here().map(|pod| pod.memory).sum::<i64>() + pod.memory;
     let mut scores = BTreeMap::new();
-    let prefer_none = node
-        .taints
-        .iter()
-        .filter(|taint| taint.2 == 2 && !tolerated(pod, **taint));
+    let prefer_none = node.taints.iter().filter(|taint| taint.2 == 2 && !tolerated(pod, **taint));
     scores.insert("TaintToleration", prefer_none.count() as i64);
     if !pod.preferred.is_empty() {
-        let weights = pod
-            .preferred
-            .iter()
-            .filter(|(_, term)| matches(index, node, term));
-        scores.insert(
-            "NodeAffinity",
-            weights.map(|(weight, _)| i64::from(*weight)).sum(),
-        );
+        let weights = pod.preferred.iter().filter(|(_, term)| matches(index, node, term));
+        scores.insert("NodeAffinity", weights.map(|(weight, _)| i64::from(*weight)).sum());
     }
     let left: Vec<i64> = [(cpu, node.cpu), (memory, node.memory)]
         .into_iter()
         .filter(|(_, capacity)| *capacity > 0)
-        .map(|(used, capacity)| {
-            if used > capacity {
-                0
-            } else {
-                (capacity - used) * 100 / capacity
-            }
-        })
+        .map(|(used, capacity)| if used > capacity { 0 } else { (capacity - used) * 100 / capacity })
         .collect();
-    let least = if left.is_empty() {
-        0
-    } else {
-        left.iter().sum::<i64>() / left.len() as i64
-    };
+    let least = if left.is_empty() { 0 } else { left.iter().sum::<i64>() / left.len() as i64 };
     scores.insert("NodeResourcesFit", least);
     if requested_cpu(pod) > 0 || pod.memory > 0 {
         let fraction = |used: i64, capacity: i64| (used as f64 / capacity as f64).min(1.0);
         let deviation = match (node.cpu, node.memory) {
             (0, _) | (_, 0) => 0.0,
-            (all_cpu, all_memory) => {
-                ((fraction(cpu, all_cpu) - fraction(memory, all_memory)) / 2.0).abs()
-            }
+            (all_cpu, all_memory) => ((fraction(cpu, all_cpu) - fraction(memory, all_memory)) / 2.0).abs(),
         };
-        scores.insert(
-            "NodeResourcesBalancedAllocation",
-            ((1.0 - deviation) * 100.0) as i64,
-        );
+        scores.insert("NodeResourcesBalancedAllocation", ((1.0 - deviation) * 100.0) as i64);
     }
     scores
 }
@@ -431,29 +322,14 @@ fn check(
         }
         let pod = &pods[number / repeat];
         let key = PodKey::new("default", &format!("p{number}"));
-        engine.handle(
-            Event::Pod(Arc::new(pod_object(&key.name, pod).build())),
-            Time::ZERO,
-        );
+        engine.handle(Event::Pod(Arc::new(pod_object(&key.name, pod).build())), Time::ZERO);
         let there: Vec<Placed<'_>> = placed.values().map(|placed| Placed { ..*placed }).collect();
-        let verdicts: Vec<_> = nodes
-            .iter()
-            .enumerate()
-            .map(|(at, node)| refusal(at, node, pod, &there))
-            .collect();
-        let raw: Vec<_> = nodes
-            .iter()
-            .enumerate()
-            .map(|(at, node)| raw_scores(at, node, pod, &there))
-            .collect();
-        let fits: Vec<usize> = (0..nodes.len())
-            .filter(|at| verdicts[*at].is_none())
-            .collect();
+        let verdicts: Vec<_> = nodes.iter().enumerate().map(|(at, node)| refusal(at, node, pod, &there)).collect();
+        let raw: Vec<_> = nodes.iter().enumerate().map(|(at, node)| raw_scores(at, node, pod, &there)).collect();
+        let fits: Vec<usize> = (0..nodes.len()).filter(|at| verdicts[*at].is_none()).collect();
         let explain = engine.explain(&key, Time::ZERO).unwrap();
-        let conflict = explain
-            .refused
-            .as_ref()
-            .is_some_and(|refused| refused.reasons == ["pod affinity terms conflict"]);
+        let conflict =
+            explain.refused.as_ref().is_some_and(|refused| refused.reasons == ["pod affinity terms conflict"]);
         let narrowed = |at: usize| {
             explain
                 .refused_by(&format!("n{at}"))
@@ -472,18 +348,8 @@ fn check(
                     prop_assert_eq!(*verdict, None, "node {}", at);
                     prop_assert_eq!(scores.len(), raw[at].len(), "{:?} {:?}", scores, raw[at]);
                     for score in scores {
-                        let largest = fits
-                            .iter()
-                            .map(|other| raw[*other][score.plugin])
-                            .max()
-                            .unwrap_or(0);
-                        prop_assert_eq!(
-                            score.raw,
-                            raw[at][score.plugin],
-                            "{} on node {}",
-                            score.plugin,
-                            at
-                        );
+                        let largest = fits.iter().map(|other| raw[*other][score.plugin]).max().unwrap_or(0);
+                        prop_assert_eq!(score.raw, raw[at][score.plugin], "{} on node {}", score.plugin, at);
                         prop_assert_eq!(
                             score.normalized,
                             normalized(score.plugin, score.raw, largest),
@@ -507,21 +373,9 @@ fn check(
                 let number_bound: usize = assignment.pod().key().name[1..].parse().unwrap();
                 if number_bound == number {
                     let most = totals.values().max().copied();
-                    prop_assert_eq!(
-                        totals.get(&index).copied(),
-                        most,
-                        "chose {} of {:?}",
-                        index,
-                        &totals
-                    );
+                    prop_assert_eq!(totals.get(&index).copied(), most, "chose {} of {:?}", index, &totals);
                 }
-                placed.insert(
-                    number_bound,
-                    Placed {
-                        node: index,
-                        pod: &pods[number_bound / repeat],
-                    },
-                );
+                placed.insert(number_bound, Placed { node: index, pod: &pods[number_bound / repeat] });
                 engine.handle(Event::Bound(assignment), Time::ZERO);
             }
         }
@@ -552,19 +406,10 @@ fn check(
     }
     let there: Vec<Placed<'_>> = placed.values().map(|placed| Placed { ..*placed }).collect();
     for number in 0..pods.len() * repeat {
-        if engine
-            .node_of(&PodKey::new("default", &format!("p{number}")))
-            .is_none()
-            && !gone.contains(&number)
-        {
+        if engine.node_of(&PodKey::new("default", &format!("p{number}"))).is_none() && !gone.contains(&number) {
             for (at, node) in nodes.iter().enumerate() {
                 let refused = refusal(at, node, &pods[number / repeat], &there);
-                prop_assert!(
-                    refused.is_some(),
-                    "pod {} waits, and fits node {}",
-                    number,
-                    at
-                );
+                prop_assert!(refused.is_some(), "pod {} waits, and fits node {}", number, at);
             }
         }
     }

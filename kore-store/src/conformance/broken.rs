@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures::Stream;
 
 use crate::{
-    Error, EventBatch, KeyValue, Lease, LeaseId, Op, Range, Ranged, Result, Revision, Status,
-    Store, Txn, TxnResponse, Watch, WatchRequest, WatchSource, Watched,
+    Error, EventBatch, KeyValue, Lease, LeaseId, Op, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse,
+    Watch, WatchRequest, WatchSource, Watched,
 };
 
 /// In which way a [`Broken`] store is broken.
@@ -43,43 +43,16 @@ pub enum Fault {
 impl Fault {
     /// Every fault, and the check that must reject it.
     pub const ALL: &[(Fault, &str)] = &[
-        (
-            Fault::SplitTransaction,
-            "a watch tells every change once, in order, a revision never split",
-        ),
-        (
-            Fault::SkippedBatch,
-            "a watch tells every change once, in order, a revision never split",
-        ),
-        (
-            Fault::RepeatedBatch,
-            "a watch tells every change once, in order, a revision never split",
-        ),
-        (
-            Fault::EarlyProgress,
-            "progress is not told before what it covers",
-        ),
-        (
-            Fault::SilentGap,
-            "a watch begins at the compacted revision, and not before",
-        ),
-        (
-            Fault::IgnoredComparison,
-            "of several writers that compare, exactly one wins each round",
-        ),
-        (
-            Fault::ForgottenHistory,
-            "an old revision is read as it was, a future one is an error",
-        ),
+        (Fault::SplitTransaction, "a watch tells every change once, in order, a revision never split"),
+        (Fault::SkippedBatch, "a watch tells every change once, in order, a revision never split"),
+        (Fault::RepeatedBatch, "a watch tells every change once, in order, a revision never split"),
+        (Fault::EarlyProgress, "progress is not told before what it covers"),
+        (Fault::SilentGap, "a watch begins at the compacted revision, and not before"),
+        (Fault::IgnoredComparison, "of several writers that compare, exactly one wins each round"),
+        (Fault::ForgottenHistory, "an old revision is read as it was, a future one is an error"),
         (Fault::HalfDone, "a refused transaction changes nothing"),
-        (
-            Fault::LooseRange,
-            "a range selects and orders keys, limits, counts, and leaves out what it is told to",
-        ),
-        (
-            Fault::OrphanedKeys,
-            "a revoked lease takes its keys with it, and is gone",
-        ),
+        (Fault::LooseRange, "a range selects and orders keys, limits, counts, and leaves out what it is told to"),
+        (Fault::OrphanedKeys, "a revoked lease takes its keys with it, and is gone"),
     ];
 }
 

@@ -27,11 +27,7 @@ pub(super) async fn reads(probe: &Probe<'_>) -> Outcome {
             same("the boundary", refused(read)?, written[3])?;
         } else {
             let value = read?.kvs.first().map(|kv| kv.value.clone());
-            same(
-                &format!("read at {at}"),
-                value,
-                Some(number.to_string().into()),
-            )?;
+            same(&format!("read at {at}"), value, Some(number.to_string().into()))?;
         }
     }
     let again = refused(probe.compact(written[3]).await)?;
@@ -44,10 +40,7 @@ pub(super) async fn reads(probe: &Probe<'_>) -> Outcome {
     probe.compact(now).await?;
     same(
         "after compacting all",
-        probe
-            .get("a")
-            .await?
-            .map(|kv| (kv.value.clone(), kv.version)),
+        probe.get("a").await?.map(|kv| (kv.value.clone(), kv.version)),
         Some(("5".into(), 6)),
     )?;
     same("what was deleted", probe.get("gone").await?, None)
@@ -66,11 +59,7 @@ pub(super) async fn watched(probe: &Probe<'_>) -> Outcome {
     same("told from the boundary", revisions, vec![two, three])?;
     let mut watch = probe.watch(probe.request().from(three)).await?;
     let told = probe.told(&mut watch, three).await?;
-    same(
-        "told behind it",
-        plain(&told),
-        vec![(three, vec![probe.change("a", Some("3"), Some("2"))])],
-    )
+    same("told behind it", plain(&told), vec![(three, vec![probe.change("a", Some("3"), Some("2"))])])
 }
 
 pub(super) async fn boundary(probe: &Probe<'_>) -> Outcome {
@@ -83,18 +72,9 @@ pub(super) async fn boundary(probe: &Probe<'_>) -> Outcome {
     let told = probe.told(&mut watch, after).await?;
     let found: Vec<_> = told
         .iter()
-        .flat_map(|batch| {
-            batch
-                .events
-                .iter()
-                .map(|event| (event.kv.key.clone(), event.is_deletion()))
-        })
+        .flat_map(|batch| batch.events.iter().map(|event| (event.kv.key.clone(), event.is_deletion())))
         .collect();
-    same(
-        "told",
-        found,
-        vec![(probe.key("a"), true), (probe.key("b"), false)],
-    )?;
+    same("told", found, vec![(probe.key("a"), true), (probe.key("b"), false)])?;
     probe.compact(after).await?;
     let read = probe.range(Range::key(probe.key("a"))).await?;
     same("read", read.count, 0)
@@ -119,9 +99,7 @@ pub(super) async fn stalled(probe: &Probe<'_>) -> Outcome {
             Ok(Some(Watched::Progress(_))) => {}
             Err(Error::Compacted { .. }) => return Ok(()),
             other => {
-                return Err(Wrong::Found(format!(
-                    "instead of {expected} or `Compacted`: {other:?}"
-                )));
+                return Err(Wrong::Found(format!("instead of {expected} or `Compacted`: {other:?}")));
             }
         }
     }

@@ -9,42 +9,24 @@ use crate::{Error, Watched};
 pub(super) async fn expiry(probe: &Probe<'_>) -> Outcome {
     let lease = probe.grant(2, 0).await?;
     ensure(lease.id != 0, || "a lease with the id 0".into())?;
-    ensure(lease.ttl >= Duration::from_secs(2), || {
-        format!("granted for 2 s: {lease:?}")
-    })?;
+    ensure(lease.ttl >= Duration::from_secs(2), || format!("granted for 2 s: {lease:?}"))?;
     probe.put("free", "v").await?;
     for name in ["held/1", "held/2"] {
         probe.put_leased(name, lease.id).await?;
     }
     let described = probe.lease(lease.id).await?;
-    same(
-        "its keys",
-        described.keys,
-        vec![probe.key("held/1"), probe.key("held/2")],
-    )?;
-    same(
-        "the key's lease",
-        probe.get("held/1").await?.map(|kv| kv.lease),
-        Some(lease.id),
-    )?;
+    same("its keys", described.keys, vec![probe.key("held/1"), probe.key("held/2")])?;
+    same("the key's lease", probe.get("held/1").await?.map(|kv| kv.lease), Some(lease.id))?;
     let mut watch = probe.watch(probe.request()).await?;
     let Some(Watched::Batch(batch)) = probe.next(&mut watch).await? else {
         return ensure(false, || "nothing was told when the lease ended".into());
     };
     let gone = |key| probe.change(key, None, Some("leased"));
-    same(
-        "told",
-        plain(std::slice::from_ref(&batch)),
-        vec![(batch.revision, vec![gone("held/1"), gone("held/2")])],
-    )?;
+    same("told", plain(std::slice::from_ref(&batch)), vec![(batch.revision, vec![gone("held/1"), gone("held/2")])])?;
     same("a key of the lease", probe.get("held/1").await?, None)?;
-    ensure(probe.get("free").await?.is_some(), || {
-        "a key without a lease is gone".into()
-    })?;
+    ensure(probe.get("free").await?.is_some(), || "a key without a lease is gone".into())?;
     let after = probe.lease(lease.id).await;
-    ensure(matches!(after, Err(Error::LeaseNotFound { .. })), || {
-        format!("a lease that ended: {after:?}")
-    })
+    ensure(matches!(after, Err(Error::LeaseNotFound { .. })), || format!("a lease that ended: {after:?}"))
 }
 
 pub(super) async fn kept(probe: &Probe<'_>) -> Outcome {
@@ -54,9 +36,7 @@ pub(super) async fn kept(probe: &Probe<'_>) -> Outcome {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let kept = probe.keep_alive(lease.id).await?;
         same("its full time", kept.ttl, lease.ttl)?;
-        ensure(probe.get("held").await?.is_some(), || {
-            "the key is gone although its lease was kept alive".into()
-        })?;
+        ensure(probe.get("held").await?.is_some(), || "the key is gone although its lease was kept alive".into())?;
     }
     probe.revoke(lease.id).await?;
     Ok(())
@@ -66,40 +46,21 @@ pub(super) async fn revoked(probe: &Probe<'_>) -> Outcome {
     let id = 77_001;
     same("the id", probe.grant(600, id).await?.id, id)?;
     let taken = probe.grant(600, id).await;
-    ensure(matches!(taken, Err(Error::LeaseExists { .. })), || {
-        format!("granted twice: {taken:?}")
-    })?;
-    ensure(probe.leases().await?.contains(&id), || {
-        "the lease is not listed".into()
-    })?;
+    ensure(matches!(taken, Err(Error::LeaseExists { .. })), || format!("granted twice: {taken:?}"))?;
+    ensure(probe.leases().await?.contains(&id), || "the lease is not listed".into())?;
     probe.put_leased("a", id).await?;
     let before = probe.put_leased("b", id).await?;
     probe.revoke(id).await?;
-    same(
-        "both keys at one revision",
-        probe.revision().await?,
-        before + 1,
-    )?;
+    same("both keys at one revision", probe.revision().await?, before + 1)?;
     for name in ["a", "b"] {
         same("a key of the lease", probe.get(name).await?, None)?;
     }
-    for gone in [
-        probe.revoke(id).await.err(),
-        probe.keep_alive(id).await.err(),
-        probe.put_leased("c", id).await.err(),
-    ] {
-        ensure(matches!(gone, Some(Error::LeaseNotFound { .. })), || {
-            format!("of a lease that is gone: {gone:?}")
-        })?;
+    for gone in [probe.revoke(id).await.err(), probe.keep_alive(id).await.err(), probe.put_leased("c", id).await.err()]
+    {
+        ensure(matches!(gone, Some(Error::LeaseNotFound { .. })), || format!("of a lease that is gone: {gone:?}"))?;
     }
-    same(
-        "a key for a lease that is gone",
-        probe.get("c").await?,
-        None,
-    )?;
-    ensure(!probe.leases().await?.contains(&id), || {
-        "the lease is still listed".into()
-    })
+    same("a key for a lease that is gone", probe.get("c").await?, None)?;
+    ensure(!probe.leases().await?.contains(&id), || "the lease is still listed".into())
 }
 
 pub(super) async fn detached(probe: &Probe<'_>) -> Outcome {
@@ -116,15 +77,9 @@ pub(super) async fn detached(probe: &Probe<'_>) -> Outcome {
     same("its keys", probe.lease(lease.id).await?.keys.len(), 0)?;
     let before = probe.revision().await?;
     probe.revoke(lease.id).await?;
-    same(
-        "a lease without keys takes no revision",
-        probe.revision().await?,
-        before,
-    )?;
+    same("a lease without keys takes no revision", probe.revision().await?, before)?;
     for name in ["freed", "moved", "again"] {
-        ensure(probe.get(name).await?.is_some(), || {
-            format!("{name} is gone with a lease it left")
-        })?;
+        ensure(probe.get(name).await?.is_some(), || format!("{name} is gone with a lease it left"))?;
     }
     probe.revoke(other.id).await?;
     same("moved to the other lease", probe.get("moved").await?, None)

@@ -52,9 +52,7 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "FAILED {}: {}", self.check, self.what)?;
-        self.history
-            .iter()
-            .try_for_each(|call| writeln!(f, "    {call}"))
+        self.history.iter().try_for_each(|call| writeln!(f, "    {call}"))
     }
 }
 
@@ -86,9 +84,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (passed, skipped, failed) = (self.passed.len(), self.skipped.len(), self.failed.len());
         writeln!(f, "{passed} passed, {skipped} skipped, {failed} failed")?;
-        self.failed
-            .iter()
-            .try_for_each(|failure| write!(f, "{failure}"))
+        self.failed.iter().try_for_each(|failure| write!(f, "{failure}"))
     }
 }
 
@@ -165,11 +161,7 @@ pub async fn run(store: &dyn Store) -> Report {
             Err(Wrong::Error(error)) => format!("a call failed: {error}"),
             Err(Wrong::Found(what)) => what,
         };
-        report.failed.push(Failure {
-            check: check.name,
-            what,
-            history: probe.history(),
-        });
+        report.failed.push(Failure { check: check.name, what, history: probe.history() });
     }
     report
 }
@@ -178,9 +170,7 @@ pub async fn run(store: &dyn Store) -> Report {
 fn same<T: PartialEq + fmt::Debug>(what: &str, found: T, expected: T) -> Outcome {
     match found == expected {
         true => Ok(()),
-        false => Err(Wrong::Found(format!(
-            "{what}: found {found:?}, expected {expected:?}"
-        ))),
+        false => Err(Wrong::Found(format!("{what}: found {found:?}, expected {expected:?}"))),
     }
 }
 

@@ -22,11 +22,7 @@ pub(super) async fn read_back(probe: &Probe<'_>) -> Outcome {
     expected.value = "two".into();
     expected.mod_revision = second;
     expected.version = 2;
-    same(
-        "written again",
-        probe.get("a").await?.as_deref(),
-        Some(&expected),
-    )?;
+    same("written again", probe.get("a").await?.as_deref(), Some(&expected))?;
     probe.put("b", "").await?;
     let empty = probe.get("b").await?;
     same("an empty value", empty.map(|kv| kv.value.len()), Some(0))
@@ -36,37 +32,19 @@ pub(super) async fn revisions(probe: &Probe<'_>) -> Outcome {
     let start = probe.put("a", "1").await?;
     same("status", probe.revision().await?, start)?;
     same("the next write", probe.put("b", "1").await?, start + 1)?;
-    same(
-        "the same value again",
-        probe.put("b", "1").await?,
-        start + 2,
-    )?;
+    same("the same value again", probe.put("b", "1").await?, start + 2)?;
     probe.get("a").await?;
     same("a deletion of nothing", probe.delete("none").await?, 0)?;
     let lost = Txn::new()
         .when(Compare::mod_revision(probe.key("a"), 0))
         .then(Op::put(probe.key("a"), "2"))
         .otherwise(Op::get(probe.key("a")));
-    same(
-        "a lost comparison",
-        probe.txn(lost).await?.revision,
-        start + 2,
-    )?;
-    let both = Txn::new()
-        .then(Op::put(probe.key("c"), "1"))
-        .then(Op::put(probe.key("d"), "1"));
-    same(
-        "two keys at once",
-        probe.txn(both).await?.revision,
-        start + 3,
-    )?;
+    same("a lost comparison", probe.txn(lost).await?.revision, start + 2)?;
+    let both = Txn::new().then(Op::put(probe.key("c"), "1")).then(Op::put(probe.key("d"), "1"));
+    same("two keys at once", probe.txn(both).await?.revision, start + 3)?;
     for key in ["c", "d"] {
         let kv = probe.get(key).await?;
-        same(
-            "its revision",
-            kv.map(|kv| kv.mod_revision),
-            Some(start + 3),
-        )?;
+        same("its revision", kv.map(|kv| kv.mod_revision), Some(start + 3))?;
     }
     same("a deletion", probe.delete("c").await?, 1)?;
     same("status", probe.revision().await?, start + 4)
@@ -96,10 +74,7 @@ pub(super) async fn races(probe: &Probe<'_>) -> Outcome {
                 let Some(kv) = probe.get("n").await? else {
                     return ensure(false, || "the number is gone".into());
                 };
-                let number: u64 = str::from_utf8(&kv.value)
-                    .ok()
-                    .and_then(|n| n.parse().ok())
-                    .unwrap_or(0);
+                let number: u64 = str::from_utf8(&kv.value).ok().and_then(|n| n.parse().ok()).unwrap_or(0);
                 // The others get in between, also in a store that answers at once.
                 tokio::task::yield_now().await;
                 let txn = Txn::new()
@@ -113,9 +88,5 @@ pub(super) async fn races(probe: &Probe<'_>) -> Outcome {
     futures::future::try_join_all((0..8).map(client)).await?;
     let kv = probe.get("n").await?;
     let found = kv.map(|kv| (kv.value.clone(), kv.version));
-    same(
-        "the number after 160 increments",
-        found,
-        Some(("160".into(), 161)),
-    )
+    same("the number after 160 increments", found, Some(("160".into(), 161)))
 }

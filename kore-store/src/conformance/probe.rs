@@ -9,8 +9,8 @@ use futures::StreamExt;
 
 use super::Wrong;
 use crate::{
-    Event, EventBatch, KeyRange, KeyValue, Lease, LeaseId, Put, Range, Ranged, Result, Revision,
-    Store, Txn, TxnResponse, Watch, WatchRequest, Watched,
+    Event, EventBatch, KeyRange, KeyValue, Lease, LeaseId, Put, Range, Ranged, Result, Revision, Store, Txn,
+    TxnResponse, Watch, WatchRequest, Watched,
 };
 
 /// How long a watch may take to tell what has happened.
@@ -27,18 +27,11 @@ pub(super) struct Probe<'a> {
 
 impl Probe<'_> {
     pub(super) fn new(store: &dyn Store, number: usize) -> Probe<'_> {
-        Probe {
-            store,
-            prefix: format!("conformance/{number:02}/"),
-            history: Mutex::default(),
-        }
+        Probe { store, prefix: format!("conformance/{number:02}/"), history: Mutex::default() }
     }
 
     pub(super) fn history(&self) -> Vec<String> {
-        self.history
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note<T: Debug>(&self, call: String, answer: Result<T>) -> Result<T> {
@@ -77,10 +70,7 @@ impl Probe<'_> {
 
     pub(super) async fn put(&self, name: &str, value: &str) -> Result<Revision> {
         let call = format!("put {name} {value}");
-        let answer = self
-            .store
-            .put(self.key(name), value.to_owned().into())
-            .await;
+        let answer = self.store.put(self.key(name), value.to_owned().into()).await;
         self.note(call, answer)
     }
 
@@ -105,10 +95,7 @@ impl Probe<'_> {
 
     pub(super) async fn grant(&self, seconds: u64, id: LeaseId) -> Result<Lease> {
         let call = format!("grant {seconds} s as {id}");
-        self.note(
-            call,
-            self.store.grant(Duration::from_secs(seconds), id).await,
-        )
+        self.note(call, self.store.grant(Duration::from_secs(seconds), id).await)
     }
 
     pub(super) async fn keep_alive(&self, id: LeaseId) -> Result<Lease> {
@@ -145,11 +132,7 @@ impl Probe<'_> {
     }
 
     /// Everything a watch tells up to a revision, which has something for it.
-    pub(super) async fn told(
-        &self,
-        watch: &mut Watch,
-        to: Revision,
-    ) -> Result<Vec<EventBatch>, Wrong> {
+    pub(super) async fn told(&self, watch: &mut Watch, to: Revision) -> Result<Vec<EventBatch>, Wrong> {
         let mut told: Vec<EventBatch> = Vec::new();
         while told.last().is_none_or(|batch| batch.revision < to) {
             match self.next(watch).await? {
@@ -161,9 +144,7 @@ impl Probe<'_> {
                 Some(Watched::Progress(_)) => {}
                 None => {
                     let at = told.last().map_or(0, |batch| batch.revision);
-                    return Err(Wrong::Found(format!(
-                        "the watch told nothing of {to}, after {at}"
-                    )));
+                    return Err(Wrong::Found(format!("the watch told nothing of {to}, after {at}")));
                 }
             }
         }
@@ -174,10 +155,7 @@ impl Probe<'_> {
 /// Events, as a check expects them: key and value, none for a deletion, and the value before.
 pub(super) fn plain(batches: &[EventBatch]) -> Vec<(Revision, Vec<Change>)> {
     let changes = |batch: &EventBatch| batch.events.iter().map(Change::from).collect();
-    batches
-        .iter()
-        .map(|batch| (batch.revision, changes(batch)))
-        .collect()
+    batches.iter().map(|batch| (batch.revision, changes(batch))).collect()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,10 +178,6 @@ impl From<&Event> for Change {
 impl Probe<'_> {
     pub(super) fn change(&self, key: &str, value: Option<&str>, previous: Option<&str>) -> Change {
         let bytes = |value: &str| Bytes::copy_from_slice(value.as_bytes());
-        Change {
-            key: self.key(key),
-            value: value.map(bytes),
-            previous: previous.map(bytes),
-        }
+        Change { key: self.key(key), value: value.map(bytes), previous: previous.map(bytes) }
     }
 }

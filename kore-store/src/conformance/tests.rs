@@ -13,9 +13,7 @@ async fn the_memory_store_conforms() {
 async fn the_durable_store_conforms() {
     let dir = tempfile::tempdir().unwrap();
     // Small enough for rotation and checkpoints to go on meanwhile.
-    let options = Options::default()
-        .segment_bytes(8192)
-        .checkpoint_bytes(16384);
+    let options = Options::default().segment_bytes(8192).checkpoint_bytes(16384);
     let (store, run) = DurableStore::open(dir.path(), options).await.unwrap();
     let report = tokio::select! {
         biased;

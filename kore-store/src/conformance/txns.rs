@@ -12,30 +12,15 @@ pub(super) async fn relations(probe: &Probe<'_>) -> Outcome {
     let targets = [
         // A comparison that is equal, its target one less, and one more.
         (Target::Version(2), Target::Version(1), Target::Version(3)),
-        (
-            Target::CreateRevision(created),
-            Target::CreateRevision(created - 1),
-            Target::CreateRevision(created + 1),
-        ),
-        (
-            Target::ModRevision(modified),
-            Target::ModRevision(modified - 1),
-            Target::ModRevision(modified + 1),
-        ),
-        (
-            Target::Value("middle".into()),
-            Target::Value("last".into()),
-            Target::Value("next".into()),
-        ),
+        (Target::CreateRevision(created), Target::CreateRevision(created - 1), Target::CreateRevision(created + 1)),
+        (Target::ModRevision(modified), Target::ModRevision(modified - 1), Target::ModRevision(modified + 1)),
+        (Target::Value("middle".into()), Target::Value("last".into()), Target::Value("next".into())),
     ];
     use Relation::{Equal, Greater, Less, NotEqual};
     let mut rows = Vec::new();
     for (equal, less, more) in targets {
-        for (target, holding) in [
-            (equal, [Equal].as_slice()),
-            (less, &[NotEqual, Greater]),
-            (more, &[NotEqual, Less]),
-        ] {
+        for (target, holding) in [(equal, [Equal].as_slice()), (less, &[NotEqual, Greater]), (more, &[NotEqual, Less])]
+        {
             for relation in [Equal, NotEqual, Less, Greater] {
                 let compare = Compare::new(KeyRange::Key(key.clone()), target.clone()).is(relation);
                 rows.push((compare, holding.contains(&relation)));
@@ -56,25 +41,16 @@ pub(super) async fn relations(probe: &Probe<'_>) -> Outcome {
         (Compare::lease(key.clone(), 5), false),
         (Compare::new(probe.keys(), Target::Version(2)), true),
         (Compare::new(probe.keys(), Target::Version(1)), false),
-        (
-            Compare::new(KeyRange::Prefix(none.clone()), Target::Version(9)),
-            true,
-        ),
+        (Compare::new(KeyRange::Prefix(none.clone()), Target::Version(9)), true),
     ]);
     for (compare, expected) in rows {
         let what = format!("{compare:?}");
         let txn = Txn::new().when(compare).then(Op::get(key.clone()));
         same(&what, probe.txn(txn).await?.succeeded, expected)?;
     }
-    let and = Txn::new()
-        .when(Compare::version(key.clone(), 2))
-        .when(Compare::version(key.clone(), 3))
-        .then(Op::get(key));
-    same(
-        "two comparisons, of which one holds",
-        probe.txn(and).await?.succeeded,
-        false,
-    )
+    let and =
+        Txn::new().when(Compare::version(key.clone(), 2)).when(Compare::version(key.clone(), 3)).then(Op::get(key));
+    same("two comparisons, of which one holds", probe.txn(and).await?.succeeded, false)
 }
 
 pub(super) async fn branches(probe: &Probe<'_>) -> Outcome {
@@ -95,64 +71,30 @@ pub(super) async fn branches(probe: &Probe<'_>) -> Outcome {
     };
     let before = probe.revision().await?;
     let done = probe.txn(txn(1)).await?;
-    same(
-        "the branch and the revision",
-        (done.succeeded, done.revision),
-        (true, before + 1),
-    )?;
+    same("the branch and the revision", (done.succeeded, done.revision), (true, before + 1))?;
     let [
-        OpResponse::Put {
-            previous: Some(put),
-        },
+        OpResponse::Put { previous: Some(put) },
         OpResponse::Range(own),
-        OpResponse::Delete {
-            deleted: 2,
-            previous: deleted,
-        },
+        OpResponse::Delete { deleted: 2, previous: deleted },
         OpResponse::Put { previous: None },
         OpResponse::Range(all),
     ] = &done.responses[..]
     else {
-        return Err(Wrong::Found(format!(
-            "the answers do not fit the operations: {done:?}"
-        )));
+        return Err(Wrong::Found(format!("the answers do not fit the operations: {done:?}")));
     };
     same("what the written key held", &put.value[..], b"before")?;
     same(
         "its own write",
-        own.kvs
-            .iter()
-            .map(|kv| (&kv.value[..], kv.version, kv.mod_revision))
-            .collect(),
+        own.kvs.iter().map(|kv| (&kv.value[..], kv.version, kv.mod_revision)).collect(),
         vec![(&b"after"[..], 2, before + 1)],
     )?;
-    same(
-        "what was deleted",
-        deleted.iter().map(|kv| kv.key.clone()).collect(),
-        vec![key("d/1"), key("d/2")],
-    )?;
-    same(
-        "what is there in the end",
-        all.kvs.iter().map(|kv| kv.key.clone()).collect(),
-        vec![key("a"), key("new")],
-    )?;
+    same("what was deleted", deleted.iter().map(|kv| kv.key.clone()).collect(), vec![key("d/1"), key("d/2")])?;
+    same("what is there in the end", all.kvs.iter().map(|kv| kv.key.clone()).collect(), vec![key("a"), key("new")])?;
 
     let done = probe.txn(txn(1)).await?;
-    same(
-        "the other branch",
-        (done.succeeded, done.revision),
-        (false, before + 2),
-    )?;
-    same(
-        "what it read",
-        done.first_kv().map(|kv| kv.value.clone()),
-        Some("after".into()),
-    )?;
-    same(
-        "what it wrote",
-        probe.get("else").await?.map(|kv| kv.mod_revision),
-        Some(before + 2),
-    )
+    same("the other branch", (done.succeeded, done.revision), (false, before + 2))?;
+    same("what it read", done.first_kv().map(|kv| kv.value.clone()), Some("after".into()))?;
+    same("what it wrote", probe.get("else").await?.map(|kv| kv.mod_revision), Some(before + 2))
 }
 
 pub(super) async fn refused(probe: &Probe<'_>) -> Outcome {
@@ -161,19 +103,11 @@ pub(super) async fn refused(probe: &Probe<'_>) -> Outcome {
     let key = |name| probe.key(name);
     let base = || Txn::new().then(Op::put(key("b"), "new"));
     let twice = probe.txn(base().then(Op::put(key("b"), "other"))).await;
-    ensure(matches!(twice, Err(Error::DuplicateKey { .. })), || {
-        format!("a key written twice: {twice:?}")
-    })?;
+    ensure(matches!(twice, Err(Error::DuplicateKey { .. })), || format!("a key written twice: {twice:?}"))?;
     let both = probe.txn(base().then(Op::delete_prefix(key("")))).await;
-    ensure(matches!(both, Err(Error::DuplicateKey { .. })), || {
-        format!("a key written and deleted: {both:?}")
-    })?;
-    let future = probe
-        .txn(base().then(Range::key(key("a")).at(before + 10).into()))
-        .await;
-    ensure(matches!(future, Err(Error::FutureRevision { .. })), || {
-        format!("a read of the future: {future:?}")
-    })?;
+    ensure(matches!(both, Err(Error::DuplicateKey { .. })), || format!("a key written and deleted: {both:?}"))?;
+    let future = probe.txn(base().then(Range::key(key("a")).at(before + 10).into())).await;
+    ensure(matches!(future, Err(Error::FutureRevision { .. })), || format!("a read of the future: {future:?}"))?;
     let empty = probe.txn(base().then(Op::put("", "nameless"))).await;
     ensure(empty.is_err(), || format!("an empty key: {empty:?}"))?;
     same("what was to be written", probe.get("b").await?, None)?;

@@ -14,31 +14,20 @@ async fn write(probe: &Probe<'_>) -> Result<Changes, Wrong> {
     let mut change = |revision, changes| expected.push((revision, changes));
     let to = |key, value, previous| probe.change(key, value, previous);
     change(probe.put("a", "1").await?, vec![to("a", Some("1"), None)]);
-    change(
-        probe.put("a", "2").await?,
-        vec![to("a", Some("2"), Some("1"))],
-    );
+    change(probe.put("a", "2").await?, vec![to("a", Some("2"), Some("1"))]);
     let both = Txn::new()
         .then(Op::put(probe.key("c"), "1"))
         .then(Op::delete(probe.key("a")))
         .then(Op::put(probe.key("b"), "1"));
     change(
         probe.txn(both).await?.revision,
-        vec![
-            to("a", None, Some("2")),
-            to("b", Some("1"), None),
-            to("c", Some("1"), None),
-        ],
+        vec![to("a", None, Some("2")), to("b", Some("1"), None), to("c", Some("1"), None)],
     );
     change(probe.put("a", "3").await?, vec![to("a", Some("3"), None)]);
     let all = Txn::new().then(Op::delete_prefix(probe.key("")));
     change(
         probe.txn(all).await?.revision,
-        vec![
-            to("a", None, Some("3")),
-            to("b", None, Some("1")),
-            to("c", None, Some("1")),
-        ],
+        vec![to("a", None, Some("3")), to("b", None, Some("1")), to("c", None, Some("1"))],
     );
     for number in 0..20 {
         let value = number.to_string();
@@ -59,11 +48,7 @@ pub(super) async fn complete(probe: &Probe<'_>) -> Outcome {
     let told = probe.told(&mut watch, last(&expected)).await?;
     for event in told.iter().flat_map(|batch| batch.events.iter()) {
         let created = event.previous.is_none();
-        same(
-            "created",
-            (event.is_creation(), event.kv.version == 1),
-            (created, created),
-        )?;
+        same("created", (event.is_creation(), event.kv.version == 1), (created, created))?;
     }
     same("what was told", plain(&told), expected)
 }
@@ -73,11 +58,7 @@ pub(super) async fn resumed(probe: &Probe<'_>) -> Outcome {
     for (number, (from, _)) in expected.iter().enumerate() {
         let mut watch = probe.watch(probe.request().from(*from)).await?;
         let told = probe.told(&mut watch, last(&expected)).await?;
-        same(
-            &format!("told from {from}"),
-            plain(&told),
-            expected[number..].to_vec(),
-        )?;
+        same(&format!("told from {from}"), plain(&told), expected[number..].to_vec())?;
     }
     Ok(())
 }
@@ -93,15 +74,8 @@ pub(super) async fn filtered(probe: &Probe<'_>) -> Outcome {
         left.retain(|(_, changes)| !changes.is_empty());
         left
     };
-    let interval = KeyRange::Interval {
-        start: probe.key("b"),
-        end: Some(probe.key("n10")),
-    };
-    for keys in [
-        KeyRange::Key(probe.key("a")),
-        KeyRange::Prefix(probe.key("n1")),
-        interval,
-    ] {
+    let interval = KeyRange::Interval { start: probe.key("b"), end: Some(probe.key("n10")) };
+    for keys in [KeyRange::Key(probe.key("a")), KeyRange::Prefix(probe.key("n1")), interval] {
         let expected = about(keys.clone());
         let request = WatchRequest::new(keys.clone()).with_previous().from(from);
         let mut watch = probe.watch(request).await?;
@@ -116,16 +90,12 @@ pub(super) async fn future(probe: &Probe<'_>) -> Outcome {
     let mut watch = probe.watch(probe.request().from(from)).await?;
     watch.request_progress();
     let progress = probe.next(&mut watch).await?;
-    ensure(
-        matches!(progress, Some(Watched::Progress(told)) if told < from),
-        || format!("{from} is yet to come, and instead of progress until then: {progress:?}"),
-    )?;
+    ensure(matches!(progress, Some(Watched::Progress(told)) if told < from), || {
+        format!("{from} is yet to come, and instead of progress until then: {progress:?}")
+    })?;
     let expected = write(probe).await?;
     let told = probe.told(&mut watch, last(&expected)).await?;
-    let later: Changes = expected
-        .into_iter()
-        .filter(|(revision, _)| *revision >= from)
-        .collect();
+    let later: Changes = expected.into_iter().filter(|(revision, _)| *revision >= from).collect();
     same("told", plain(&told), later)
 }
 
@@ -158,9 +128,7 @@ pub(super) async fn progress_asked(probe: &Probe<'_>) -> Outcome {
                 Some(Watched::Batch(batch)) => told = batch.revision,
                 Some(Watched::Progress(revision)) => {
                     ensure(revision <= told || told == last, || {
-                        format!(
-                            "progress {revision} was told after {told}, and {last} had happened"
-                        )
+                        format!("progress {revision} was told after {told}, and {last} had happened")
                     })?;
                     if revision >= last {
                         break;
@@ -179,15 +147,12 @@ pub(super) async fn progress_asked(probe: &Probe<'_>) -> Outcome {
     let told = match waiting {
         true => probe.next(&mut watch).await?,
         false => {
-            return Err(Wrong::Found(
-                "a watch told something before anything happened".into(),
-            ));
+            return Err(Wrong::Found("a watch told something before anything happened".into()));
         }
     };
-    ensure(
-        matches!(told, Some(Watched::Progress(revision)) if revision >= now),
-        || format!("instead of progress {now}: {told:?}"),
-    )
+    ensure(matches!(told, Some(Watched::Progress(revision)) if revision >= now), || {
+        format!("instead of progress {now}: {told:?}")
+    })
 }
 
 pub(super) async fn progress_idle(probe: &Probe<'_>) -> Outcome {

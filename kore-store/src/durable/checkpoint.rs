@@ -28,38 +28,19 @@ const LEASE: u8 = 3;
 const END: u8 = 4;
 
 /// Writes a checkpoint of the index as it was after the group with this sequence number; answers with its size in bytes.
-pub(crate) fn write(
-    files: &dyn Files,
-    dir: &Path,
-    name: &str,
-    index: &Index,
-    sequence: u64,
-) -> Result<u64> {
+pub(crate) fn write(files: &dyn Files, dir: &Path, name: &str, index: &Index, sequence: u64) -> Result<u64> {
     let temporary = dir.join(format!("{name}.tmp"));
     let path = dir.join(name);
-    let size =
-        write_blocks(files, &temporary, index, sequence).map_err(io_error("write", &temporary))?;
-    files
-        .rename(&temporary, &path)
-        .map_err(io_error("rename to", &path))?;
+    let size = write_blocks(files, &temporary, index, sequence).map_err(io_error("write", &temporary))?;
+    files.rename(&temporary, &path).map_err(io_error("rename to", &path))?;
     files.sync_dir(dir).map_err(io_error("sync", dir))?;
     Ok(size)
 }
 
 fn write_blocks(files: &dyn Files, path: &Path, index: &Index, sequence: u64) -> io::Result<u64> {
-    let mut out = BlockWriter {
-        file: files.open(path)?,
-        offset: 0,
-        block: vec![0; 8],
-    };
+    let mut out = BlockWriter { file: files.open(path)?, offset: 0, block: vec![0; 8] };
     out.block.push(HEAD);
-    for number in [
-        MAGIC,
-        sequence,
-        index.revision,
-        index.compacted,
-        index.last_lease,
-    ] {
+    for number in [MAGIC, sequence, index.revision, index.compacted, index.last_lease] {
         put_u64(&mut out.block, number);
     }
     for (id, attached) in &index.leases {
@@ -140,16 +121,8 @@ pub(crate) fn load(files: &dyn Files, path: &Path) -> Result<Loaded> {
     let read_error = io_error("read", path);
     let file = files.open(path).map_err(&read_error)?;
     let size = file.len().map_err(&read_error)?;
-    let corrupt = |offset, reason| Error::Corrupt {
-        file: path.to_owned(),
-        offset,
-        reason,
-    };
-    let mut loaded = Loaded {
-        index: Index::new(),
-        sequence: 0,
-        size,
-    };
+    let corrupt = |offset, reason| Error::Corrupt { file: path.to_owned(), offset, reason };
+    let mut loaded = Loaded { index: Index::new(), sequence: 0, size };
     let (mut offset, mut ended, mut block) = (0, false, Vec::new());
     while !ended {
         let at = offset;
@@ -162,12 +135,7 @@ pub(crate) fn load(files: &dyn Files, path: &Path) -> Result<Loaded> {
 }
 
 /// Reads the block at an offset; answers where the next is. None: it is damaged.
-fn read_block(
-    file: &dyn File,
-    size: u64,
-    offset: u64,
-    block: &mut Vec<u8>,
-) -> io::Result<Option<u64>> {
+fn read_block(file: &dyn File, size: u64, offset: u64, block: &mut Vec<u8>) -> io::Result<Option<u64>> {
     let mut head = [0; 8];
     if file.read_at(offset, &mut head)? < head.len() {
         return Ok(None);

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 
 pub(crate) fn put_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
-    let length =
-        u32::try_from(bytes.len()).expect("keys and values are limited to far less than 4 GiB");
+    let length = u32::try_from(bytes.len()).expect("keys and values are limited to far less than 4 GiB");
     buffer.extend_from_slice(&length.to_le_bytes());
     buffer.extend_from_slice(bytes);
 }

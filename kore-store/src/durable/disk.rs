@@ -55,9 +55,7 @@ impl Place {
 
     /// Makes the names in the directory durable.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.files
-            .sync_dir(&self.dir)
-            .map_err(io_error("sync", &self.dir))
+        self.files.sync_dir(&self.dir).map_err(io_error("sync", &self.dir))
     }
 }
 
@@ -97,11 +95,7 @@ impl Disk {
 
     fn rotate(&mut self) -> Result<()> {
         let id = self.segment.header.id + 1;
-        let header = Header {
-            id,
-            salt: self.entropy.next_u64(),
-            first_sequence: self.sequence + 1,
-        };
+        let header = Header { id, salt: self.entropy.next_u64(), first_sequence: self.sequence + 1 };
         let next = Segment::create(&self.place, header, self.spares.pop())?;
         let full = std::mem::replace(&mut self.segment, next);
         self.full.push((full.header.id, self.sequence));
@@ -121,10 +115,7 @@ impl Disk {
                 renamed.map_err(io_error("rename", &path))?;
                 self.spares.push(id);
             } else {
-                self.place
-                    .files
-                    .remove(&path)
-                    .map_err(io_error("remove", &path))?;
+                self.place.files.remove(&path).map_err(io_error("remove", &path))?;
             }
         }
         remove_old_checkpoints(&self.place, covered)
@@ -144,17 +135,11 @@ pub(crate) fn number_of(name: &str, kind: &str) -> Option<u64> {
 }
 
 pub(crate) fn remove_old_checkpoints(place: &Place, newest: u64) -> Result<()> {
-    let names = place
-        .files
-        .list(&place.dir)
-        .map_err(io_error("list", &place.dir))?;
+    let names = place.files.list(&place.dir).map_err(io_error("list", &place.dir))?;
     for name in names {
         if number_of(&name, "checkpoint").is_some_and(|sequence| sequence < newest) {
             let path = place.path(&name);
-            place
-                .files
-                .remove(&path)
-                .map_err(io_error("remove", &path))?;
+            place.files.remove(&path).map_err(io_error("remove", &path))?;
         }
     }
     Ok(())
@@ -166,24 +151,15 @@ impl Segment {
         let path = place.path(&segment_name(header.id));
         if let Some(spare) = spare {
             let spare = place.path(&spare_name(spare));
-            place
-                .files
-                .rename(&spare, &path)
-                .map_err(io_error("rename", &spare))?;
+            place.files.rename(&spare, &path).map_err(io_error("rename", &spare))?;
             // Before the file is written to: under its old name it must not be found changed.
             place.sync()?;
         }
         let write_error = io_error("write", &path);
         let file = place.files.open(&path).map_err(&write_error)?;
         let length = file.len().map_err(&write_error)?;
-        let mut segment = Segment {
-            header,
-            file,
-            end: HEADER as u64,
-            length,
-            step: place.zero_ahead(),
-            path: path.clone(),
-        };
+        let mut segment =
+            Segment { header, file, end: HEADER as u64, length, step: place.zero_ahead(), path: path.clone() };
         segment.reach(HEADER as u64).map_err(&write_error)?;
         let encoded = header.encode();
         segment.file.write_at(0, &encoded).map_err(&write_error)?;

@@ -30,8 +30,8 @@ use crate::index::{Deadlines, check};
 use crate::memory::whole_seconds;
 use crate::published::Published;
 use crate::{
-    Clock, Entropy, Error, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store,
-    Txn, TxnResponse, Watch, WatchRequest,
+    Clock, Entropy, Error, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse,
+    Watch, WatchRequest,
 };
 use files::{Files, OsFiles};
 use writer::{Command, Writer};
@@ -167,9 +167,7 @@ struct Shared {
 
 impl Shared {
     fn deadlines(&self) -> MutexGuard<'_, Deadlines> {
-        self.deadlines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,11 +180,7 @@ impl DurableStore {
         DurableStore::open_on(Arc::new(OsFiles), dir.as_ref(), options).await
     }
 
-    async fn open_on(
-        files: Arc<dyn Files>,
-        dir: &Path,
-        options: Options,
-    ) -> Result<(DurableStore, Run)> {
+    async fn open_on(files: Arc<dyn Files>, dir: &Path, options: Options) -> Result<(DurableStore, Run)> {
         let opening = {
             let (dir, entropy) = (dir.to_owned(), options.entropy.clone());
             move || recovery::open(files, &dir, entropy, options.segment_bytes)
@@ -211,12 +205,7 @@ impl DurableStore {
             room: Semaphore::new(room_kib as usize),
             room_kib,
         });
-        let writer = Writer::new(
-            shared.clone(),
-            commands,
-            recovered,
-            options.checkpoint_bytes,
-        );
+        let writer = Writer::new(shared.clone(), commands, recovered, options.checkpoint_bytes);
         Ok((DurableStore { shared, queue }, Box::pin(writer.run())))
     }
 
@@ -228,11 +217,7 @@ impl DurableStore {
     }
 
     /// Waits for room, hands the writer a command, and waits for the answer.
-    async fn ask<T>(
-        &self,
-        bytes: usize,
-        command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
-    ) -> Result<T> {
+    async fn ask<T>(&self, bytes: usize, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
         let _room = self.room_for(bytes).await?;
         let (reply, answer) = oneshot::channel();
         if self.queue.send(command(reply)).await.is_err() {
@@ -240,18 +225,13 @@ impl DurableStore {
         }
         match answer.await {
             Ok(answer) => answer,
-            Err(_) => Err(Error::OutcomeUnknown {
-                reason: "the store stopped before it answered".into(),
-            }),
+            Err(_) => Err(Error::OutcomeUnknown { reason: "the store stopped before it answered".into() }),
         }
     }
 
     async fn room_for(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let room = self
-            .shared
-            .room
-            .acquire_many(kib.clamp(1, self.shared.room_kib));
+        let room = self.shared.room.acquire_many(kib.clamp(1, self.shared.room_kib));
         room.await.map_err(|_| self.why_stopped())
     }
 
@@ -281,8 +261,7 @@ impl Store for DurableStore {
             let mut snapshot = self.shared.published.read()?.index.clone();
             return Ok(snapshot.apply(&txn, u64::MAX)?.response);
         }
-        self.ask(txn.size(), |reply| Command::Txn { txn, reply })
-            .await
+        self.ask(txn.size(), |reply| Command::Txn { txn, reply }).await
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<Watch> {
@@ -290,8 +269,7 @@ impl Store for DurableStore {
     }
 
     async fn compact(&self, revision: Revision) -> Result<()> {
-        self.ask(1, |reply| Command::Compact { revision, reply })
-            .await
+        self.ask(1, |reply| Command::Compact { revision, reply }).await
     }
 
     async fn status(&self) -> Result<Status> {
@@ -300,20 +278,13 @@ impl Store for DurableStore {
 
     async fn grant(&self, ttl: Duration, id: LeaseId) -> Result<Lease> {
         let ttl_seconds = whole_seconds(ttl);
-        self.ask(1, |reply| Command::Grant {
-            id,
-            ttl_seconds,
-            reply,
-        })
-        .await
+        self.ask(1, |reply| Command::Grant { id, ttl_seconds, reply }).await
     }
 
     async fn keep_alive(&self, id: LeaseId) -> Result<Lease> {
         let shared = &self.shared;
         let now = shared.clock.now();
-        shared
-            .published
-            .keep_alive(&mut shared.deadlines(), id, now)
+        shared.published.keep_alive(&mut shared.deadlines(), id, now)
     }
 
     async fn revoke(&self, id: LeaseId) -> Result<()> {
@@ -322,9 +293,7 @@ impl Store for DurableStore {
 
     async fn lease(&self, id: LeaseId) -> Result<Lease> {
         let shared = &self.shared;
-        shared
-            .published
-            .lease(&shared.deadlines(), id, shared.clock.now())
+        shared.published.lease(&shared.deadlines(), id, shared.clock.now())
     }
 
     async fn leases(&self) -> Result<Vec<LeaseId>> {
@@ -333,15 +302,9 @@ impl Store for DurableStore {
 }
 
 fn unavailable(reason: &str) -> Error {
-    Error::Unavailable {
-        reason: reason.into(),
-    }
+    Error::Unavailable { reason: reason.into() }
 }
 
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {
-    move |error| Error::Io {
-        action,
-        path: path.to_owned(),
-        source: Arc::new(error),
-    }
+    move |error| Error::Io { action, path: path.to_owned(), source: Arc::new(error) }
 }

@@ -112,10 +112,7 @@ fn read_op(reader: &mut Reader<'_>) -> Option<Op> {
         DELETE_KEY => KeyRange::Key(start),
         DELETE_PREFIX => KeyRange::Prefix(start),
         DELETE_FROM => KeyRange::Interval { start, end: None },
-        DELETE_INTERVAL => KeyRange::Interval {
-            start,
-            end: Some(reader.bytes()?),
-        },
+        DELETE_INTERVAL => KeyRange::Interval { start, end: Some(reader.bytes()?) },
         _ => return None,
     };
     Some(Delete::new(keys).into())

@@ -11,10 +11,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::disk::{
-    Disk, Place, Segment, checkpoint_name, number_of, read_all, remove_old_checkpoints,
-    segment_name,
-};
+use super::disk::{Disk, Place, Segment, checkpoint_name, number_of, read_all, remove_old_checkpoints, segment_name};
 use super::files::Files;
 use super::segment::{FRAME_HEADER, Frame, HEADER, Header, Scan, scan};
 use super::{checkpoint, io_error, record};
@@ -37,28 +34,14 @@ pub(crate) struct Recovered {
 }
 
 /// Opens a data directory, or makes one.
-pub(crate) fn open(
-    files: Arc<dyn Files>,
-    dir: &Path,
-    entropy: Entropy,
-    segment_bytes: u64,
-) -> Result<Recovered> {
+pub(crate) fn open(files: Arc<dyn Files>, dir: &Path, entropy: Entropy, segment_bytes: u64) -> Result<Recovered> {
     files.create_dir(dir).map_err(io_error("create", dir))?;
     let lock_path = dir.join("LOCK");
-    let lock = files
-        .lock(&lock_path)
-        .map_err(io_error("lock", &lock_path))?;
+    let lock = files.lock(&lock_path).map_err(io_error("lock", &lock_path))?;
     let Some(lock) = lock else {
-        return Err(Error::InUse {
-            directory: dir.to_owned(),
-        });
+        return Err(Error::InUse { directory: dir.to_owned() });
     };
-    let place = Place {
-        files,
-        dir: dir.to_owned(),
-        segment_bytes: segment_bytes.max(1024),
-        lock: lock.into(),
-    };
+    let place = Place { files, dir: dir.to_owned(), segment_bytes: segment_bytes.max(1024), lock: lock.into() };
     let found = Found::look(&place)?;
     match read_format(&place)? {
         true => recover(place, found, entropy),
@@ -75,39 +58,21 @@ struct Found {
 
 impl Found {
     fn look(place: &Place) -> Result<Found> {
-        let mut names = place
-            .files
-            .list(&place.dir)
-            .map_err(io_error("list", &place.dir))?;
+        let mut names = place.files.list(&place.dir).map_err(io_error("list", &place.dir))?;
         names.sort();
         for name in names.iter().filter(|name| name.ends_with(".tmp")) {
             let path = place.path(name);
-            place
-                .files
-                .remove(&path)
-                .map_err(io_error("remove", &path))?;
+            place.files.remove(&path).map_err(io_error("remove", &path))?;
         }
-        let of = |kind| {
-            names
-                .iter()
-                .filter_map(|name| number_of(name, kind))
-                .collect()
-        };
-        Ok(Found {
-            segments: of("log"),
-            spares: of("spare"),
-            checkpoints: of("checkpoint"),
-        })
+        let of = |kind| names.iter().filter_map(|name| number_of(name, kind)).collect();
+        Ok(Found { segments: of("log"), spares: of("spare"), checkpoints: of("checkpoint") })
     }
 }
 
 /// Whether the directory states its format, and it is one that this version reads.
 fn read_format(place: &Place) -> Result<bool> {
     let path = place.path(FORMAT_FILE);
-    let names = place
-        .files
-        .list(&place.dir)
-        .map_err(io_error("list", &place.dir))?;
+    let names = place.files.list(&place.dir).map_err(io_error("list", &place.dir))?;
     if !names.iter().any(|name| name == FORMAT_FILE) {
         return Ok(false);
     }
@@ -117,11 +82,7 @@ fn read_format(place: &Place) -> Result<bool> {
     let version = text.trim_end().strip_prefix("kore-store ");
     match version.and_then(|version| version.parse::<u32>().ok()) {
         Some(version) if version <= FORMAT => Ok(true),
-        _ => Err(Error::Format {
-            file: path,
-            found: text.trim_end().chars().take(80).collect(),
-            supported: FORMAT,
-        }),
+        _ => Err(Error::Format { file: path, found: text.trim_end().chars().take(80).collect(), supported: FORMAT }),
     }
 }
 
@@ -140,11 +101,7 @@ fn create(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
             return Err(unstated());
         }
     }
-    let header = Header {
-        id: 1,
-        salt: entropy.next_u64(),
-        first_sequence: 1,
-    };
+    let header = Header { id: 1, salt: entropy.next_u64(), first_sequence: 1 };
     let segment = Segment::create(&place, header, None)?;
     let temporary = place.path("FORMAT.tmp");
     let write_error = io_error("write", &temporary);
@@ -152,20 +109,10 @@ fn create(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
     let text = format!("kore-store {FORMAT}\n");
     file.write_at(0, text.as_bytes()).map_err(&write_error)?;
     file.sync().map_err(&write_error)?;
-    place
-        .files
-        .rename(&temporary, &format)
-        .map_err(&write_error)?;
+    place.files.rename(&temporary, &format).map_err(&write_error)?;
     place.sync()?;
     Ok(Recovered {
-        disk: Disk {
-            place,
-            entropy,
-            sequence: 0,
-            segment,
-            full: Vec::new(),
-            spares: found.spares,
-        },
+        disk: Disk { place, entropy, sequence: 0, segment, full: Vec::new(), spares: found.spares },
         index: Index::new(),
         log_bytes: 0,
         checkpoint_bytes: 0,
@@ -179,19 +126,11 @@ fn recover(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
             let path = place.path(&checkpoint_name(sequence));
             let loaded = checkpoint::load(&*place.files, &path)?;
             if loaded.sequence != sequence {
-                return Err(corrupt(
-                    &path,
-                    0,
-                    "the checkpoint is another one than its name says",
-                ));
+                return Err(corrupt(&path, 0, "the checkpoint is another one than its name says"));
             }
             loaded
         }
-        None => checkpoint::Loaded {
-            index: Index::new(),
-            sequence: 0,
-            size: 0,
-        },
+        None => checkpoint::Loaded { index: Index::new(), sequence: 0, size: 0 },
     };
     let compacted = loaded.index.compacted;
     let mut replay = Replay {
@@ -203,35 +142,17 @@ fn recover(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
         log_bytes: 0,
     };
     let segment = replay.all(&found.segments, &entropy)?;
-    let Replay {
-        sequence,
-        mut index,
-        full,
-        log_bytes,
-        ..
-    } = replay;
+    let Replay { sequence, mut index, full, log_bytes, .. } = replay;
     if index.compacted > compacted {
         index.sweep_all();
     }
     place.sync()?;
-    let mut disk = Disk {
-        place,
-        entropy,
-        sequence,
-        segment,
-        full,
-        spares: found.spares,
-    };
+    let mut disk = Disk { place, entropy, sequence, segment, full, spares: found.spares };
     if let Some(newest) = newest {
         disk.release(newest)?;
         remove_old_checkpoints(&disk.place, newest)?;
     }
-    Ok(Recovered {
-        disk,
-        index,
-        log_bytes,
-        checkpoint_bytes: loaded.size,
-    })
+    Ok(Recovered { disk, index, log_bytes, checkpoint_bytes: loaded.size })
 }
 
 struct Replay<'a> {
@@ -248,44 +169,26 @@ struct Replay<'a> {
 impl Replay<'_> {
     /// Replays the segments, in order; answers with the last one, ready to be written to.
     fn all(&mut self, ids: &[u64], entropy: &Entropy) -> Result<Segment> {
-        let missing = |id| {
-            corrupt(
-                &self.place.path(&segment_name(id)),
-                0,
-                "the segment is missing",
-            )
-        };
+        let missing = |id| corrupt(&self.place.path(&segment_name(id)), 0, "the segment is missing");
         let (Some(first), Some(newest)) = (ids.first(), ids.last()) else {
             return Err(missing(1));
         };
         let mut last = None;
         for id in ids.iter().copied() {
             let path = self.place.path(&segment_name(id));
-            let file = self
-                .place
-                .files
-                .open(&path)
-                .map_err(io_error("read", &path))?;
+            let file = self.place.files.open(&path).map_err(io_error("read", &path))?;
             let bytes = read_all(&*file, &path)?;
             let scan = scan(&bytes, id);
             if let Some(stray) = scan.stray {
                 tracing::error!(file = %path.display(), end = scan.end, stray, "valid frame behind a damaged one");
-                return Err(corrupt(
-                    &path,
-                    scan.end,
-                    "a frame is damaged, and a valid one follows",
-                ));
+                return Err(corrupt(&path, scan.end, "a frame is damaged, and a valid one follows"));
             }
             let Some(header) = scan.header else {
                 // Torn while it was made: it holds nothing yet, and the one before it is whole.
                 if id != *newest || id == *first {
                     return Err(corrupt(&path, 0, "the segment's header is damaged"));
                 }
-                let header = Header {
-                    id,
-                    salt: entropy.next_u64(),
-                    first_sequence: self.sequence + 1,
-                };
+                let header = Header { id, salt: entropy.next_u64(), first_sequence: self.sequence + 1 };
                 drop(file);
                 last = Some(Segment::create(self.place, header, None)?);
                 continue;
@@ -297,14 +200,7 @@ impl Replay<'_> {
                 self.full.push((id, self.last_of(&scan, header)));
                 continue;
             }
-            let segment = Segment {
-                header,
-                path,
-                file,
-                end,
-                length,
-                step: self.place.zero_ahead(),
-            };
+            let segment = Segment { header, path, file, end, length, step: self.place.zero_ahead() };
             segment.settle(&bytes, scan.frames.last())?;
             last = Some(segment);
         }
@@ -325,20 +221,12 @@ impl Replay<'_> {
                 continue;
             }
             if frame.sequence != self.sequence + 1 {
-                return Err(corrupt(
-                    path,
-                    frame.offset,
-                    "groups before this one are missing",
-                ));
+                return Err(corrupt(path, frame.offset, "groups before this one are missing"));
             }
             let payload = &bytes[frame.payload.clone()];
             let replayed = record::replay(&mut self.index, payload);
             if replayed.is_none() || self.index.revision != frame.revision {
-                return Err(corrupt(
-                    path,
-                    frame.offset,
-                    "the group does not follow from those before it",
-                ));
+                return Err(corrupt(path, frame.offset, "the group does not follow from those before it"));
             }
             self.sequence = frame.sequence;
             self.log_bytes += (FRAME_HEADER + payload.len()) as u64;
@@ -363,9 +251,5 @@ impl Segment {
 }
 
 fn corrupt(path: &Path, offset: usize, reason: &'static str) -> Error {
-    Error::Corrupt {
-        file: path.to_owned(),
-        offset: offset as u64,
-        reason,
-    }
+    Error::Corrupt { file: path.to_owned(), offset: offset as u64, reason }
 }

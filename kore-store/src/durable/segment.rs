@@ -46,11 +46,7 @@ impl Header {
 
     fn decode(bytes: &[u8]) -> Option<Header> {
         let bytes = bytes.get(..HEADER)?;
-        let header = Header {
-            id: u64_at(bytes, 8)?,
-            salt: u64_at(bytes, 16)?,
-            first_sequence: u64_at(bytes, 24)?,
-        };
+        let header = Header { id: u64_at(bytes, 8)?, salt: u64_at(bytes, 16)?, first_sequence: u64_at(bytes, 24)? };
         // Every byte counts, the padding too.
         (bytes == header.encode()).then_some(header)
     }
@@ -69,8 +65,7 @@ pub(crate) struct Frame {
 
 /// Fills in the header of a frame whose records lie in `buffer` behind [`FRAME_HEADER`] bytes, and pads it.
 pub(crate) fn seal(buffer: &mut Vec<u8>, segment: &Header, sequence: u64, revision: Revision) {
-    let length =
-        u32::try_from(buffer.len() - FRAME_HEADER).expect("a group is limited to a few MiB");
+    let length = u32::try_from(buffer.len() - FRAME_HEADER).expect("a group is limited to a few MiB");
     buffer[4..8].copy_from_slice(&length.to_le_bytes());
     buffer[8..16].copy_from_slice(&segment.id.to_le_bytes());
     buffer[16..24].copy_from_slice(&segment.salt.to_le_bytes());
@@ -106,12 +101,7 @@ pub(crate) fn scan(bytes: &[u8], id: u64) -> Scan {
     }
     let mut behind = (end..bytes.len()).step_by(8);
     let stray = behind.find(|offset| frame_at(bytes, *offset, id, salt).is_some());
-    Scan {
-        header,
-        frames,
-        end,
-        stray,
-    }
+    Scan { header, frames, end, stray }
 }
 
 fn frame_at(bytes: &[u8], offset: usize, id: u64, salt: Option<u64>) -> Option<Frame> {
@@ -132,20 +122,14 @@ fn frame_at(bytes: &[u8], offset: usize, id: u64, salt: Option<u64>) -> Option<F
 }
 
 fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(
-        bytes.get(offset..offset + 8)?.try_into().ok()?,
-    ))
+    Some(u64::from_le_bytes(bytes.get(offset..offset + 8)?.try_into().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SEGMENT: Header = Header {
-        id: 3,
-        salt: 0x5a17,
-        first_sequence: 10,
-    };
+    const SEGMENT: Header = Header { id: 3, salt: 0x5a17, first_sequence: 10 };
 
     fn segment(payloads: &[&[u8]]) -> Vec<u8> {
         let mut bytes = SEGMENT.encode().to_vec();
@@ -164,23 +148,9 @@ mod tests {
         let end = bytes.len();
         bytes.resize(end + 100, 0);
         let scan = scan(&bytes, 3);
-        assert_eq!(
-            (scan.header, scan.end, scan.stray),
-            (Some(SEGMENT), end, None)
-        );
-        let found: Vec<_> = scan
-            .frames
-            .iter()
-            .map(|frame| (frame.sequence, &bytes[frame.payload.clone()]))
-            .collect();
-        assert_eq!(
-            found,
-            [
-                (10, &b"one"[..]),
-                (11, b""),
-                (12, b"three, somewhat longer")
-            ]
-        );
+        assert_eq!((scan.header, scan.end, scan.stray), (Some(SEGMENT), end, None));
+        let found: Vec<_> = scan.frames.iter().map(|frame| (frame.sequence, &bytes[frame.payload.clone()])).collect();
+        assert_eq!(found, [(10, &b"one"[..]), (11, b""), (12, b"three, somewhat longer")]);
     }
 
     #[test]
@@ -193,17 +163,11 @@ mod tests {
                 damaged[at] ^= 1 << bit;
                 let scan = scan(&damaged, 3);
                 // Padding is nobody's.
-                let padding = [
-                    HEADER + FRAME_HEADER + 3..HEADER + 48,
-                    HEADER + 48 + FRAME_HEADER + 3..HEADER + 96,
-                ];
+                let padding = [HEADER + FRAME_HEADER + 3..HEADER + 48, HEADER + 48 + FRAME_HEADER + 3..HEADER + 96];
                 if padding.iter().any(|padding| padding.contains(&at)) {
                     continue;
                 }
-                assert!(
-                    scan.header.is_none() || scan.stray.is_some(),
-                    "byte {at} bit {bit}"
-                );
+                assert!(scan.header.is_none() || scan.stray.is_some(), "byte {at} bit {bit}");
             }
         }
     }

@@ -29,26 +29,11 @@ const KEPT_BUFFER: usize = 256 << 10;
 
 /// What is asked of the writer.
 pub(crate) enum Command {
-    Txn {
-        txn: Txn,
-        reply: oneshot::Sender<Result<TxnResponse>>,
-    },
-    Compact {
-        revision: Revision,
-        reply: oneshot::Sender<Result<()>>,
-    },
-    Grant {
-        id: LeaseId,
-        ttl_seconds: u64,
-        reply: oneshot::Sender<Result<Lease>>,
-    },
-    Revoke {
-        id: LeaseId,
-        reply: oneshot::Sender<Result<()>>,
-    },
-    Close {
-        reply: oneshot::Sender<Result<()>>,
-    },
+    Txn { txn: Txn, reply: oneshot::Sender<Result<TxnResponse>> },
+    Compact { revision: Revision, reply: oneshot::Sender<Result<()>> },
+    Grant { id: LeaseId, ttl_seconds: u64, reply: oneshot::Sender<Result<Lease>> },
+    Revoke { id: LeaseId, reply: oneshot::Sender<Result<()>> },
+    Close { reply: oneshot::Sender<Result<()>> },
 }
 
 /// An answer that waits for its group to be durable.
@@ -62,10 +47,7 @@ impl Answer {
     fn new<T: Send + 'static>(reply: oneshot::Sender<Result<T>>, answer: T, wrote: bool) -> Answer {
         // Whoever asked may have gone away: then nobody hears.
         let send = move |outcome: Result<()>| drop(reply.send(outcome.map(|()| answer)));
-        Answer {
-            wrote,
-            send: Box::new(send),
-        }
+        Answer { wrote, send: Box::new(send) }
     }
 }
 
@@ -85,13 +67,7 @@ impl Group {
         frame.clear();
         frame.shrink_to(KEPT_BUFFER);
         frame.resize(FRAME_HEADER, 0);
-        Group {
-            frame,
-            batches: Vec::new(),
-            answers: Vec::new(),
-            granted: Vec::new(),
-            swept: 0,
-        }
+        Group { frame, batches: Vec::new(), answers: Vec::new(), granted: Vec::new(), swept: 0 }
     }
 
     fn has_records(&self) -> bool {
@@ -229,10 +205,7 @@ impl Writer {
             self.publish(group, index);
             return Ok(());
         }
-        let mut disk = self
-            .disk
-            .take()
-            .expect("the disk is here when nothing is in flight");
+        let mut disk = self.disk.take().expect("the disk is here when nothing is in flight");
         let mut frame = std::mem::take(&mut group.frame);
         let (covered, revision) = (self.covered.take(), index.revision);
         self.log_bytes += frame.len() as u64;
@@ -241,17 +214,9 @@ impl Writer {
             if let (Ok(()), Some(covered)) = (&outcome, covered) {
                 outcome = disk.release(covered);
             }
-            Flushed {
-                disk,
-                frame,
-                outcome,
-            }
+            Flushed { disk, frame, outcome }
         });
-        self.in_flight = Some(InFlight {
-            flush,
-            group,
-            index,
-        });
+        self.in_flight = Some(InFlight { flush, group, index });
         Ok(())
     }
 
@@ -270,9 +235,7 @@ impl Writer {
         let sequence = flushed.disk.sequence;
         let place = flushed.disk.place.clone();
         self.disk = Some(flushed.disk);
-        if self.checkpoint.is_none()
-            && self.log_bytes >= self.checkpoint_bytes.max(self.last_checkpoint)
-        {
+        if self.checkpoint.is_none() && self.log_bytes >= self.checkpoint_bytes.max(self.last_checkpoint) {
             self.log_bytes = 0;
             let index = index.clone();
             let written = tokio::task::spawn_blocking(move || {
@@ -321,11 +284,7 @@ impl Writer {
                 }
                 Err(error) => self.refuse(reply, error),
             },
-            Command::Grant {
-                id,
-                ttl_seconds,
-                reply,
-            } => self.grant(id, ttl_seconds, reply),
+            Command::Grant { id, ttl_seconds, reply } => self.grant(id, ttl_seconds, reply),
             Command::Revoke { id, reply } => match self.revoke(id) {
                 Ok(()) => self.answer(reply, (), true),
                 Err(error) => self.refuse(reply, error),
@@ -385,21 +344,13 @@ impl Writer {
     }
 
     /// An answer waits for its group, also that of a request which wrote nothing: it may have seen what is not durable yet.
-    fn answer<T: Send + 'static>(
-        &mut self,
-        reply: oneshot::Sender<Result<T>>,
-        answer: T,
-        wrote: bool,
-    ) {
+    fn answer<T: Send + 'static>(&mut self, reply: oneshot::Sender<Result<T>>, answer: T, wrote: bool) {
         self.group.answers.push(Answer::new(reply, answer, wrote));
     }
 
     fn refuse<T: Send + 'static>(&mut self, reply: oneshot::Sender<Result<T>>, error: Error) {
         let send = move |outcome: Result<()>| drop(reply.send(outcome.and(Err(error))));
-        self.group.answers.push(Answer {
-            wrote: false,
-            send: Box::new(send),
-        });
+        self.group.answers.push(Answer { wrote: false, send: Box::new(send) });
     }
 
     /// Whether a compaction that has been published left something to sweep out.
@@ -423,19 +374,11 @@ impl Writer {
 
     /// Marks the end of the log: whatever is damaged before it is not mistaken for a write that a crash tore.
     async fn close(&mut self) -> Result<()> {
-        let mut disk = self
-            .disk
-            .take()
-            .expect("the disk is here when nothing is in flight");
+        let mut disk = self.disk.take().expect("the disk is here when nothing is in flight");
         let revision = self.index.revision;
-        let marked =
-            tokio::task::spawn_blocking(move || disk.append(&mut vec![0; FRAME_HEADER], revision));
-        marked
-            .await
-            .map_err(|_| unavailable("the runtime is shutting down"))??;
-        self.shared
-            .published
-            .fail(unavailable("the store has been closed"));
+        let marked = tokio::task::spawn_blocking(move || disk.append(&mut vec![0; FRAME_HEADER], revision));
+        marked.await.map_err(|_| unavailable("the runtime is shutting down"))??;
+        self.shared.published.fail(unavailable("the store has been closed"));
         for reply in self.closed.drain(..) {
             drop(reply.send(Ok(())));
         }
@@ -468,9 +411,9 @@ impl Command {
         match self {
             Command::Txn { reply, .. } => drop(reply.send(Err(error))),
             Command::Grant { reply, .. } => drop(reply.send(Err(error))),
-            Command::Compact { reply, .. }
-            | Command::Revoke { reply, .. }
-            | Command::Close { reply } => drop(reply.send(Err(error))),
+            Command::Compact { reply, .. } | Command::Revoke { reply, .. } | Command::Close { reply } => {
+                drop(reply.send(Err(error)))
+            }
         }
     }
 }
@@ -500,9 +443,7 @@ fn fail(answers: Vec<Answer>, error: &Error) {
 
 async fn flushed(in_flight: &mut Option<InFlight>) -> Result<Flushed> {
     match in_flight {
-        Some(in_flight) => (&mut in_flight.flush)
-            .await
-            .map_err(|_| unavailable("the runtime is shutting down")),
+        Some(in_flight) => (&mut in_flight.flush).await.map_err(|_| unavailable("the runtime is shutting down")),
         None => std::future::pending().await,
     }
 }

@@ -9,8 +9,8 @@ use imbl::OrdSet;
 use super::history::{bytes_of, version_bytes};
 use super::{Attached, History, Index};
 use crate::{
-    Compare, Delete, Error, Event, EventBatch, KeyRange, KeyValue, LeaseId, Limits, Op, OpResponse,
-    Put, Result, Revision, Txn, TxnResponse,
+    Compare, Delete, Error, Event, EventBatch, KeyRange, KeyValue, LeaseId, Limits, Op, OpResponse, Put, Result,
+    Revision, Txn, TxnResponse,
 };
 
 /// What a transaction did.
@@ -24,23 +24,11 @@ pub(crate) struct Applied {
 /// Refuses a transaction that no store would take, whatever it holds.
 pub(crate) fn check(txn: &Txn, limits: &Limits) -> Result<()> {
     let within = |what, size: usize, limit: usize| match size > limit {
-        true => Err(Error::TooLarge {
-            what,
-            size: size as u64,
-            limit: limit as u64,
-        }),
+        true => Err(Error::TooLarge { what, size: size as u64, limit: limit as u64 }),
         false => Ok(()),
     };
-    within(
-        "bytes of keys and values in a transaction",
-        txn.size(),
-        limits.request_bytes,
-    )?;
-    within(
-        "comparisons in a transaction",
-        txn.compares.len(),
-        limits.txn_ops,
-    )?;
+    within("bytes of keys and values in a transaction", txn.size(), limits.request_bytes)?;
+    within("comparisons in a transaction", txn.compares.len(), limits.txn_ops)?;
     for ops in [&txn.success, &txn.failure] {
         within("operations in a transaction", ops.len(), limits.txn_ops)?;
         check_keys(ops)?;
@@ -53,22 +41,16 @@ fn check_keys(ops: &[Op]) -> Result<()> {
     for op in ops {
         let Op::Put(put) = op else { continue };
         if put.key.is_empty() {
-            return Err(Error::InvalidRequest {
-                reason: "a key must not be empty",
-            });
+            return Err(Error::InvalidRequest { reason: "a key must not be empty" });
         }
         if !written.insert(&put.key) {
-            return Err(Error::DuplicateKey {
-                key: put.key.clone(),
-            });
+            return Err(Error::DuplicateKey { key: put.key.clone() });
         }
     }
     for op in ops {
         let Op::Delete(delete) = op else { continue };
         if let Some(key) = written.iter().find(|key| delete.keys.contains(key)) {
-            return Err(Error::DuplicateKey {
-                key: Bytes::clone(key),
-            });
+            return Err(Error::DuplicateKey { key: Bytes::clone(key) });
         }
     }
     Ok(())
@@ -89,9 +71,7 @@ impl Index {
         let mut responses = Vec::with_capacity(ops.len());
         for op in ops {
             responses.push(match op {
-                Op::Put(put) => OpResponse::Put {
-                    previous: self.put(put, revision, &mut events),
-                },
+                Op::Put(put) => OpResponse::Put { previous: self.put(put, revision, &mut events) },
                 Op::Delete(delete) => self.delete(delete, revision, &mut events),
                 Op::Range(range) => OpResponse::Range(match range.revision {
                     0 => self.range_at(range, revision),
@@ -105,10 +85,7 @@ impl Index {
                 ranged.revision = ranged.revision.min(self.revision);
             }
         }
-        Ok(Applied {
-            response: TxnResponse::new(self.revision, succeeded, responses),
-            batch,
-        })
+        Ok(Applied { response: TxnResponse::new(self.revision, succeeded, responses), batch })
     }
 
     /// Everything about the operations that depends on what the store holds, so that nothing fails half-way.
@@ -129,11 +106,7 @@ impl Index {
             }
         }
         if needed > 0 && self.bytes + needed > quota_bytes {
-            return Err(Error::QuotaExceeded {
-                used: self.bytes,
-                needed,
-                quota: quota_bytes,
-            });
+            return Err(Error::QuotaExceeded { used: self.bytes, needed, quota: quota_bytes });
         }
         Ok(())
     }
@@ -141,18 +114,11 @@ impl Index {
     fn holds(&self, compare: &Compare) -> bool {
         match &compare.keys {
             KeyRange::Key(key) => compare.holds(self.get(key).map(|kv| &**kv)),
-            keys => self
-                .visible(keys, None, self.revision)
-                .all(|kv| compare.holds(Some(kv))),
+            keys => self.visible(keys, None, self.revision).all(|kv| compare.holds(Some(kv))),
         }
     }
 
-    fn put(
-        &mut self,
-        put: &Put,
-        revision: Revision,
-        events: &mut Vec<Event>,
-    ) -> Option<Arc<KeyValue>> {
+    fn put(&mut self, put: &Put, revision: Revision, events: &mut Vec<Event>) -> Option<Arc<KeyValue>> {
         let previous = self.get(&put.key).cloned();
         let old_lease = previous.as_ref().map_or(0, |kv| kv.lease);
         let kv = Arc::new(KeyValue {
@@ -173,16 +139,8 @@ impl Index {
         previous.filter(|_| put.previous)
     }
 
-    fn delete(
-        &mut self,
-        delete: &Delete,
-        revision: Revision,
-        events: &mut Vec<Event>,
-    ) -> OpResponse {
-        let found: Vec<_> = self
-            .visible(&delete.keys, None, revision)
-            .cloned()
-            .collect();
+    fn delete(&mut self, delete: &Delete, revision: Revision, events: &mut Vec<Event>) -> OpResponse {
+        let found: Vec<_> = self.visible(&delete.keys, None, revision).cloned().collect();
         for kv in &found {
             self.remove(kv.clone(), revision, events);
         }
@@ -196,11 +154,7 @@ impl Index {
     }
 
     fn remove(&mut self, previous: Arc<KeyValue>, revision: Revision, events: &mut Vec<Event>) {
-        let mark = Arc::new(KeyValue {
-            key: previous.key.clone(),
-            mod_revision: revision,
-            ..KeyValue::default()
-        });
+        let mark = Arc::new(KeyValue { key: previous.key.clone(), mod_revision: revision, ..KeyValue::default() });
         self.detach(previous.lease, &previous.key);
         self.live -= 1;
         self.push(mark.clone());
@@ -250,11 +204,7 @@ impl Index {
     /// Grants a lease under this id or, for 0, the next free one.
     pub(crate) fn grant(&mut self, id: LeaseId, ttl_seconds: u64, limit: usize) -> Result<LeaseId> {
         if self.leases.len() >= limit {
-            return Err(Error::TooLarge {
-                what: "leases",
-                size: self.leases.len() as u64 + 1,
-                limit: limit as u64,
-            });
+            return Err(Error::TooLarge { what: "leases", size: self.leases.len() as u64 + 1, limit: limit as u64 });
         }
         let id = match id {
             0 => {
@@ -291,16 +241,10 @@ impl Index {
     /// Makes `revision` the oldest that can be read. What that leaves unreadable is swept out later.
     pub(crate) fn compact(&mut self, revision: Revision) -> Result<()> {
         if revision > self.revision {
-            return Err(Error::FutureRevision {
-                requested: revision,
-                current: self.revision,
-            });
+            return Err(Error::FutureRevision { requested: revision, current: self.revision });
         }
         if revision <= self.compacted {
-            return Err(Error::Compacted {
-                requested: revision,
-                at: self.compacted,
-            });
+            return Err(Error::Compacted { requested: revision, at: self.compacted });
         }
         self.compacted = revision;
         Ok(())

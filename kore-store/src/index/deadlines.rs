@@ -34,9 +34,7 @@ impl Deadlines {
     /// What a lease has left; None: it is not there, or has ended.
     pub(crate) fn remaining(&self, id: LeaseId, now: Timestamp) -> Option<Duration> {
         let end = self.by_lease.get(&id)?;
-        Duration::try_from(end.duration_since(now))
-            .ok()
-            .filter(|left| !left.is_zero())
+        Duration::try_from(end.duration_since(now)).ok().filter(|left| !left.is_zero())
     }
 
     /// Takes out the leases that have ended.

@@ -21,10 +21,7 @@ struct Older {
 
 impl History {
     pub(crate) fn new(first: Arc<KeyValue>) -> History {
-        History {
-            newest: first,
-            older: None,
-        }
+        History { newest: first, older: None }
     }
 
     /// What the key holds now.
@@ -34,9 +31,7 @@ impl History {
 
     /// What the key held at a revision.
     pub(crate) fn at(&self, revision: Revision) -> Option<&Arc<KeyValue>> {
-        self.versions()
-            .find(|kv| kv.mod_revision <= revision)
-            .filter(|kv| !kv.is_deletion())
+        self.versions().find(|kv| kv.mod_revision <= revision).filter(|kv| !kv.is_deletion())
     }
 
     /// Every version, newest first.
@@ -106,12 +101,7 @@ mod tests {
     use super::*;
 
     fn version(revision: Revision, version: u64) -> Arc<KeyValue> {
-        Arc::new(KeyValue {
-            key: "k".into(),
-            mod_revision: revision,
-            version,
-            ..KeyValue::default()
-        })
+        Arc::new(KeyValue { key: "k".into(), mod_revision: revision, version, ..KeyValue::default() })
     }
 
     /// Written at 2, 4 and 8, deleted at 6 and 10.
@@ -125,9 +115,7 @@ mod tests {
 
     fn kept(compacted: Revision) -> Vec<Revision> {
         let left = history().compact(compacted);
-        left.iter()
-            .flat_map(|left| left.versions().map(|kv| kv.mod_revision))
-            .collect()
+        left.iter().flat_map(|left| left.versions().map(|kv| kv.mod_revision)).collect()
     }
 
     #[test]
@@ -154,12 +142,7 @@ mod tests {
         let at = |revision| history().at(revision).map(|kv| kv.mod_revision);
         let seen: Vec<_> = (1..=11).map(at).collect();
         let (two, four, eight) = (Some(2), Some(4), Some(8));
-        assert_eq!(
-            seen,
-            [
-                None, two, two, four, four, None, None, eight, eight, None, None
-            ]
-        );
+        assert_eq!(seen, [None, two, two, four, four, None, None, eight, eight, None, None]);
     }
 
     #[test]
@@ -168,9 +151,6 @@ mod tests {
         for at in 3..1_000_000 {
             history.push(version(at, at));
         }
-        assert_eq!(
-            history.compact(999_000).map(|left| left.versions().count()),
-            Some(1000)
-        );
+        assert_eq!(history.compact(999_000).map(|left| left.versions().count()), Some(1000));
     }
 }

@@ -52,10 +52,7 @@ impl Log {
         // Stable: within a revision the events stay in the order of their keys.
         events.sort_by_key(|event| event.kv.mod_revision);
         let first = events.first().map(|event| event.kv.mod_revision);
-        let mut log = Log {
-            first: first.unwrap_or(index.revision + 1),
-            batches: VecDeque::new(),
-        };
+        let mut log = Log { first: first.unwrap_or(index.revision + 1), batches: VecDeque::new() };
         for batch in events.chunk_by(|a, b| a.kv.mod_revision == b.kv.mod_revision) {
             log.push(EventBatch::new(batch[0].kv.mod_revision, batch));
         }
@@ -73,25 +70,12 @@ impl Log {
     }
 
     /// Up to `limit` batches about `keys`, from revision `next` on.
-    pub(crate) fn read(
-        &self,
-        next: Revision,
-        keys: &KeyRange,
-        limit: usize,
-        compacted: Revision,
-    ) -> Result<Found> {
+    pub(crate) fn read(&self, next: Revision, keys: &KeyRange, limit: usize, compacted: Revision) -> Result<Found> {
         if next < compacted {
-            return Err(Error::Compacted {
-                requested: next,
-                at: compacted,
-            });
+            return Err(Error::Compacted { requested: next, at: compacted });
         }
         let start = (next.max(self.first) - self.first) as usize;
-        let mut found = Found {
-            batches: Vec::new(),
-            next: next.max(self.first.min(self.end())),
-            caught_up: None,
-        };
+        let mut found = Found { batches: Vec::new(), next: next.max(self.first.min(self.end())), caught_up: None };
         for batch in self.batches.iter().skip(start).take(SCAN) {
             found.batches.extend(batch.about(keys));
             found.next = batch.revision + 1;
@@ -106,9 +90,7 @@ impl Log {
     /// What a compaction left, up to `limit` batches of it, oldest first.
     pub(crate) fn stale(&self, compacted: Revision, limit: usize) -> Stale {
         let before = self.batches.iter().take(limit);
-        let batches = before
-            .take_while(|batch| batch.revision < compacted)
-            .count();
+        let batches = before.take_while(|batch| batch.revision < compacted).count();
         // And the one at the compacted revision: it stays, since a watch may begin there, but what it overwrote goes.
         let with_keys = self.batches.iter().take(batches + 1);
         Stale {

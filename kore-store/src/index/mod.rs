@@ -87,14 +87,8 @@ impl Index {
     fn readable(&self, requested: Revision) -> Result<Revision> {
         match requested {
             0 => Ok(self.revision),
-            _ if requested > self.revision => Err(Error::FutureRevision {
-                requested,
-                current: self.revision,
-            }),
-            _ if requested < self.compacted => Err(Error::Compacted {
-                requested,
-                at: self.compacted,
-            }),
+            _ if requested > self.revision => Err(Error::FutureRevision { requested, current: self.revision }),
+            _ if requested < self.compacted => Err(Error::Compacted { requested, at: self.compacted }),
             _ => Ok(requested),
         }
     }
@@ -105,18 +99,12 @@ impl Index {
             (false, 0) => usize::MAX,
             (false, limit) => limit,
         };
-        let mut found = Ranged {
-            revision: at,
-            ..Ranged::default()
-        };
+        let mut found = Ranged { revision: at, ..Ranged::default() };
         for kv in self.visible(&request.keys, request.after.as_ref(), at) {
             found.count += 1;
             if found.kvs.len() < limit {
                 found.kvs.push(match request.keys_only {
-                    true => Arc::new(KeyValue {
-                        value: Bytes::new(),
-                        ..KeyValue::clone(kv)
-                    }),
+                    true => Arc::new(KeyValue { value: Bytes::new(), ..KeyValue::clone(kv) }),
                     false => kv.clone(),
                 });
             }
@@ -138,9 +126,7 @@ impl Index {
         };
         // One key is looked up; everything else is a stretch of the tree that begins at `from`.
         let (one, many) = match keys {
-            KeyRange::Key(key) if matches!(from, Bound::Included(_)) => {
-                (self.keys.get(&key[..]), None)
-            }
+            KeyRange::Key(key) if matches!(from, Bound::Included(_)) => (self.keys.get(&key[..]), None),
             KeyRange::Key(_) => (None, None),
             _ => {
                 let stretch = self.keys.range::<_, [u8]>((from, Bound::Unbounded));
@@ -148,8 +134,6 @@ impl Index {
                 (None, Some(inside.map(|(_, history)| history)))
             }
         };
-        one.into_iter()
-            .chain(many.into_iter().flatten())
-            .filter_map(move |history| history.at(at))
+        one.into_iter().chain(many.into_iter().flatten()).filter_map(move |history| history.at(at))
     }
 }

@@ -29,13 +29,11 @@ pub(super) fn decode(bytes: &[u8], depth_max: usize) -> Result<Value, CodecError
         return Err(CodecError::MalformedProtobuf {
             message_type: "the envelope".to_owned(),
             offset: 0,
-            message: "the body does not start with the four bytes of a Kubernetes protobuf message"
-                .to_owned(),
+            message: "the body does not start with the four bytes of a Kubernetes protobuf message".to_owned(),
         });
     };
     let mut reader = Reader::new("runtime.Unknown", rest);
-    let (mut api_version, mut kind, mut raw, mut content_type) =
-        (String::new(), String::new(), &[][..], String::new());
+    let (mut api_version, mut kind, mut raw, mut content_type) = (String::new(), String::new(), &[][..], String::new());
     while let Some((number, wire)) = reader.key()? {
         match number {
             1 => {

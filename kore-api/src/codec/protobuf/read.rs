@@ -10,20 +10,14 @@ use crate::facts::{Field, Shape, Special, Type, WireNode, WireStep};
 use crate::schema::{double, is_absence, schema_props, time_text, zero};
 
 /// Reads a message of a type; `depth` messages may be nested.
-pub(super) fn message(
-    found: &'static Type,
-    bytes: &[u8],
-    depth: usize,
-) -> Result<Map<String, Value>, CodecError> {
+pub(super) fn message(found: &'static Type, bytes: &[u8], depth: usize) -> Result<Map<String, Value>, CodecError> {
     let mut members = Map::new();
     fields(found, &found.wire, bytes, deeper(depth)?, &mut members)?;
     Ok(members)
 }
 
 fn deeper(depth: usize) -> Result<usize, CodecError> {
-    depth.checked_sub(1).ok_or(CodecError::TooDeep {
-        limit: super::super::DEPTH_MAX,
-    })
+    depth.checked_sub(1).ok_or(CodecError::TooDeep { limit: super::super::DEPTH_MAX })
 }
 
 fn fields(
@@ -42,9 +36,7 @@ fn fields(
         };
         match &steps[index].node {
             WireNode::Inlined(inner) => fields(found, inner, reader.bytes(wire)?, depth, members)?,
-            WireNode::Field(index) => {
-                field(&found.fields[*index], &mut reader, wire, depth, members)?
-            }
+            WireNode::Field(index) => field(&found.fields[*index], &mut reader, wire, depth, members)?,
         }
     }
     Ok(())
@@ -63,12 +55,8 @@ fn field(
             members.insert(field.name.to_owned(), items);
         }
         Shape::List(inner) => {
-            let slot = members
-                .entry(field.name)
-                .or_insert_with(|| Value::Array(Vec::new()));
-            let items = slot
-                .as_array_mut()
-                .expect("only lists are put where the table has a list");
+            let slot = members.entry(field.name).or_insert_with(|| Value::Array(Vec::new()));
+            let items = slot.as_array_mut().expect("only lists are put where the table has a list");
             let is_number = matches!(**inner, Shape::Bool | Shape::Int32 | Shape::Int64);
             if is_number && wire == Wire::Bytes {
                 let mut packed = Reader::new("a packed list", reader.bytes(wire)?);
@@ -80,20 +68,14 @@ fn field(
             }
         }
         Shape::Map(inner) => {
-            let slot = members
-                .entry(field.name)
-                .or_insert_with(|| Value::Object(Map::new()));
-            let entries = slot
-                .as_object_mut()
-                .expect("only maps are put where the table has a map");
+            let slot = members.entry(field.name).or_insert_with(|| Value::Object(Map::new()));
+            let entries = slot.as_object_mut().expect("only maps are put where the table has a map");
             let mut entry = Reader::new("a map entry", reader.bytes(wire)?);
             let (mut key, mut held) = (String::new(), zero(inner));
             while let Some((number, wire)) = entry.key()? {
                 match (number, &**inner) {
                     (1, _) => key = entry.string(wire)?.to_owned(),
-                    (2, Shape::List(items)) if field.wrapped => {
-                        held = wrapped(items, entry.bytes(wire)?)?
-                    }
+                    (2, Shape::List(items)) if field.wrapped => held = wrapped(items, entry.bytes(wire)?)?,
                     (2, _) => held = value(inner, &mut entry, wire, depth)?,
                     _ => entry.skip(wire)?,
                 }
@@ -125,12 +107,7 @@ fn wrapped(inner: &'static Shape, bytes: &[u8]) -> Result<Value, CodecError> {
     Ok(Value::Array(items))
 }
 
-fn value(
-    shape: &'static Shape,
-    reader: &mut Reader<'_>,
-    wire: Wire,
-    depth: usize,
-) -> Result<Value, CodecError> {
+fn value(shape: &'static Shape, reader: &mut Reader<'_>, wire: Wire, depth: usize) -> Result<Value, CodecError> {
     Ok(match shape {
         Shape::String => Value::String(reader.string(wire)?.to_owned()),
         Shape::Bytes => Value::String(STANDARD.encode(reader.bytes(wire)?)),
@@ -138,9 +115,7 @@ fn value(
         Shape::Int32 => Value::from(reader.varint(wire)? as i32),
         Shape::Int64 => Value::from(reader.varint(wire)? as i64),
         Shape::Double => double(reader.double(wire)?),
-        Shape::Time | Shape::MicroTime => {
-            time(reader.bytes(wire)?, matches!(shape, Shape::MicroTime))?
-        }
+        Shape::Time | Shape::MicroTime => time(reader.bytes(wire)?, matches!(shape, Shape::MicroTime))?,
         Shape::Quantity => {
             let mut inner = Reader::new("Quantity", reader.bytes(wire)?);
             let mut text = "";
@@ -186,11 +161,7 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, CodecError> {
             _ => reader.skip(wire)?,
         }
     }
-    Ok(if is_string {
-        Value::from(text)
-    } else {
-        Value::from(number_held)
-    })
+    Ok(if is_string { Value::from(text) } else { Value::from(number_held) })
 }
 
 /// Bytes that hold JSON, or a message with an envelope of its own.
@@ -223,18 +194,10 @@ fn object(found: &'static Type, bytes: &[u8], depth: usize) -> Result<Value, Cod
         match (found.special, number) {
             (Special::SchemaOrBool, 1) => allows = reader.varint(wire)? != 0,
             (Special::SchemaOrBool, 2) | (Special::SchemaOrArray | Special::SchemaOrStrings, 1) => {
-                schema = Some(Value::Object(message(
-                    schema_props(found),
-                    reader.bytes(wire)?,
-                    depth,
-                )?));
+                schema = Some(Value::Object(message(schema_props(found), reader.bytes(wire)?, depth)?));
             }
             (Special::SchemaOrArray, 2) => {
-                items.push(Value::Object(message(
-                    schema_props(found),
-                    reader.bytes(wire)?,
-                    depth,
-                )?));
+                items.push(Value::Object(message(schema_props(found), reader.bytes(wire)?, depth)?));
             }
             (Special::SchemaOrStrings, 2) => items.push(Value::from(reader.string(wire)?)),
             _ => reader.skip(wire)?,

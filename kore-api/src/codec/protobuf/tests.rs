@@ -27,19 +27,13 @@ fn every_type_round_trips() {
         for _ in 0..6 {
             let schema = Schema::root(found);
             let mut object = dice.object(found, 0);
-            assert_eq!(
-                check(&schema, &object),
-                [],
-                "{}: {object}",
-                found.definition()
-            );
+            assert_eq!(check(&schema, &object), [], "{}: {object}", found.definition());
             normalize(&schema, &mut object);
             let members = object.as_object().expect("an object");
             let bytes = write::message(found, members)
                 .unwrap_or_else(|error| panic!("{}: {error}: {object}", found.definition()));
             let mut read = Value::Object(
-                read::message(found, &bytes, 100)
-                    .unwrap_or_else(|error| panic!("{}: {error}", found.definition())),
+                read::message(found, &bytes, 100).unwrap_or_else(|error| panic!("{}: {error}", found.definition())),
             );
             // Lists and maps that are kept when empty, and lists inside wrappers, differ only in that.
             normalize(&schema, &mut object);
@@ -77,13 +71,7 @@ fn every_kind_round_trips_in_every_format() {
         for format in [super::super::Format::Json, super::super::Format::Yaml] {
             let text = super::super::encode(format, &object).expect(found.name);
             let decoded = super::super::decode(format, &text, &super::super::Limits::default())
-                .unwrap_or_else(|error| {
-                    panic!(
-                        "{}: {error}: {}",
-                        found.name,
-                        String::from_utf8_lossy(&text)
-                    )
-                });
+                .unwrap_or_else(|error| panic!("{}: {error}: {}", found.name, String::from_utf8_lossy(&text)));
             assert_eq!(decoded.value, object, "{format:?}");
         }
     }
@@ -128,10 +116,7 @@ fn pointers_keep_their_zeros() {
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 0, "selector": {}, "template": {"spec": {
         "hostUsers": false, "containers": [{"name": "a", "resources": {}}],
         "volumes": [{"name": "c", "configMap": {"name": "settings", "optional": false}}, {"name": "e", "emptyDir": {}}]}}}});
-    assert_eq!(
-        decode(&encode(&deployment).expect("representable"), 100),
-        Ok(deployment)
-    );
+    assert_eq!(decode(&encode(&deployment).expect("representable"), 100), Ok(deployment));
 }
 
 #[test]
@@ -141,29 +126,15 @@ fn what_has_no_place_is_an_error_with_its_path() {
             json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "a"}, {"name": "b", "new": 1}]}}),
             "spec.containers[1].new",
         ),
-        (
-            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": 1}}}),
-            "metadata.labels.a",
-        ),
-        (
-            json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": "1"}}),
-            "spec.replicas",
-        ),
+        (json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": 1}}}), "metadata.labels.a"),
+        (json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": "1"}}), "spec.replicas"),
     ] {
-        assert_eq!(
-            encode(&value),
-            Err(CodecError::NotRepresentable {
-                path: path.to_owned()
-            })
-        );
+        assert_eq!(encode(&value), Err(CodecError::NotRepresentable { path: path.to_owned() }));
     }
     let custom = json!({"apiVersion": "example.com/v1", "kind": "Widget"});
     assert_eq!(
         encode(&custom),
-        Err(CodecError::NoProtobuf {
-            api_version: "example.com/v1".to_owned(),
-            kind: "Widget".to_owned()
-        })
+        Err(CodecError::NoProtobuf { api_version: "example.com/v1".to_owned(), kind: "Widget".to_owned() })
     );
 }
 
@@ -171,10 +142,7 @@ fn what_has_no_place_is_an_error_with_its_path() {
 fn delete_options_belong_to_every_group() {
     for api_version in ["v1", "apps/v1", "batch/v1"] {
         let options = json!({"apiVersion": api_version, "kind": "DeleteOptions", "gracePeriodSeconds": 0, "propagationPolicy": "Background", "preconditions": {"uid": "u"}});
-        assert_eq!(
-            decode(&encode(&options).expect("representable"), 100),
-            Ok(options)
-        );
+        assert_eq!(decode(&encode(&options).expect("representable"), 100), Ok(options));
     }
 }
 
@@ -191,10 +159,7 @@ fn damaged_bodies_are_errors_and_never_worse() {
             match dice.roll(3) {
                 0 => damaged.truncate(dice.roll(whole.len() as u64) as usize),
                 1 => damaged[4 + dice.roll(whole.len() as u64 - 4) as usize] ^= 1 << dice.roll(8),
-                _ => damaged.insert(
-                    4 + dice.roll(whole.len() as u64 - 4) as usize,
-                    dice.roll(256) as u8,
-                ),
+                _ => damaged.insert(4 + dice.roll(whole.len() as u64 - 4) as usize, dice.roll(256) as u8),
             }
             // Whatever comes out is a value that can be checked, or an error: the point is that nothing panics.
             if let Ok(value) = decode(&damaged, 100) {
@@ -202,14 +167,8 @@ fn damaged_bodies_are_errors_and_never_worse() {
             }
         }
     }
-    assert!(matches!(
-        decode(b"{}", 100),
-        Err(CodecError::MalformedProtobuf { .. })
-    ));
-    assert!(matches!(
-        decode(b"k8s\0\x0a\xff", 100),
-        Err(CodecError::MalformedProtobuf { .. })
-    ));
+    assert!(matches!(decode(b"{}", 100), Err(CodecError::MalformedProtobuf { .. })));
+    assert!(matches!(decode(b"k8s\0\x0a\xff", 100), Err(CodecError::MalformedProtobuf { .. })));
 }
 
 #[test]
@@ -221,10 +180,7 @@ fn nesting_is_bounded() {
     let value = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "spec": {"group": "g", "names": {"kind": "K", "plural": "k"}, "scope": "Cluster", "versions": [{"name": "v1", "served": true, "storage": true,
         "schema": {"openAPIV3Schema": schema}}]}});
-    assert_eq!(
-        decode(&encode(&value).expect("representable"), 100),
-        Err(CodecError::TooDeep { limit: 100 })
-    );
+    assert_eq!(decode(&encode(&value).expect("representable"), 100), Err(CodecError::TooDeep { limit: 100 }));
 }
 
 /// The body of `kubectl create deployment x --image=nginx --replicas=0`, as kubectl 1.36.3 sent it.

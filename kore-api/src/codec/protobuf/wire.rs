@@ -20,11 +20,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(message_type: &'static str, bytes: &'a [u8]) -> Reader<'a> {
-        Reader {
-            message_type,
-            bytes,
-            at: 0,
-        }
+        Reader { message_type, bytes, at: 0 }
     }
 
     pub(super) fn error(&self, message: impl Into<String>) -> CodecError {
@@ -81,9 +77,7 @@ impl<'a> Reader<'a> {
     pub(super) fn double(&mut self, wire: Wire) -> Result<f64, CodecError> {
         self.expect(wire, Wire::Fixed64)?;
         let bytes = self.take(8)?;
-        Ok(f64::from_le_bytes(
-            bytes.try_into().expect("eight bytes were taken"),
-        ))
+        Ok(f64::from_le_bytes(bytes.try_into().expect("eight bytes were taken")))
     }
 
     pub(super) fn bytes(&mut self, wire: Wire) -> Result<&'a [u8], CodecError> {
@@ -107,11 +101,7 @@ impl<'a> Reader<'a> {
     }
 
     fn expect(&self, found: Wire, wanted: Wire) -> Result<(), CodecError> {
-        if found == wanted {
-            Ok(())
-        } else {
-            Err(self.error(format!("a field is {found:?}, not {wanted:?}")))
-        }
+        if found == wanted { Ok(()) } else { Err(self.error(format!("a field is {found:?}, not {wanted:?}"))) }
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], CodecError> {

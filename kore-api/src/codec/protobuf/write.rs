@@ -11,14 +11,9 @@ use crate::schema::schema_props;
 
 /// Writes a message of a type. Fields that are not there are not written, and neither are `apiVersion` and `kind`, which
 /// have their place in the envelope.
-pub(super) fn message(
-    found: &'static Type,
-    members: &Map<String, Value>,
-) -> Result<Vec<u8>, CodecError> {
+pub(super) fn message(found: &'static Type, members: &Map<String, Value>) -> Result<Vec<u8>, CodecError> {
     for (name, value) in members {
-        let has_number = found
-            .field(name)
-            .is_some_and(|field| !field.numbers.is_empty());
+        let has_number = found.field(name).is_some_and(|field| !field.numbers.is_empty());
         if !has_number && !value.is_null() && name != "apiVersion" && name != "kind" {
             return Err(CodecError::NotRepresentable { path: name.clone() });
         }
@@ -47,8 +42,9 @@ fn fields(
                 let field = &found.fields[*index];
                 match members.get(field.name) {
                     None | Some(Value::Null) => {}
-                    Some(value) => field_value(field, step.number, value, writer)
-                        .map_err(|error| below(field.name, error))?,
+                    Some(value) => {
+                        field_value(field, step.number, value, writer).map_err(|error| below(field.name, error))?
+                    }
                 }
             }
         }
@@ -59,33 +55,22 @@ fn fields(
 /// The error, with the path to it from one level further up.
 fn below(step: &str, error: CodecError) -> CodecError {
     match error {
-        CodecError::NotRepresentable { path } if path.is_empty() => CodecError::NotRepresentable {
-            path: step.to_owned(),
-        },
-        CodecError::NotRepresentable { path } if path.starts_with('[') => {
-            CodecError::NotRepresentable {
-                path: format!("{step}{path}"),
-            }
+        CodecError::NotRepresentable { path } if path.is_empty() => {
+            CodecError::NotRepresentable { path: step.to_owned() }
         }
-        CodecError::NotRepresentable { path } => CodecError::NotRepresentable {
-            path: format!("{step}.{path}"),
-        },
+        CodecError::NotRepresentable { path } if path.starts_with('[') => {
+            CodecError::NotRepresentable { path: format!("{step}{path}") }
+        }
+        CodecError::NotRepresentable { path } => CodecError::NotRepresentable { path: format!("{step}.{path}") },
         other => other,
     }
 }
 
 fn here() -> CodecError {
-    CodecError::NotRepresentable {
-        path: String::new(),
-    }
+    CodecError::NotRepresentable { path: String::new() }
 }
 
-fn field_value(
-    field: &'static Field,
-    number: u32,
-    value: &Value,
-    writer: &mut Writer,
-) -> Result<(), CodecError> {
+fn field_value(field: &'static Field, number: u32, value: &Value, writer: &mut Writer) -> Result<(), CodecError> {
     match (&field.shape, value) {
         (Shape::List(inner), Value::Array(_)) if field.wrapped => {
             writer.bytes(number, &wrapped(inner, value)?);
@@ -93,8 +78,7 @@ fn field_value(
         }
         (Shape::List(inner), Value::Array(items)) => {
             for (index, item) in items.iter().enumerate() {
-                write(inner, number, item, writer)
-                    .map_err(|error| below(&format!("[{index}]"), error))?;
+                write(inner, number, item, writer).map_err(|error| below(&format!("[{index}]"), error))?;
             }
             Ok(())
         }
@@ -106,9 +90,7 @@ fn field_value(
                     Shape::List(items) if field.wrapped => {
                         entry.bytes(2, &wrapped(items, held).map_err(|error| below(key, error))?)
                     }
-                    inner => {
-                        write(inner, 2, held, &mut entry).map_err(|error| below(key, error))?
-                    }
+                    inner => write(inner, 2, held, &mut entry).map_err(|error| below(key, error))?,
                 }
                 writer.bytes(number, &entry.finish());
             }
@@ -126,22 +108,14 @@ fn wrapped(inner: &'static Shape, value: &Value) -> Result<Vec<u8>, CodecError> 
     Ok(list.finish())
 }
 
-fn write(
-    shape: &'static Shape,
-    number: u32,
-    value: &Value,
-    writer: &mut Writer,
-) -> Result<(), CodecError> {
+fn write(shape: &'static Shape, number: u32, value: &Value, writer: &mut Writer) -> Result<(), CodecError> {
     let text = || value.as_str().ok_or_else(here);
     match shape {
         Shape::String => writer.bytes(number, text()?.as_bytes()),
         Shape::Bytes => writer.bytes(number, &STANDARD.decode(text()?).map_err(|_| here())?),
         Shape::Bool => writer.varint(number, value.as_bool().ok_or_else(here)?.into()),
         Shape::Int32 => {
-            let held = value
-                .as_i64()
-                .and_then(|held| i32::try_from(held).ok())
-                .ok_or_else(here)?;
+            let held = value.as_i64().and_then(|held| i32::try_from(held).ok()).ok_or_else(here)?;
             writer.varint(number, i64::from(held) as u64);
         }
         Shape::Int64 => writer.varint(number, value.as_i64().ok_or_else(here)? as u64),
@@ -151,11 +125,8 @@ fn write(
             if !value.is_null() {
                 let time: jiff::Timestamp = text()?.parse().map_err(|_| here())?;
                 let nanos = time.as_nanosecond();
-                let kept = if matches!(shape, Shape::MicroTime) {
-                    nanos.rem_euclid(1_000_000_000) / 1000 * 1000
-                } else {
-                    0
-                };
+                let kept =
+                    if matches!(shape, Shape::MicroTime) { nanos.rem_euclid(1_000_000_000) / 1000 * 1000 } else { 0 };
                 message.varint(1, nanos.div_euclid(1_000_000_000) as i64 as u64);
                 message.varint(2, kept as u64);
             }
@@ -178,10 +149,7 @@ fn write(
                     message.bytes(3, held.as_bytes());
                 }
                 _ => {
-                    let held = value
-                        .as_i64()
-                        .and_then(|held| i32::try_from(held).ok())
-                        .ok_or_else(here)?;
+                    let held = value.as_i64().and_then(|held| i32::try_from(held).ok()).ok_or_else(here)?;
                     message.varint(1, 0);
                     message.varint(2, i64::from(held) as u64);
                     message.bytes(3, b"");
@@ -217,8 +185,7 @@ fn object(found: &'static Type, value: &Value) -> Result<Vec<u8>, CodecError> {
                 let members = item.as_object().ok_or_else(here)?;
                 writer.bytes(
                     2,
-                    &message(schema_props(found), members)
-                        .map_err(|error| below(&format!("[{index}]"), error))?,
+                    &message(schema_props(found), members).map_err(|error| below(&format!("[{index}]"), error))?,
                 );
             }
         }

@@ -44,10 +44,7 @@ pub struct ActAs<S> {
 impl<S> Layer<S> for ActAsLayer {
     type Service = ActAs<S>;
     fn layer(&self, inner: S) -> ActAs<S> {
-        ActAs {
-            user: self.user.clone(),
-            inner,
-        }
+        ActAs { user: self.user.clone(), inner }
     }
 }
 

@@ -27,9 +27,7 @@ pub struct AuthenticateLayer {
 impl AuthenticateLayer {
     /// Asks `authenticator`.
     pub fn new(authenticator: impl Authenticator) -> Self {
-        Self {
-            authenticator: Arc::new(authenticator),
-        }
+        Self { authenticator: Arc::new(authenticator) }
     }
 }
 
@@ -59,10 +57,7 @@ impl<S> fmt::Debug for Authenticate<S> {
 impl<S> Layer<S> for AuthenticateLayer {
     type Service = Authenticate<S>;
     fn layer(&self, inner: S) -> Authenticate<S> {
-        Authenticate {
-            authenticator: self.authenticator.clone(),
-            inner,
-        }
+        Authenticate { authenticator: self.authenticator.clone(), inner }
     }
 }
 
@@ -100,16 +95,11 @@ impl<S: Stage<B>, B: Send + 'static> Service<Request<B>> for Authenticate<S> {
     }
 }
 
-async fn identify(
-    authenticator: &dyn Authenticator,
-    head: &http::request::Parts,
-) -> Result<User, InvalidCredentials> {
+async fn identify(authenticator: &dyn Authenticator, head: &http::request::Parts) -> Result<User, InvalidCredentials> {
     match authenticator.authenticate(head).await? {
         Some(user) => Ok(user),
         None if is_public(head.uri.path()) => Ok(User::anonymous()),
-        None => Err(InvalidCredentials(
-            "no credentials that anybody knows".into(),
-        )),
+        None => Err(InvalidCredentials("no credentials that anybody knows".into())),
     }
 }
 
@@ -119,15 +109,11 @@ pub(super) fn is_public(path: &str) -> bool {
 }
 
 fn impersonates(headers: &HeaderMap) -> bool {
-    headers
-        .keys()
-        .any(|name| name.as_str().starts_with("impersonate-"))
+    headers.keys().any(|name| name.as_str().starts_with("impersonate-"))
 }
 
 fn unauthorized() -> Response<Body> {
     let mut response = refuse(&Status::new(Reason::Unauthorized, "Unauthorized"));
-    response
-        .headers_mut()
-        .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }

@@ -55,10 +55,7 @@ impl<S> fmt::Debug for AuthorizePaths<S> {
 impl<S> Layer<S> for AuthorizePathsLayer {
     type Service = AuthorizePaths<S>;
     fn layer(&self, inner: S) -> AuthorizePaths<S> {
-        AuthorizePaths {
-            core: self.core.clone(),
-            inner,
-        }
+        AuthorizePaths { core: self.core.clone(), inner }
     }
 }
 
@@ -89,37 +86,21 @@ impl<S: Stage<B>, B: Send + 'static> Service<Request<B>> for AuthorizePaths<S> {
     }
 }
 
-async fn check(
-    core: &dyn Core,
-    user: &User,
-    path: &str,
-    method: &http::Method,
-) -> Result<(), Status> {
+async fn check(core: &dyn Core, user: &User, path: &str, method: &http::Method) -> Result<(), Status> {
     let verb = method.as_str().to_ascii_lowercase();
-    let attributes = Attributes {
-        user,
-        resource: None,
-        path,
-        verb: &verb,
-    };
+    let attributes = Attributes { user, resource: None, path, verb: &verb };
     let problem = match core.authorize(&attributes).await {
         Decision::Allow => return Ok(()),
         Decision::NoOpinion(_) if method.is_safe() && is_discovery(path) => return Ok(()),
         Decision::Deny(problem) | Decision::NoOpinion(problem) => problem,
     };
     let separator = if problem.is_empty() { "" } else { ": " };
-    let message = format!(
-        "forbidden: User {:?} cannot {verb} path {path:?}{separator}{problem}",
-        user.name
-    );
+    let message = format!("forbidden: User {:?} cannot {verb} path {path:?}{separator}{problem}", user.name);
     Err(Status::new(Reason::Forbidden, message))
 }
 
 /// What every client needs to find its way.
 fn is_discovery(path: &str) -> bool {
-    let under = |root: &str| {
-        path.strip_prefix(root)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let under = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     is_public(path) || under("/api") || under("/apis") || under("/openapi")
 }

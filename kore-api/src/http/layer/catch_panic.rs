@@ -43,11 +43,7 @@ impl<S: Stage<B>, B: Send + 'static> Service<Request<B>> for CatchPanic<S> {
         // Nothing that the panic left half done is reached from here again but through locks that do not mind.
         let answer = AssertUnwindSafe(self.inner.clone().oneshot(request)).catch_unwind();
         Box::pin(answer.map(|outcome| {
-            outcome.unwrap_or_else(|_| {
-                Ok(refuse(&Status::internal(
-                    "a fault of the server, see its log",
-                )))
-            })
+            outcome.unwrap_or_else(|_| Ok(refuse(&Status::internal("a fault of the server, see its log"))))
         }))
     }
 }

@@ -39,12 +39,7 @@ impl RequestInfo {
             let part = path.subresource.as_deref().unwrap_or_default();
             streams = LONG_RUNNING.contains(&part.split('/').next().unwrap_or_default());
         }
-        Ok(Self {
-            target,
-            query,
-            is_watch,
-            is_long_running: is_watch || streams,
-        })
+        Ok(Self { target, query, is_watch, is_long_running: is_watch || streams })
     }
 }
 

@@ -25,10 +25,7 @@ pub struct InFlightLayer {
 impl InFlightLayer {
     /// At most `requests` at a time, each for at most `timeout`.
     pub fn new(requests: usize, timeout: Duration) -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(requests)),
-            timeout,
-        }
+        Self { free: Arc::new(Semaphore::new(requests)), timeout }
     }
 }
 
@@ -44,11 +41,7 @@ pub struct InFlight<S> {
 impl<S> Layer<S> for InFlightLayer {
     type Service = InFlight<S>;
     fn layer(&self, inner: S) -> InFlight<S> {
-        InFlight {
-            free: self.free.clone(),
-            timeout: self.timeout,
-            inner,
-        }
+        InFlight { free: self.free.clone(), timeout: self.timeout, inner }
     }
 }
 
@@ -62,10 +55,7 @@ impl<S: Stage<B>, B: Send + 'static> Service<Request<B>> for InFlight<S> {
     }
 
     fn call(&mut self, request: Request<B>) -> Answer {
-        let long = request
-            .extensions()
-            .get::<Arc<RequestInfo>>()
-            .is_some_and(|info| info.is_long_running);
+        let long = request.extensions().get::<Arc<RequestInfo>>().is_some_and(|info| info.is_long_running);
         let answer = self.inner.clone().oneshot(request);
         if long {
             return Box::pin(answer);
@@ -86,13 +76,7 @@ impl<S: Stage<B>, B: Send + 'static> Service<Request<B>> for InFlight<S> {
 }
 
 fn too_many() -> Status {
-    let details = StatusDetails {
-        retry_after_seconds: 1,
-        ..StatusDetails::default()
-    };
+    let details = StatusDetails { retry_after_seconds: 1, ..StatusDetails::default() };
     let message = "too many requests, please try again later";
-    Status {
-        details: Some(details),
-        ..Status::new(Reason::TooManyRequests, message)
-    }
+    Status { details: Some(details), ..Status::new(Reason::TooManyRequests, message) }
 }

@@ -39,18 +39,12 @@ use super::Body;
 ///
 /// Every service of this form is a `Stage`; there is nothing to implement.
 pub trait Stage<B>:
-    Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send>
-    + Clone
-    + Send
-    + 'static
+    Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
 }
 
 impl<S, B> Stage<B> for S where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
 }
 

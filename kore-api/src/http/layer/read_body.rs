@@ -42,10 +42,7 @@ pub struct ReadBody<S> {
 impl<S> Layer<S> for ReadBodyLayer {
     type Service = ReadBody<S>;
     fn layer(&self, inner: S) -> ReadBody<S> {
-        ReadBody {
-            limit_bytes: self.limit_bytes,
-            inner,
-        }
+        ReadBody { limit_bytes: self.limit_bytes, inner }
     }
 }
 
@@ -75,26 +72,18 @@ where
     }
 }
 
-async fn read<B: http_body::Body<Error: Display>>(
-    body: B,
-    limit_bytes: usize,
-) -> Result<Bytes, Status> {
+async fn read<B: http_body::Body<Error: Display>>(body: B, limit_bytes: usize) -> Result<Bytes, Status> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
     let too_large = body.size_hint().lower() > limit_bytes as u64;
-    let capacity = if too_large {
-        0
-    } else {
-        body.size_hint().lower()
-    };
+    let capacity = if too_large { 0 } else { body.size_hint().lower() };
     let mut read = BytesMut::with_capacity(usize::try_from(capacity).unwrap_or_default());
     let mut total = 0_usize;
     let mut body = pin!(body);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            Status::bad_request(format!("the body of the request broke off: {error}"))
-        })?;
+        let frame =
+            frame.map_err(|error| Status::bad_request(format!("the body of the request broke off: {error}")))?;
         let Ok(mut data) = frame.into_data() else {
             continue;
         };

@@ -50,11 +50,7 @@ where
     match tokio::time::timeout(shared.limits.handshake_timeout, tls.accept(stream)).await {
         Ok(Ok(stream)) => {
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let protocol = if http2 {
-                Protocol::Http2
-            } else {
-                Protocol::Http1
-            };
+            let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
             serve(stream, shared, protocol).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
@@ -75,12 +71,7 @@ where
     S: Serve<B>,
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
-    let Shared {
-        service,
-        limits,
-        closing,
-        ..
-    } = shared;
+    let Shared { service, limits, closing, .. } = shared;
     let asked = closing.clone().asked();
     let service = service_fn(move |request| answer(service.clone(), request, closing.clone()));
     let builder = builder(&limits, protocol);

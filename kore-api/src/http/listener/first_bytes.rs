@@ -21,10 +21,7 @@ pub(super) struct FirstBytes<T> {
 impl<T> FirstBytes<T> {
     pub(super) fn new(stream: T, timeout: Duration) -> Self {
         let deadline = Box::pin(tokio::time::sleep(timeout));
-        Self {
-            stream,
-            missing: Some((PREFACE_BYTES, deadline)),
-        }
+        Self { stream, missing: Some((PREFACE_BYTES, deadline)) }
     }
 }
 
@@ -50,21 +47,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for FirstBytes<T> {
             }
             Poll::Pending => {
                 ready!(deadline.as_mut().poll(context));
-                Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the connection did not begin in time",
-                )))
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the connection did not begin in time")))
             }
         }
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for FirstBytes<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

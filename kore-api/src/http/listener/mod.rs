@@ -40,18 +40,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A service that a [`Listener`] can serve: [`super::ApiService`], an axum router, any `tower` service over HTTP that does
 /// not fail. There is nothing to implement.
 pub trait Serve<B>:
-    Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
-    + Clone
-    + Send
-    + 'static
+    Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
 }
 
 impl<S, B> Serve<B> for S where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
 }
 
@@ -94,11 +88,7 @@ impl BindError {
     }
 
     fn problem(&self) -> String {
-        if self.is_in_use() {
-            "the address is in use by another process".into()
-        } else {
-            self.source.to_string()
-        }
+        if self.is_in_use() { "the address is in use by another process".into() } else { self.source.to_string() }
     }
 }
 
@@ -111,12 +101,7 @@ impl Listener {
         let failed = |source| BindError { address, source };
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        Ok(Self {
-            socket,
-            address,
-            tls: None,
-            limits: ConnectionLimits::default(),
-        })
+        Ok(Self { socket, address, tls: None, limits: ConnectionLimits::default() })
     }
 
     /// Speaks TLS.
@@ -155,9 +140,7 @@ impl Listener {
     pub async fn serve<S, B>(self, service: S)
     where
         S: Serve<B>,
-        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn StdError + Send + Sync>>>
-            + Send
-            + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
     {
         self.serve_until(service, pending()).await;
     }
@@ -167,24 +150,12 @@ impl Listener {
     pub async fn serve_until<S, B>(self, service: S, shutdown: impl Future<Output = ()> + Send)
     where
         S: Serve<B>,
-        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn StdError + Send + Sync>>>
-            + Send
-            + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
     {
-        let Self {
-            socket,
-            tls,
-            limits,
-            ..
-        } = self;
+        let Self { socket, tls, limits, .. } = self;
         let (close, closing) = watch::channel(false);
         let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
-        let shared = Shared {
-            service,
-            tls: acceptor,
-            limits: limits.clone(),
-            closing: Closing(closing),
-        };
+        let shared = Shared { service, tls: acceptor, limits: limits.clone(), closing: Closing(closing) };
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         let mut renewing = pin!(async {
@@ -209,14 +180,8 @@ impl Listener {
         drop(socket);
         close.send_replace(true);
         let finish = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(limits.shutdown_grace, finish)
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                connections = connections.len(),
-                "closed before their requests were answered"
-            );
+        if tokio::time::timeout(limits.shutdown_grace, finish).await.is_err() {
+            tracing::warn!(connections = connections.len(), "closed before their requests were answered");
         }
     }
 }

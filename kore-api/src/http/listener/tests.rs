@@ -33,22 +33,13 @@ fn client(access: &Access) -> (Client, impl Future<Output = ()> + use<>) {
 
 fn pods() -> ResourceType {
     let scope = crate::object::Scope::Namespaced;
-    ResourceType {
-        group: "".into(),
-        version: "v1".into(),
-        plural: "pods".into(),
-        kind: "Pod".into(),
-        scope,
-    }
+    ResourceType { group: "".into(), version: "v1".into(), plural: "pods".into(), kind: "Pod".into(), scope }
 }
 
 /// A core whose watches go on for ever.
 fn watched() -> Fake {
     Fake::new(|_| {
-        let first = futures::stream::iter([Ok(WatchEvent::Bookmark {
-            revision: 1,
-            initial_events_end: false,
-        })]);
+        let first = futures::stream::iter([Ok(WatchEvent::Bookmark { revision: 1, initial_events_end: false })]);
         Ok(Content::Watch(first.chain(futures::stream::pending()).boxed()).into())
     })
 }
@@ -63,17 +54,10 @@ async fn shutting_down_ends_watches_and_then_everything() {
     let serving = listener.serve_until(watched().service(), shutdown);
     let (client, run) = client(&access);
     let using = async {
-        let mut events = client
-            .dynamic(pods())
-            .watch(&Options::default())
-            .await
-            .unwrap();
+        let mut events = client.dynamic(pods()).watch(&Options::default()).await.unwrap();
         assert!(events.next().await.unwrap().is_ok());
         stop.send(()).unwrap();
-        assert!(
-            events.next().await.is_none(),
-            "a watch ends like one that timed out"
-        );
+        assert!(events.next().await.is_none(), "a watch ends like one that timed out");
     };
     tokio::select! {
         biased;
@@ -100,10 +84,7 @@ async fn dropping_the_future_closes_all_connections() {
     };
     assert!(events.next().await.unwrap().is_ok());
     drop(serving);
-    assert!(
-        events.next().await.unwrap().is_err(),
-        "a watch that broke off is not one that ended"
-    );
+    assert!(events.next().await.unwrap().is_err(), "a watch that broke off is not one that ended");
     let error = api.get("a").await.unwrap_err();
     assert!(error.to_string().contains("/api/v1/pods/a"), "{error}");
 }
@@ -160,10 +141,7 @@ async fn a_silent_client_is_disconnected() {
         let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
         let stream = TcpStream::connect(address).await.unwrap();
         // What matters is that it ends, however it does: time passes by itself, perhaps before the handshake is done.
-        if let Ok(mut stream) = tokio_rustls::TlsConnector::from(tls)
-            .connect(name, stream)
-            .await
-        {
+        if let Ok(mut stream) = tokio_rustls::TlsConnector::from(tls).connect(name, stream).await {
             let _ = stream.read_to_end(&mut Vec::new()).await;
         }
     };
@@ -181,15 +159,9 @@ async fn a_silent_client_is_disconnected() {
 async fn more_connections_than_allowed_wait() {
     let listener = Listener::bind(LOOPBACK.parse().unwrap()).await.unwrap();
     let address = listener.address();
-    let limits = ConnectionLimits {
-        connections: 1,
-        ..ConnectionLimits::default()
-    };
+    let limits = ConnectionLimits { connections: 1, ..ConnectionLimits::default() };
     let ask = |mut stream: TcpStream| async move {
-        stream
-            .write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
@@ -218,35 +190,14 @@ async fn more_connections_than_allowed_wait() {
 async fn only_who_trusts_the_authority_connects() {
     let directory = tempfile::tempdir().unwrap();
     let (listener, access) = listening(directory.path()).await;
-    let other = Authority::open(&directory.path().join("other"), Clock::system())
-        .await
-        .unwrap();
+    let other = Authority::open(&directory.path().join("other"), Clock::system()).await.unwrap();
     let core = Fake::obliging();
     let using = async {
-        let of_other = Access {
-            authority: other.certificate_pem().into(),
-            ..access.clone()
-        };
-        let insecure = Access {
-            insecure: true,
-            authority: Vec::new(),
-            ..access.clone()
-        };
-        let misnamed = Access {
-            tls_server_name: Some("example.com".into()),
-            ..access.clone()
-        };
-        let named = Access {
-            tls_server_name: Some("kubernetes.default.svc".into()),
-            ..access.clone()
-        };
-        for (access, works) in [
-            (access, true),
-            (of_other, false),
-            (insecure, true),
-            (misnamed, false),
-            (named, true),
-        ] {
+        let of_other = Access { authority: other.certificate_pem().into(), ..access.clone() };
+        let insecure = Access { insecure: true, authority: Vec::new(), ..access.clone() };
+        let misnamed = Access { tls_server_name: Some("example.com".into()), ..access.clone() };
+        let named = Access { tls_server_name: Some("kubernetes.default.svc".into()), ..access.clone() };
+        for (access, works) in [(access, true), (of_other, false), (insecure, true), (misnamed, false), (named, true)] {
             let (client, run) = client(&access);
             let (api, everything) = (client.dynamic(pods()), Options::default());
             let listed = tokio::select! {
@@ -256,17 +207,8 @@ async fn only_who_trusts_the_authority_connects() {
             };
             assert_eq!(listed.is_ok(), works, "{access:?}: {listed:?}");
         }
-        let nothing = Remote::open(
-            &Access::new("https://localhost", Credentials::None),
-            Clock::system(),
-        );
-        assert!(
-            nothing
-                .err()
-                .unwrap()
-                .to_string()
-                .contains("no certificate to trust")
-        );
+        let nothing = Remote::open(&Access::new("https://localhost", Credentials::None), Clock::system());
+        assert!(nothing.err().unwrap().to_string().contains("no certificate to trust"));
     };
     tokio::select! {
         biased;
@@ -282,24 +224,14 @@ async fn any_service_can_be_served() {
     let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let service = tower::service_fn(move |_: Request<Incoming>| {
         let count = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        async move {
-            Ok(Response::new(http_body_util::Full::new(Bytes::from(
-                count.to_string(),
-            ))))
-        }
+        async move { Ok(Response::new(http_body_util::Full::new(Bytes::from(count.to_string())))) }
     });
     let using = async {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
-        assert!(
-            answer.starts_with("HTTP/1.1 200") && answer.ends_with('0'),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with('0'), "{answer}");
     };
     tokio::select! {
         biased;

@@ -38,11 +38,8 @@ fn query() -> impl Strategy<Value = String> {
         Just("a%3Db".to_owned()),
         "[!-~&&[^#]]{0,8}",
     ];
-    proptest::collection::vec(
-        (name, value).prop_map(|(name, value)| format!("{name}={value}")),
-        0..5,
-    )
-    .prop_map(|pairs| pairs.join("&"))
+    proptest::collection::vec((name, value).prop_map(|(name, value)| format!("{name}={value}")), 0..5)
+        .prop_map(|pairs| pairs.join("&"))
 }
 
 proptest! {

@@ -26,9 +26,7 @@ use crate::auth::{Attributes, Decision, TokenAuthenticator, User};
 use crate::error::{Error, Reason, Status, StatusDetails};
 use crate::object::{Object, ResourceType, Scope};
 use crate::registry::{Registry, ResourceInfo, ScalePaths};
-use crate::request::{
-    Body, Content, ObjectList, Options, Propagation, Request, Response, Verb, WatchEvent,
-};
+use crate::request::{Body, Content, ObjectList, Options, Propagation, Request, Response, Verb, WatchEvent};
 
 type Answer = dyn Fn(&Request) -> Result<Response, Status> + Send + Sync;
 
@@ -41,51 +39,23 @@ pub(crate) struct Fake {
     ready: bool,
 }
 
-fn resource(
-    group: &'static str,
-    plural: &'static str,
-    kind: &'static str,
-    scope: Scope,
-) -> ResourceInfo {
-    let names = ResourceType {
-        group: group.into(),
-        version: "v1".into(),
-        plural: plural.into(),
-        kind: kind.into(),
-        scope,
-    };
+fn resource(group: &'static str, plural: &'static str, kind: &'static str, scope: Scope) -> ResourceInfo {
+    let names =
+        ResourceType { group: group.into(), version: "v1".into(), plural: plural.into(), kind: kind.into(), scope };
     ResourceInfo::new(names)
 }
 
 impl Fake {
-    pub(crate) fn new(
-        answer: impl Fn(&Request) -> Result<Response, Status> + Send + Sync + 'static,
-    ) -> Self {
-        let mut pods = resource("", "pods", "Pod", Scope::Namespaced)
-            .short_names(&["po"])
-            .categories(&["all"]);
+    pub(crate) fn new(answer: impl Fn(&Request) -> Result<Response, Status> + Send + Sync + 'static) -> Self {
+        let mut pods = resource("", "pods", "Pod", Scope::Namespaced).short_names(&["po"]).categories(&["all"]);
         pods.subresources = vec!["binding", "log"];
         let mut deployments = resource("apps", "deployments", "Deployment", Scope::Namespaced);
-        let (spec_replicas, status_replicas, selector) =
-            ("spec.replicas", "status.replicas", "spec.selector");
-        deployments.scale = Some(ScalePaths {
-            spec_replicas,
-            status_replicas,
-            selector,
-        });
+        let (spec_replicas, status_replicas, selector) = ("spec.replicas", "status.replicas", "spec.selector");
+        deployments.scale = Some(ScalePaths { spec_replicas, status_replicas, selector });
         let nodes = resource("", "nodes", "Node", Scope::Cluster);
         let namespaces = resource("", "namespaces", "Namespace", Scope::Cluster);
-        let registry = Registry::new()
-            .with(pods)
-            .with(deployments)
-            .with(nodes)
-            .with(namespaces);
-        Self {
-            registry: Arc::new(registry),
-            asked: Arc::default(),
-            answer: Arc::new(answer),
-            ready: true,
-        }
+        let registry = Registry::new().with(pods).with(deployments).with(nodes).with(namespaces);
+        Self { registry: Arc::new(registry), asked: Arc::default(), answer: Arc::new(answer), ready: true }
     }
 
     /// Answers every request with an object or a list of the right kind.
@@ -97,14 +67,9 @@ impl Fake {
                     revision: 7,
                     ..ObjectList::default()
                 }),
-                Verb::Watch => {
-                    Content::Watch(stream::iter([Ok(WatchEvent::Added(pod("a", 5)))]).boxed())
-                }
+                Verb::Watch => Content::Watch(stream::iter([Ok(WatchEvent::Added(pod("a", 5)))]).boxed()),
                 Verb::Create if request.subresource.is_none() => Content::Created(pod("a", 5)),
-                Verb::DeleteCollection => Content::Status(Status {
-                    code: 200,
-                    ..Status::new(Reason::Unknown, "")
-                }),
+                Verb::DeleteCollection => Content::Status(Status { code: 200, ..Status::new(Reason::Unknown, "") }),
                 _ => Content::Object(pod("a", 5)),
             };
             Ok(content.into())
@@ -112,18 +77,11 @@ impl Fake {
     }
 
     pub(crate) fn service(&self) -> ApiService {
-        ApiService::new(
-            self.clone(),
-            TokenAuthenticator::new([("secret", User::admin()), ("plain", User::new("bob"))]),
-        )
+        ApiService::new(self.clone(), TokenAuthenticator::new([("secret", User::admin()), ("plain", User::new("bob"))]))
     }
 
     pub(crate) fn asked(&self) -> Option<Request> {
-        self.asked
-            .lock()
-            .unwrap()
-            .take()
-            .map(|(_, request)| request)
+        self.asked.lock().unwrap().take().map(|(_, request)| request)
     }
 }
 
@@ -135,11 +93,7 @@ impl Core for Fake {
         answer
     }
     async fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
-        if attributes.user.is_in(crate::auth::MASTERS) {
-            Decision::Allow
-        } else {
-            Decision::NoOpinion(String::new())
-        }
+        if attributes.user.is_in(crate::auth::MASTERS) { Decision::Allow } else { Decision::NoOpinion(String::new()) }
     }
     fn registry(&self) -> Arc<Registry> {
         self.registry.clone()
@@ -153,13 +107,8 @@ impl Core for Fake {
 }
 
 pub(crate) fn pod(name: &str, revision: u64) -> Object {
-    let metadata =
-        json!({"name": name, "namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"});
-    Object::from_value(
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}}),
-        revision,
-    )
-    .unwrap()
+    let metadata = json!({"name": name, "namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"});
+    Object::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}}), revision).unwrap()
 }
 
 struct Answered {
@@ -181,20 +130,11 @@ impl Answered {
     }
 
     fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map(|value| value.to_str().unwrap())
-            .unwrap_or_default()
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 }
 
-async fn send(
-    core: &Fake,
-    method: Method,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Answered {
+async fn send(core: &Fake, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answered {
     let mut request = HttpRequest::builder().method(method).uri(path);
     if !headers.iter().any(|(name, _)| *name == "authorization") {
         request = request.header("authorization", "Bearer secret");
@@ -202,16 +142,10 @@ async fn send(
     for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
         request = request.header(*name, *value);
     }
-    let request = request
-        .body(Full::new(Bytes::copy_from_slice(body)))
-        .unwrap();
+    let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
     let response = core.service().oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
-    Answered {
-        status: head.status,
-        headers: head.headers,
-        body: body.collect().await.unwrap().to_bytes(),
-    }
+    Answered { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
 }
 
 async fn get(core: &Fake, path: &str, accept: &str) -> Answered {

@@ -8,55 +8,23 @@ use crate::kinds::row::{Row, or_none, timestamp};
 
 pub(super) static COLUMNS: [Title; 9] = [
     NAME,
-    Title(
-        "Ready",
-        "string",
-        "Containers that are ready, of all that should run.",
-        0,
-    ),
-    Title(
-        "Status",
-        "string",
-        "The state of the pod as a whole, or what keeps it from running.",
-        0,
-    ),
-    Title(
-        "Restarts",
-        "string",
-        "How often its containers were started again, and how long ago the last one was.",
-        0,
-    ),
+    Title("Ready", "string", "Containers that are ready, of all that should run.", 0),
+    Title("Status", "string", "The state of the pod as a whole, or what keeps it from running.", 0),
+    Title("Restarts", "string", "How often its containers were started again, and how long ago the last one was.", 0),
     AGE,
     Title("IP", "string", "The pod's address.", 1),
     Title("Node", "string", "The node it runs on.", 1),
-    Title(
-        "Nominated Node",
-        "string",
-        "The node on which lower-priority pods make room for it.",
-        1,
-    ),
-    Title(
-        "Readiness Gates",
-        "string",
-        "Conditions that hold, of those it waits for before it counts as ready.",
-        1,
-    ),
+    Title("Nominated Node", "string", "The node on which lower-priority pods make room for it.", 1),
+    Title("Readiness Gates", "string", "Conditions that hold, of those it waits for before it counts as ready.", 1),
 ];
 
 pub(super) fn cells(row: &Row<'_>) -> Vec<Value> {
     let state = State::of(row);
     let restarts = match state.last_restart.filter(|_| state.restarts > 0) {
-        Some(last) => format!(
-            "{} ({} ago)",
-            state.restarts,
-            crate::kinds::duration::between(last, row.now)
-        ),
+        Some(last) => format!("{} ({} ago)", state.restarts, crate::kinds::duration::between(last, row.now)),
         None => state.restarts.to_string(),
     };
-    let first_ip = row
-        .items("/status/podIPs")
-        .first()
-        .and_then(|ip| ip["ip"].as_str());
+    let first_ip = row.items("/status/podIPs").first().and_then(|ip| ip["ip"].as_str());
     vec![
         row.name(),
         format!("{}/{}", state.ready, state.total).into(),
@@ -72,9 +40,7 @@ pub(super) fn cells(row: &Row<'_>) -> Vec<Value> {
 
 fn readiness_gates(row: &Row<'_>) -> Value {
     let gates = row.items("/spec/readinessGates");
-    let holds = |gate: &&Value| {
-        condition(row, gate["conditionType"].as_str().unwrap_or_default()) == "True"
-    };
+    let holds = |gate: &&Value| condition(row, gate["conditionType"].as_str().unwrap_or_default()) == "True";
     match gates.len() {
         0 => or_none(""),
         all => format!("{}/{all}", gates.iter().filter(holds).count()).into(),
@@ -82,13 +48,8 @@ fn readiness_gates(row: &Row<'_>) -> Value {
 }
 
 fn condition<'a>(row: &Row<'a>, kind: &str) -> &'a str {
-    let found = row
-        .items("/status/conditions")
-        .iter()
-        .find(|condition| condition["type"] == kind);
-    found
-        .and_then(|condition| condition["status"].as_str())
-        .unwrap_or_default()
+    let found = row.items("/status/conditions").iter().find(|condition| condition["type"] == kind);
+    found.and_then(|condition| condition["status"].as_str()).unwrap_or_default()
 }
 
 /// What a pod's containers add up to.
@@ -110,9 +71,7 @@ struct Restarts {
 impl Restarts {
     fn add(&mut self, status: &Value) {
         self.count += status["restartCount"].as_i64().unwrap_or_default();
-        self.last = self
-            .last
-            .max(timestamp(&status["lastState"]["terminated"]["finishedAt"]));
+        self.last = self.last.max(timestamp(&status["lastState"]["terminated"]["finishedAt"]));
     }
 }
 
@@ -121,11 +80,7 @@ impl State {
         let init_specs = row.items("/spec/initContainers");
         let mut state = Self {
             ready: 0,
-            total: row.count("/spec/containers")
-                + init_specs
-                    .iter()
-                    .filter(|container| is_sidecar(container))
-                    .count(),
+            total: row.count("/spec/containers") + init_specs.iter().filter(|container| is_sidecar(container)).count(),
             word: row.text("/status/phase").to_owned(),
             restarts: 0,
             last_restart: None,
@@ -134,14 +89,9 @@ impl State {
         if !reason.is_empty() {
             reason.clone_into(&mut state.word);
         }
-        let gated = |condition: &&Value| {
-            condition["type"] == "PodScheduled" && condition["reason"] == "SchedulingGated"
-        };
-        if row
-            .items("/status/conditions")
-            .iter()
-            .any(|condition| gated(&condition))
-        {
+        let gated =
+            |condition: &&Value| condition["type"] == "PodScheduled" && condition["reason"] == "SchedulingGated";
+        if row.items("/status/conditions").iter().any(|condition| gated(&condition)) {
             "SchedulingGated".clone_into(&mut state.word);
         }
         let initializing = state.count_init_containers(row, init_specs);
@@ -163,19 +113,14 @@ impl State {
     fn count_init_containers(&mut self, row: &Row<'_>, specs: &[Value]) -> bool {
         let (mut all, mut sidecars) = (Restarts::default(), Restarts::default());
         let mut initializing = false;
-        for (index, status) in row
-            .items("/status/initContainerStatuses")
-            .iter()
-            .enumerate()
-        {
+        for (index, status) in row.items("/status/initContainerStatuses").iter().enumerate() {
             let spec = specs.iter().find(|spec| spec["name"] == status["name"]);
             let sidecar = spec.is_some_and(is_sidecar);
             all.add(status);
             if sidecar {
                 sidecars.add(status);
             }
-            let (terminated, waiting) =
-                (&status["state"]["terminated"], &status["state"]["waiting"]);
+            let (terminated, waiting) = (&status["state"]["terminated"], &status["state"]["waiting"]);
             if terminated.is_object() && terminated["exitCode"].as_i64().unwrap_or_default() == 0 {
                 continue;
             }
@@ -194,26 +139,18 @@ impl State {
             initializing = true;
             break;
         }
-        let counted = if initializing && condition(row, "Initialized") != "True" {
-            all
-        } else {
-            sidecars
-        };
+        let counted = if initializing && condition(row, "Initialized") != "True" { all } else { sidecars };
         (self.restarts, self.last_restart) = (counted.count, counted.last);
         initializing
     }
 
     fn count_containers(&mut self, row: &Row<'_>) {
-        let mut restarts = Restarts {
-            count: self.restarts,
-            last: self.last_restart,
-        };
+        let mut restarts = Restarts { count: self.restarts, last: self.last_restart };
         let mut running = false;
         // The first container's state is the one that shows, so it comes last.
         for status in row.items("/status/containerStatuses").iter().rev() {
             restarts.add(status);
-            let (terminated, waiting) =
-                (&status["state"]["terminated"], &status["state"]["waiting"]);
+            let (terminated, waiting) = (&status["state"]["terminated"], &status["state"]["waiting"]);
             let waits = waiting["reason"].as_str().unwrap_or_default();
             if !waits.is_empty() {
                 waits.clone_into(&mut self.word);
@@ -225,11 +162,7 @@ impl State {
             }
         }
         if self.word == "Completed" && running {
-            let word = if condition(row, "Ready") == "True" {
-                "Running"
-            } else {
-                "NotReady"
-            };
+            let word = if condition(row, "Ready") == "True" { "Running" } else { "NotReady" };
             word.clone_into(&mut self.word);
         }
         (self.restarts, self.last_restart) = (restarts.count, restarts.last);
@@ -239,10 +172,7 @@ impl State {
 /// How a container ended.
 fn ended(terminated: &Value) -> String {
     let number = |field: &str| terminated[field].as_i64().unwrap_or_default();
-    match (
-        terminated["reason"].as_str().unwrap_or_default(),
-        number("signal"),
-    ) {
+    match (terminated["reason"].as_str().unwrap_or_default(), number("signal")) {
         ("", 0) => format!("ExitCode:{}", number("exitCode")),
         ("", signal) => format!("Signal:{signal}"),
         (reason, _) => reason.to_owned(),
@@ -260,10 +190,7 @@ mod tests {
     use serde_json::json;
 
     fn shown(pod: &Value) -> [String; 3] {
-        let cells = cells(&Row {
-            object: pod,
-            now: "2026-01-01T00:10:00Z".parse().unwrap(),
-        });
+        let cells = cells(&Row { object: pod, now: "2026-01-01T00:10:00Z".parse().unwrap() });
         assert_eq!(cells.len(), COLUMNS.len());
         [1, 2, 3].map(|index| cells[index].as_str().unwrap().to_owned())
     }
@@ -272,8 +199,7 @@ mod tests {
     fn ready_status_and_restarts() {
         let two = json!([{"name": "a"}, {"name": "b"}]);
         let run = |name: &str| json!({"name": name, "ready": true, "restartCount": 0, "state": {"running": {}}});
-        let done =
-            json!({"name": "a", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}});
+        let done = json!({"name": "a", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}});
         let wait = |reason: &str| {
             json!({"name": "a", "restartCount": 2, "state": {"waiting": {"reason": reason}},
             "lastState": {"terminated": {"finishedAt": "2026-01-01T00:05:00Z"}}})
@@ -282,16 +208,8 @@ mod tests {
         let inits = json!([{"name": "i"}, {"name": "j"}]);
         let sidecar = json!([{"name": "i", "restartPolicy": "Always"}]);
         let rows = [
-            (
-                json!({"containers": two}),
-                json!({"phase": "Pending"}),
-                ["0/2", "Pending", "0"],
-            ),
-            (
-                json!({"containers": two}),
-                json!({"phase": "Failed", "reason": "Evicted"}),
-                ["0/2", "Evicted", "0"],
-            ),
+            (json!({"containers": two}), json!({"phase": "Pending"}), ["0/2", "Pending", "0"]),
+            (json!({"containers": two}), json!({"phase": "Failed", "reason": "Evicted"}), ["0/2", "Evicted", "0"]),
             (
                 json!({"containers": two}),
                 json!({"phase": "Running", "containerStatuses": [run("a"), run("b")]}),
@@ -370,11 +288,7 @@ mod tests {
             // On its way out it says so, unless it has already ended.
             pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             let ended = matches!(status["phase"].as_str(), Some("Succeeded" | "Failed"));
-            assert_eq!(
-                shown(&pod)[1],
-                if ended { expected[1] } else { "Terminating" },
-                "{pod}"
-            );
+            assert_eq!(shown(&pod)[1], if ended { expected[1] } else { "Terminating" }, "{pod}");
         }
         let lost = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {"reason": "NodeLost"}});
         assert_eq!(shown(&lost)[1], "Unknown");
@@ -386,18 +300,7 @@ mod tests {
             "spec": {"nodeName": "n1", "readinessGates": [{"conditionType": "a"}, {"conditionType": "b"}]},
             "status": {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.2"}], "conditions": [{"type": "a", "status": "True"}]},
         });
-        let row = cells(&Row {
-            object: &pod,
-            now: Timestamp::UNIX_EPOCH,
-        });
-        assert_eq!(
-            row[5..],
-            [
-                json!("10.0.0.2"),
-                json!("n1"),
-                json!("<none>"),
-                json!("1/2")
-            ]
-        );
+        let row = cells(&Row { object: &pod, now: Timestamp::UNIX_EPOCH });
+        assert_eq!(row[5..], [json!("10.0.0.2"), json!("n1"), json!("<none>"), json!("1/2")]);
     }
 }

@@ -19,10 +19,7 @@ pub(super) fn pod(new: &Field<'_, '_>, old: &Field<'_, '_>) {
             return;
         }
     }
-    deadline(
-        &spec.get("activeDeadlineSeconds"),
-        &before.get("activeDeadlineSeconds"),
-    );
+    deadline(&spec.get("activeDeadlineSeconds"), &before.get("activeDeadlineSeconds"));
     tolerations(&spec.get("tolerations"), &before.get("tolerations"));
     gates(&spec.get("schedulingGates"), &before.get("schedulingGates"));
     // What may change is taken over; the rest must be as it was.
@@ -39,9 +36,7 @@ fn deadline(new: &Field<'_, '_>, old: &Field<'_, '_>) {
             let detail = "must not update from a positive integer to nil value";
             new.report(FieldError::invalid(new.path(), Value::Null, detail));
         }
-        (Some(before), Some(after)) if after > before => {
-            new.invalid("must be less than or equal to previous value")
-        }
+        (Some(before), Some(after)) if after > before => new.invalid("must be less than or equal to previous value"),
         _ => {}
     }
 }
@@ -56,11 +51,7 @@ fn tolerations(new: &Field<'_, '_>, old: &Field<'_, '_>) {
         toleration
     };
     let now: Vec<Value> = list(new.value()).iter().map(without_time).collect();
-    if !list(old.value())
-        .iter()
-        .map(without_time)
-        .all(|kept| now.contains(&kept))
-    {
+    if !list(old.value()).iter().map(without_time).all(|kept| now.contains(&kept)) {
         new.forbidden("existing toleration can not be modified except its tolerationSeconds");
     }
 }
@@ -68,10 +59,7 @@ fn tolerations(new: &Field<'_, '_>, old: &Field<'_, '_>) {
 fn gates(new: &Field<'_, '_>, old: &Field<'_, '_>) {
     for gate in new.items() {
         if !list(old.value()).contains(gate.value()) {
-            gate.report(FieldError::forbidden(
-                gate.path(),
-                "only deletion is allowed, but found new scheduling gate",
-            ));
+            gate.report(FieldError::forbidden(gate.path(), "only deletion is allowed, but found new scheduling gate"));
         }
     }
 }
@@ -89,9 +77,7 @@ fn with_allowed_changes(new: &Value, old: &Value) -> Value {
     take("activeDeadlineSeconds");
     take("tolerations");
     take("schedulingGates");
-    if old["terminationGracePeriodSeconds"]
-        .as_i64()
-        .is_some_and(|seconds| seconds < 0)
+    if old["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0)
         && new["terminationGracePeriodSeconds"] == 1
     {
         take("terminationGracePeriodSeconds");
@@ -154,19 +140,11 @@ mod tests {
             (old.clone(), vec![]),
             (image("containers", "a:2"), vec![]),
             (image("initContainers", "a:2"), vec![]),
-            (
-                image("containers", ""),
-                vec!["spec.containers[0].image: Required value"],
-            ),
-            (
-                with(&old, &json!({"spec": {"activeDeadlineSeconds": 9}})),
-                vec![],
-            ),
+            (image("containers", ""), vec!["spec.containers[0].image: Required value"]),
+            (with(&old, &json!({"spec": {"activeDeadlineSeconds": 9}})), vec![]),
             (
                 with(&old, &json!({"spec": {"activeDeadlineSeconds": 11}})),
-                vec![
-                    "spec.activeDeadlineSeconds: Invalid value: 11: must be less than or equal to previous value",
-                ],
+                vec!["spec.activeDeadlineSeconds: Invalid value: 11: must be less than or equal to previous value"],
             ),
             (
                 with(&old, &json!({"spec": {"activeDeadlineSeconds": null}})),
@@ -185,29 +163,22 @@ mod tests {
                 with(&old, &json!({"spec": {"containers": two}})),
                 vec!["spec.containers: Forbidden: pod updates may not add or remove containers"],
             ),
-            (
-                with(&old, &json!({"metadata": {"labels": {"a": "b"}}})),
-                vec![],
-            ),
+            (with(&old, &json!({"metadata": {"labels": {"a": "b"}}})), vec![]),
             (
                 with(&old, &json!({"spec": {"schedulingGates": [{"name": "a"}]}})),
-                vec![
-                    "spec.schedulingGates[0]: Forbidden: only deletion is allowed, but found new scheduling gate",
-                ],
+                vec!["spec.schedulingGates[0]: Forbidden: only deletion is allowed, but found new scheduling gate"],
             ),
         ] {
             assert_eq!(errors_of_change(&POD, &new, &old), expected, "{new}");
         }
-        let moved = with(
-            &old,
-            &json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": 5}}),
-        );
+        let moved = with(&old, &json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": 5}}));
         let found = errors_of_change(&POD, &moved, &old);
         assert_eq!(found.len(), 1);
-        assert!(found[0].starts_with("spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"));
         assert!(
-            found[0].ends_with("\nchanged: `spec.nodeName`, `spec.terminationGracePeriodSeconds`"),
-            "{found:?}"
+            found[0].starts_with(
+                "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+            )
         );
+        assert!(found[0].ends_with("\nchanged: `spec.nodeName`, `spec.terminationGracePeriodSeconds`"), "{found:?}");
     }
 }

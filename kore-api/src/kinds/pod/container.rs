@@ -43,17 +43,10 @@ pub(super) fn all(spec: &Field<'_, '_>, pod: &Containers<'_>) {
             probes(&container);
             probe::lifecycle(&container.get("lifecycle"));
         } else {
-            for field in [
-                "lifecycle",
-                "livenessProbe",
-                "readinessProbe",
-                "startupProbe",
-            ] {
+            for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
                 let field = container.get(field);
                 if field.is_set() {
-                    field.forbidden(
-                        "may not be set for init containers without restartPolicy=Always",
-                    );
+                    field.forbidden("may not be set for init containers without restartPolicy=Always");
                 }
             }
         }
@@ -69,20 +62,14 @@ fn one(container: &Field<'_, '_>, pod: &Containers<'_>) {
         name.named(names::dns_label);
     }
     container.get("image").required();
-    container
-        .get("terminationMessagePolicy")
-        .one_of(&["FallbackToLogsOnError", "File"]);
+    container.get("terminationMessagePolicy").one_of(&["FallbackToLogsOnError", "File"]);
     ports(&container.get("ports"), pod.host_network);
     env::variables(&container.get("env"));
     env::sources(&container.get("envFrom"));
     volume::mounts(container, pod.volumes);
-    container
-        .get("imagePullPolicy")
-        .one_of(&["Always", "IfNotPresent", "Never"]);
+    container.get("imagePullPolicy").one_of(&["Always", "IfNotPresent", "Never"]);
     resources::requirements(&container.get("resources"));
-    container
-        .get("restartPolicy")
-        .one_of(&["Always", "Never", "OnFailure"]);
+    container.get("restartPolicy").one_of(&["Always", "Never", "OnFailure"]);
     let security = container.get("securityContext");
     security.get("runAsUser").within(0, MAX_ID);
     security.get("runAsGroup").within(0, MAX_ID);
@@ -106,11 +93,7 @@ fn probes(container: &Field<'_, '_>) {
 fn ports(ports: &Field<'_, '_>, host_network: bool) {
     let mut seen = BTreeSet::new();
     for port in ports.items() {
-        let (name, number, host) = (
-            port.get("name"),
-            port.get("containerPort"),
-            port.get("hostPort"),
-        );
+        let (name, number, host) = (port.get("name"), port.get("containerPort"), port.get("hostPort"));
         if !name.text().is_empty() && name.named(names::port_name) && !seen.insert(name.text()) {
             name.duplicate();
         }
@@ -127,8 +110,7 @@ fn ports(ports: &Field<'_, '_>, host_network: bool) {
         if host_network && taken != number.int().unwrap_or_default() {
             number.invalid("must match `hostPort` when `hostNetwork` is true");
         }
-        port.get("protocol")
-            .required_one_of(&["SCTP", "TCP", "UDP"]);
+        port.get("protocol").required_one_of(&["SCTP", "TCP", "UDP"]);
     }
 }
 
@@ -147,11 +129,7 @@ fn host_ports_of(container: &Field<'_, '_>, taken: &mut BTreeSet<String>) {
         if number == 0 {
             continue;
         }
-        let claim = format!(
-            "{}/{}/{number}",
-            port.get("protocol").text(),
-            port.get("hostIP").text()
-        );
+        let claim = format!("{}/{}/{number}", port.get("protocol").text(), port.get("hostIP").text());
         if taken.contains(&claim) {
             host.report(FieldError::duplicate(host.path(), claim));
         } else {
@@ -183,14 +161,8 @@ mod tests {
     fn what_a_container_may_not_say() {
         for (changes, expected) in [
             (json!({}), vec![]),
-            (
-                json!({"name": ""}),
-                vec!["spec.containers[0].name: Required value"],
-            ),
-            (
-                json!({"image": null}),
-                vec!["spec.containers[0].image: Required value"],
-            ),
+            (json!({"name": ""}), vec!["spec.containers[0].name: Required value"]),
+            (json!({"image": null}), vec!["spec.containers[0].image: Required value"]),
             (
                 json!({"imagePullPolicy": "Maybe"}),
                 vec![

@@ -17,13 +17,8 @@ const POD_FIELDS: [&str; 9] = [
     "status.podIPs",
 ];
 /// The fields of its pod that a file may show.
-pub(super) const FILE_FIELDS: [&str; 5] = [
-    "metadata.annotations",
-    "metadata.labels",
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-];
+pub(super) const FILE_FIELDS: [&str; 5] =
+    ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 /// The resources of a container that a variable or file may show.
 const RESOURCES: [&str; 6] = [
     "limits.cpu",
@@ -34,13 +29,7 @@ const RESOURCES: [&str; 6] = [
     "requests.memory",
 ];
 /// The one place of a variable's value. In upstream's order.
-const SOURCES: [&str; 5] = [
-    "fieldRef",
-    "resourceFieldRef",
-    "configMapKeyRef",
-    "secretKeyRef",
-    "fileKeyRef",
-];
+const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
 
 pub(super) fn variables(variables: &Field<'_, '_>) {
     for variable in variables.items() {
@@ -74,11 +63,7 @@ fn value_from(from: &Field<'_, '_>, has_value: bool) {
         }
     }
     let wrong = |detail: &str| from.report(FieldError::invalid(from.path(), "", detail));
-    match SOURCES
-        .iter()
-        .filter(|source| from.get(source).is_set())
-        .count()
-    {
+    match SOURCES.iter().filter(|source| from.get(source).is_set()).count() {
         0 => wrong(
             "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
         ),
@@ -100,10 +85,7 @@ pub(super) fn field_ref(reference: &Field<'_, '_>, fields: &[&str]) {
     if !path.required() {
         return;
     }
-    let subscript = path
-        .text()
-        .strip_suffix("']")
-        .and_then(|text| text.split_once("['"));
+    let subscript = path.text().strip_suffix("']").and_then(|text| text.split_once("['"));
     match subscript {
         Some(("metadata.annotations", key)) => {
             path.named_as(&key.to_lowercase(), names::qualified_name);
@@ -127,9 +109,7 @@ pub(super) fn resource_ref(reference: &Field<'_, '_>, of_volume: bool) {
         reference.get("containerName").missing("");
     }
     let resource = reference.get("resource");
-    let pages = ["limits.hugepages-", "requests.hugepages-"]
-        .iter()
-        .any(|prefix| resource.text().starts_with(prefix));
+    let pages = ["limits.hugepages-", "requests.hugepages-"].iter().any(|prefix| resource.text().starts_with(prefix));
     if resource.required() && !pages {
         resource.one_of(&RESOURCES);
     }
@@ -140,11 +120,7 @@ pub(super) fn sources(sources: &Field<'_, '_>) {
     for source in sources.items() {
         source.get("prefix").named(names::env_name);
         let kinds = ["configMapRef", "secretRef"];
-        match kinds
-            .iter()
-            .filter(|kind| source.get(kind).is_set())
-            .count()
-        {
+        match kinds.iter().filter(|kind| source.get(kind).is_set()).count() {
             0 => source.report(FieldError::invalid(
                 source.path(),
                 "",
@@ -174,7 +150,8 @@ mod tests {
 
     #[test]
     fn what_an_environment_may_not_say() {
-        let field = |path: &str| json!({"name": "A", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}});
+        let field =
+            |path: &str| json!({"name": "A", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}});
         for (variable, expected) in [
             (json!({"name": "A", "value": "x"}), vec![]),
             (field("status.podIP"), vec![]),
@@ -196,9 +173,7 @@ mod tests {
             ),
             (
                 json!({"name": "A", "value": "x", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}),
-                vec![
-                    "env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
-                ],
+                vec!["env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty"],
             ),
             (
                 json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}, "configMapKeyRef": {}}}),
@@ -222,16 +197,14 @@ mod tests {
             assert_eq!(found, expected, "{variable}");
         }
         let unknown = json!({"env": [field("spec.hostname")]});
-        let found = check(&unknown, &Value::Null, |root, _| {
-            variables(&root.get("env"))
-        });
-        assert!(found[0].to_string().starts_with(
-            "env[0].valueFrom.fieldRef.fieldPath: Unsupported value: \"spec.hostname\""
-        ));
+        let found = check(&unknown, &Value::Null, |root, _| variables(&root.get("env")));
+        assert!(
+            found[0]
+                .to_string()
+                .starts_with("env[0].valueFrom.fieldRef.fieldPath: Unsupported value: \"spec.hostname\"")
+        );
         let whole = json!({"envFrom": [{}, {"configMapRef": {"name": "a"}}, {"secretRef": {}}]});
-        let found = check(&whole, &Value::Null, |root, _| {
-            sources(&root.get("envFrom"))
-        });
+        let found = check(&whole, &Value::Null, |root, _| sources(&root.get("envFrom")));
         let fields: Vec<&str> = found.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(fields, ["envFrom[0]", "envFrom[2].secretRef.name"]);
     }

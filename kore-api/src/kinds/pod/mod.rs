@@ -55,11 +55,7 @@ pub(super) static POD: Entry = Entry {
     defaults: &defaults::POD,
     prepare_create,
     prepare_update: status::keep_class,
-    rules: Rules {
-        always: spec::pod,
-        change: change::pod,
-        status: status::rules,
-    },
+    rules: Rules { always: spec::pod, change: change::pod, status: status::rules },
     warnings: warnings::pod,
     grace_period_seconds,
     selectable: |pod, field| match field {
@@ -86,13 +82,8 @@ fn prepare_create(pod: &mut Value) {
 
 /// A pod that runs on a node gets the time it asks for to end; one that does not run goes at once.
 fn grace_period_seconds(pod: &Value) -> Option<i64> {
-    let placed = pod["spec"]["nodeName"]
-        .as_str()
-        .is_some_and(|node| !node.is_empty());
-    let ended = matches!(
-        pod["status"]["phase"].as_str(),
-        Some("Succeeded" | "Failed")
-    );
+    let placed = pod["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
+    let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
     if !placed || ended {
         return None;
     }
@@ -112,10 +103,7 @@ mod tests {
     fn a_new_pod_is_pending_whatever_the_writer_says() {
         let mut pod = json!({"spec": {"containers": [{}]}, "status": {"phase": "Running", "podIP": "10.0.0.1"}});
         prepare_create(&mut pod);
-        assert_eq!(
-            pod["status"],
-            json!({"phase": "Pending", "qosClass": "BestEffort"})
-        );
+        assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "BestEffort"}));
         pod["spec"]["schedulingGates"] = json!([{"name": "a"}]);
         prepare_create(&mut pod);
         assert_eq!(pod["status"]["conditions"][0]["reason"], "SchedulingGated");
@@ -125,23 +113,11 @@ mod tests {
     fn only_pods_that_run_get_time_to_end() {
         for (pod, period) in [
             (json!({"spec": {"terminationGracePeriodSeconds": 5}}), None),
-            (
-                json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": 5}}),
-                Some(5),
-            ),
-            (
-                json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": 0}}),
-                Some(0),
-            ),
-            (
-                json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": -5}}),
-                Some(1),
-            ),
+            (json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": 5}}), Some(5)),
+            (json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": 0}}), Some(0)),
+            (json!({"spec": {"nodeName": "n", "terminationGracePeriodSeconds": -5}}), Some(1)),
             (json!({"spec": {"nodeName": "n"}}), Some(30)),
-            (
-                json!({"spec": {"nodeName": "n"}, "status": {"phase": "Failed"}}),
-                None,
-            ),
+            (json!({"spec": {"nodeName": "n"}, "status": {"phase": "Failed"}}), None),
         ] {
             assert_eq!(grace_period_seconds(&pod), period, "{pod}");
         }

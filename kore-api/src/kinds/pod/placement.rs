@@ -42,11 +42,7 @@ fn weight(preference: &Field<'_, '_>) {
     let weight = preference.get("weight");
     if !(1..=100).contains(&weight.int().unwrap_or_default()) {
         let shown = weight.int().unwrap_or_default();
-        weight.report(FieldError::invalid(
-            weight.path(),
-            shown,
-            "must be in the range 1-100",
-        ));
+        weight.report(FieldError::invalid(weight.path(), shown, "must be in the range 1-100"));
     }
 }
 
@@ -58,9 +54,7 @@ fn node_term(term: &Field<'_, '_>) {
                 values.missing("must be specified when `operator` is 'In' or 'NotIn'");
             }
             "Exists" | "DoesNotExist" if values.len() > 0 => {
-                values.forbidden(
-                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-                );
+                values.forbidden("may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
             }
             "Gt" | "Lt" if values.len() != 1 => {
                 values.missing("must be specified single value when `operator` is 'Lt' or 'Gt'");
@@ -71,11 +65,7 @@ fn node_term(term: &Field<'_, '_>) {
         meta::label_key(&expression.get("key"));
     }
     for expression in term.get("matchFields").items() {
-        let (key, operator, values) = (
-            expression.get("key"),
-            expression.get("operator"),
-            expression.get("values"),
-        );
+        let (key, operator, values) = (expression.get("key"), expression.get("operator"), expression.get("values"));
         match operator.text() {
             "In" | "NotIn" if values.len() != 1 => {
                 values.missing("must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
@@ -110,20 +100,12 @@ fn pod_term(term: &Field<'_, '_>) {
 
 pub(super) fn tolerations(tolerations: &Field<'_, '_>) {
     for toleration in tolerations.items() {
-        let (key, operator, value) = (
-            toleration.get("key"),
-            toleration.get("operator"),
-            toleration.get("value"),
-        );
+        let (key, operator, value) = (toleration.get("key"), toleration.get("operator"), toleration.get("value"));
         let effect = toleration.get("effect");
         key.named(names::qualified_name);
         if key.text().is_empty() && operator.text() != "Exists" {
             let detail = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-            operator.report(FieldError::invalid(
-                operator.path(),
-                operator.text(),
-                detail,
-            ));
+            operator.report(FieldError::invalid(operator.path(), operator.text(), detail));
         }
         if toleration.get("tolerationSeconds").is_set() && effect.text() != "NoExecute" {
             let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
@@ -133,9 +115,7 @@ pub(super) fn tolerations(tolerations: &Field<'_, '_>) {
             "Equal" | "" => {
                 value.named(names::label_value);
             }
-            "Exists" if !value.text().is_empty() => {
-                operator.invalid("value must be empty when `operator` is 'Exists'")
-            }
+            "Exists" if !value.text().is_empty() => operator.invalid("value must be empty when `operator` is 'Exists'"),
             "Exists" => {}
             "Gt" | "Lt" if value.text().parse::<i64>().is_err() => {
                 value.invalid("must be a valid integer when `operator` is 'Gt' or 'Lt'");
@@ -154,19 +134,12 @@ pub(super) fn tolerations(tolerations: &Field<'_, '_>) {
 pub(super) fn spread(constraints: &Field<'_, '_>) {
     let mut seen = BTreeSet::new();
     for constraint in constraints.items() {
-        let (skew, topology, when) = (
-            constraint.get("maxSkew"),
-            constraint.get("topologyKey"),
-            constraint.get("whenUnsatisfiable"),
-        );
+        let (skew, topology, when) =
+            (constraint.get("maxSkew"), constraint.get("topologyKey"), constraint.get("whenUnsatisfiable"));
         let least = constraint.get("minDomains");
         if skew.int().unwrap_or_default() <= 0 {
             let shown = skew.int().unwrap_or_default();
-            skew.report(FieldError::invalid(
-                skew.path(),
-                shown,
-                "must be greater than zero",
-            ));
+            skew.report(FieldError::invalid(skew.path(), shown, "must be greater than zero"));
         }
         if topology.text().is_empty() {
             topology.missing("can not be empty");
@@ -175,10 +148,7 @@ pub(super) fn spread(constraints: &Field<'_, '_>) {
         when.required_one_of(&["DoNotSchedule", "ScheduleAnyway"]);
         if !seen.insert((topology.text(), when.text())) {
             let shown = format!("{{{}, {}}}", topology.text(), when.text());
-            constraint.report(FieldError::duplicate(
-                format!("{constraint}.{{topologyKey, whenUnsatisfiable}}"),
-                shown,
-            ));
+            constraint.report(FieldError::duplicate(format!("{constraint}.{{topologyKey, whenUnsatisfiable}}"), shown));
         }
         if let Some(domains) = least.int() {
             if domains <= 0 {
@@ -192,10 +162,7 @@ pub(super) fn spread(constraints: &Field<'_, '_>) {
             constraint.get(policy).one_of(&["Honor", "Ignore"]);
         }
         meta::selector(&constraint.get("labelSelector"));
-        constraint
-            .get("matchLabelKeys")
-            .items()
-            .for_each(|key| meta::label_key(&key));
+        constraint.get("matchLabelKeys").items().for_each(|key| meta::label_key(&key));
     }
 }
 
@@ -215,10 +182,7 @@ mod tests {
     fn what_tolerations_may_not_say() {
         for (toleration, expected) in [
             (json!({"operator": "Exists"}), vec![]),
-            (
-                json!({"key": "a", "value": "b", "effect": "NoExecute", "tolerationSeconds": 5}),
-                vec![],
-            ),
+            (json!({"key": "a", "value": "b", "effect": "NoExecute", "tolerationSeconds": 5}), vec![]),
             (
                 json!({"value": "b"}),
                 vec![
@@ -234,9 +198,7 @@ mod tests {
             ),
             (
                 json!({"key": "a", "operator": "Exists", "value": "b"}),
-                vec![
-                    "x[0].operator: Invalid value: \"Exists\": value must be empty when `operator` is 'Exists'",
-                ],
+                vec!["x[0].operator: Invalid value: \"Exists\": value must be empty when `operator` is 'Exists'"],
             ),
             (
                 json!({"key": "a", "effect": "Always"}),
@@ -245,11 +207,7 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(
-                found(tolerations, &json!([toleration])),
-                expected,
-                "{toleration}"
-            );
+            assert_eq!(found(tolerations, &json!([toleration])), expected, "{toleration}");
         }
     }
 
@@ -264,10 +222,8 @@ mod tests {
             "nodeAffinity": {(REQUIRED): {"nodeSelectorTerms": terms}, (PREFERRED): [{"weight": 0, "preference": {}}]},
             "podAntiAffinity": {(REQUIRED): [{"labelSelector": {}}]},
         });
-        let fields: Vec<String> = found(affinity, &value)
-            .iter()
-            .map(|error| error.split(": ").next().unwrap().to_owned())
-            .collect();
+        let fields: Vec<String> =
+            found(affinity, &value).iter().map(|error| error.split(": ").next().unwrap().to_owned()).collect();
         let term = format!("x.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0]");
         assert_eq!(
             fields,

@@ -43,13 +43,7 @@ pub(super) fn lifecycle(lifecycle: &Field<'_, '_>) {
 
 fn one(probe: &Field<'_, '_>) {
     handler(probe, &PROBE_HANDLERS);
-    for number in [
-        "initialDelaySeconds",
-        "timeoutSeconds",
-        "periodSeconds",
-        "successThreshold",
-        "failureThreshold",
-    ] {
+    for number in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
         probe.get(number).not_negative();
     }
 }
@@ -120,17 +114,9 @@ mod tests {
         type Rule = fn(&Field<'_, '_>);
         let exec = json!({"command": ["true"]});
         let rows: [(Rule, Value, Vec<&str>); 11] = [
-            (
-                liveness,
-                json!({"exec": exec, "successThreshold": 1}),
-                vec![],
-            ),
+            (liveness, json!({"exec": exec, "successThreshold": 1}), vec![]),
             (liveness, json!({"tcpSocket": {"port": "web"}}), vec![]),
-            (
-                liveness,
-                json!({}),
-                vec!["probe: Required value: must specify a handler type"],
-            ),
+            (liveness, json!({}), vec!["probe: Required value: must specify a handler type"]),
             (
                 liveness,
                 json!({"exec": exec, "tcpSocket": {"port": 80}}),
@@ -141,11 +127,7 @@ mod tests {
                 json!({"exec": exec, "successThreshold": 2}),
                 vec!["probe.successThreshold: Invalid value: 2: must be 1"],
             ),
-            (
-                readiness,
-                json!({"exec": exec, "successThreshold": 2}),
-                vec![],
-            ),
+            (readiness, json!({"exec": exec, "successThreshold": 2}), vec![]),
             (
                 readiness,
                 json!({"exec": {"command": []}, "periodSeconds": -1, "terminationGracePeriodSeconds": 1}),
@@ -166,21 +148,9 @@ mod tests {
                      characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')",
                 ],
             ),
-            (
-                liveness,
-                json!({"grpc": {}}),
-                vec!["probe.grpc.port: Required value"],
-            ),
-            (
-                lifecycle,
-                json!({"preStop": {}}),
-                vec!["probe.preStop: Required value: must specify a handler type"],
-            ),
-            (
-                lifecycle,
-                json!({"preStop": {"sleep": {"seconds": 1}}, "postStart": {"exec": exec}}),
-                vec![],
-            ),
+            (liveness, json!({"grpc": {}}), vec!["probe.grpc.port: Required value"]),
+            (lifecycle, json!({"preStop": {}}), vec!["probe.preStop: Required value: must specify a handler type"]),
+            (lifecycle, json!({"preStop": {"sleep": {"seconds": 1}}, "postStart": {"exec": exec}}), vec![]),
         ];
         for (rule, probe, expected) in rows {
             let object = json!({"probe": probe});

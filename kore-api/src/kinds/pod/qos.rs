@@ -9,11 +9,8 @@ use crate::kinds::row::list;
 /// limited in either. `Burstable`: all others. Resources of the pod as a whole count instead of its containers'.
 pub(super) fn class(spec: &Value) -> &'static str {
     let whole = [&spec["resources"]];
-    let parts = ["containers", "initContainers"].map(|field| {
-        list(&spec[field])
-            .iter()
-            .map(|container| &container["resources"])
-    });
+    let parts = ["containers", "initContainers"]
+        .map(|field| list(&spec[field]).iter().map(|container| &container["resources"]));
     let each: Vec<&Value> = if whole[0].as_object().is_some_and(|whole| !whole.is_empty()) {
         whole.to_vec()
     } else {
@@ -51,33 +48,14 @@ mod tests {
             (vec![json!({})], "BestEffort"),
             (vec![json!({"requests": {"cpu": "0"}})], "BestEffort"),
             (vec![json!({"requests": {"cpu": "1"}})], "Burstable"),
-            (
-                vec![json!({"limits": {"example.com/gpu": 1}})],
-                "BestEffort",
-            ),
-            (
-                vec![json!({"limits": both, "requests": both})],
-                "Guaranteed",
-            ),
-            (
-                vec![json!({"limits": both, "requests": {"cpu": "1000m", "memory": "1024Mi"}})],
-                "Guaranteed",
-            ),
-            (
-                vec![json!({"limits": both, "requests": {"cpu": "500m", "memory": "1Gi"}})],
-                "Burstable",
-            ),
+            (vec![json!({"limits": {"example.com/gpu": 1}})], "BestEffort"),
+            (vec![json!({"limits": both, "requests": both})], "Guaranteed"),
+            (vec![json!({"limits": both, "requests": {"cpu": "1000m", "memory": "1024Mi"}})], "Guaranteed"),
+            (vec![json!({"limits": both, "requests": {"cpu": "500m", "memory": "1Gi"}})], "Burstable"),
             (vec![json!({"limits": both}), json!({})], "Burstable"),
         ] {
-            let containers: Vec<Value> = resources
-                .iter()
-                .map(|resources| json!({"resources": resources}))
-                .collect();
-            assert_eq!(
-                class(&json!({"containers": containers})),
-                expected,
-                "{resources:?}"
-            );
+            let containers: Vec<Value> = resources.iter().map(|resources| json!({"resources": resources})).collect();
+            assert_eq!(class(&json!({"containers": containers})), expected, "{resources:?}");
         }
         let pod = json!({"resources": {"limits": both, "requests": both}, "containers": [{}]});
         assert_eq!(class(&pod), "Guaranteed");

@@ -16,9 +16,7 @@ pub(super) fn requirements(resources: &Field<'_, '_>) {
     amounts(&requests);
     for (name, request) in requests.entries() {
         let limit = limits.value().get(name);
-        let (Some(request), Some(given)) =
-            (Quantity::of(request.value()), limit.and_then(Quantity::of))
-        else {
+        let (Some(request), Some(given)) = (Quantity::of(request.value()), limit.and_then(Quantity::of)) else {
             if limit.is_none() && !can_be_overcommitted(name) {
                 limits.missing("Limit must be set for non overcommitable resources");
             }
@@ -45,15 +43,15 @@ pub(super) fn amounts(amounts: &Field<'_, '_>) {
             amount.report(FieldError::invalid(amount.path(), name, problem));
         }
         if !name.contains('/') && !is_native(name) {
-            for detail in [
-                "must be a standard resource type or fully qualified",
-                "must be a standard resource for containers",
-            ] {
+            for detail in
+                ["must be a standard resource type or fully qualified", "must be a standard resource for containers"]
+            {
                 amount.report(FieldError::invalid(amount.path(), name, detail));
             }
         }
         let Some(quantity) = Quantity::of(amount.value()) else {
-            amount.invalid("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+            amount
+                .invalid("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
             continue;
         };
         if quantity.is_negative() {
@@ -64,11 +62,7 @@ pub(super) fn amounts(amounts: &Field<'_, '_>) {
             ));
         }
         if !can_be_overcommitted(name) && !quantity.is_whole() {
-            amount.report(FieldError::invalid(
-                amount.path(),
-                shown(amount.value()),
-                "must be an integer",
-            ));
+            amount.report(FieldError::invalid(amount.path(), shown(amount.value()), "must be an integer"));
         }
     }
 }
@@ -85,9 +79,7 @@ fn can_be_overcommitted(name: &str) -> bool {
 
 /// A quantity is shown as text, however it was written.
 fn shown(quantity: &Value) -> String {
-    quantity
-        .as_str()
-        .map_or_else(|| quantity.to_string(), str::to_owned)
+    quantity.as_str().map_or_else(|| quantity.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -99,21 +91,14 @@ mod tests {
     #[test]
     fn what_resources_may_not_say() {
         for (resources, expected) in [
-            (
-                json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1000m", "example.com/gpu": 1}}),
-                vec![],
-            ),
+            (json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1000m", "example.com/gpu": 1}}), vec![]),
             (
                 json!({"requests": {"cpu": "2"}, "limits": {"cpu": 1}}),
-                vec![
-                    "r.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
-                ],
+                vec!["r.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"],
             ),
             (
                 json!({"limits": {"memory": "-1Gi"}}),
-                vec![
-                    "r.limits[memory]: Invalid value: \"-1Gi\": must be greater than or equal to 0",
-                ],
+                vec!["r.limits[memory]: Invalid value: \"-1Gi\": must be greater than or equal to 0"],
             ),
             (
                 json!({"limits": {"gpu": "1"}}),
@@ -124,15 +109,11 @@ mod tests {
             ),
             (
                 json!({"requests": {"example.com/gpu": "1"}}),
-                vec![
-                    "r.limits: Required value: Limit must be set for non overcommitable resources",
-                ],
+                vec!["r.limits: Required value: Limit must be set for non overcommitable resources"],
             ),
             (
                 json!({"requests": {"example.com/gpu": "1"}, "limits": {"example.com/gpu": "2"}}),
-                vec![
-                    "r.requests: Invalid value: \"1\": must be equal to example.com/gpu limit of 2",
-                ],
+                vec!["r.requests: Invalid value: \"1\": must be equal to example.com/gpu limit of 2"],
             ),
             (
                 json!({"limits": {"example.com/gpu": "500m"}}),
@@ -140,9 +121,7 @@ mod tests {
             ),
         ] {
             let object = json!({"r": resources});
-            let found = check(&object, &Value::Null, |root, _| {
-                requirements(&root.get("r"))
-            });
+            let found = check(&object, &Value::Null, |root, _| requirements(&root.get("r")));
             let found: Vec<String> = found.iter().map(ToString::to_string).collect();
             assert_eq!(found, expected, "{resources}");
         }

@@ -35,11 +35,7 @@ pub(crate) fn template(template: &Field<'_, '_>) {
     let metadata = template.get("metadata");
     // Upstream reports these without the `metadata` between.
     meta::labels(&template.get("labels").showing(&metadata.get("labels")));
-    meta::annotations(
-        &template
-            .get("annotations")
-            .showing(&metadata.get("annotations")),
-    );
+    meta::annotations(&template.get("annotations").showing(&metadata.get("annotations")));
     let spec = template.get("spec");
     spec_rules(&spec);
     let debugging = spec.get("ephemeralContainers");
@@ -51,15 +47,8 @@ pub(crate) fn template(template: &Field<'_, '_>) {
 fn spec_rules(spec: &Field<'_, '_>) {
     let volumes = volume::volumes(&spec.get("volumes"));
     let host_network = spec.get("hostNetwork").flag();
-    container::all(
-        spec,
-        &Containers {
-            volumes: &volumes,
-            host_network,
-        },
-    );
-    spec.get("restartPolicy")
-        .required_one_of(&["Always", "OnFailure", "Never"]);
+    container::all(spec, &Containers { volumes: &volumes, host_network });
+    spec.get("restartPolicy").required_one_of(&["Always", "OnFailure", "Never"]);
     dns(spec);
     meta::labels(&spec.get("nodeSelector"));
     security(&spec.get("securityContext"));
@@ -73,8 +62,7 @@ fn spec_rules(spec: &Field<'_, '_>) {
     spec.get("subdomain").named(names::dns_label);
     spec.get("priorityClassName").named(names::dns_subdomain);
     spec.get("runtimeClassName").named(names::dns_subdomain);
-    spec.get("preemptionPolicy")
-        .one_of(&["Never", "PreemptLowerPriority"]);
+    spec.get("preemptionPolicy").one_of(&["Never", "PreemptLowerPriority"]);
     spec.get("os").get("name").one_of(&["linux", "windows"]);
     resources::amounts(&spec.get("overhead"));
     if spec.get("resources").is_set() {
@@ -114,18 +102,14 @@ fn dns(spec: &Field<'_, '_>) {
         }
     }
     if servers.len() > MAX_NAMESERVERS {
-        servers.invalid(format!(
-            "must not have more than {MAX_NAMESERVERS} nameservers"
-        ));
+        servers.invalid(format!("must not have more than {MAX_NAMESERVERS} nameservers"));
     }
     for server in servers.items() {
         server.named(names::ip);
     }
     let searches = config.get("searches");
     if searches.len() > MAX_SEARCHES {
-        searches.invalid(format!(
-            "must not have more than {MAX_SEARCHES} search paths"
-        ));
+        searches.invalid(format!("must not have more than {MAX_SEARCHES} search paths"));
     }
     for option in config.get("options").items() {
         if option.get("name").text().is_empty() {
@@ -141,12 +125,8 @@ fn security(context: &Field<'_, '_>) {
     for group in context.get("supplementalGroups").items() {
         group.within(0, MAX_ID);
     }
-    context
-        .get("fsGroupChangePolicy")
-        .one_of(&["Always", "OnRootMismatch"]);
-    context
-        .get("supplementalGroupsPolicy")
-        .one_of(&["Merge", "Strict"]);
+    context.get("fsGroupChangePolicy").one_of(&["Always", "OnRootMismatch"]);
+    context.get("supplementalGroupsPolicy").one_of(&["Merge", "Strict"]);
     let mut seen = BTreeSet::new();
     for sysctl in context.get("sysctls").items() {
         let name = sysctl.get("name");
@@ -175,14 +155,8 @@ mod tests {
     fn what_a_pod_may_not_say() {
         for (changes, expected) in [
             (json!({}), vec![]),
-            (
-                json!({"containers": []}),
-                vec!["spec.containers: Required value"],
-            ),
-            (
-                json!({"containers": null}),
-                vec!["spec.containers: Required value"],
-            ),
+            (json!({"containers": []}), vec!["spec.containers: Required value"]),
+            (json!({"containers": null}), vec!["spec.containers: Required value"]),
             (
                 json!({"restartPolicy": "Sometimes"}),
                 vec![
@@ -191,32 +165,21 @@ mod tests {
             ),
             (
                 json!({"activeDeadlineSeconds": 0}),
-                vec![
-                    "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
-                ],
+                vec!["spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive"],
             ),
             (json!({"terminationGracePeriodSeconds": 0}), vec![]),
             (
                 json!({"dnsPolicy": "None"}),
-                vec![
-                    "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
-                ],
+                vec!["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"],
             ),
-            (
-                json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["10.0.0.1"]}}),
-                vec![],
-            ),
+            (json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["10.0.0.1"]}}), vec![]),
             (
                 json!({"nodeName": "n", "schedulingGates": [{"name": "a"}]}),
-                vec![
-                    "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared",
-                ],
+                vec!["spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared"],
             ),
             (
                 json!({"containers": [{"name": "c", "image": " a"}]}),
-                vec![
-                    "spec.containers[0].image: Invalid value: \" a\": must not have leading or trailing whitespace",
-                ],
+                vec!["spec.containers[0].image: Invalid value: \" a\": must not have leading or trailing whitespace"],
             ),
             (
                 json!({"securityContext": {"runAsUser": -1, "sysctls": [{"name": "a"}, {"name": "a"}]}}),
@@ -227,9 +190,7 @@ mod tests {
             ),
             (
                 json!({"overhead": {"cpu": "-1"}}),
-                vec![
-                    "spec.overhead[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
-                ],
+                vec!["spec.overhead[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"],
             ),
         ] {
             assert_eq!(errors(&POD, &pod(&changes)), expected, "{changes}");

@@ -16,10 +16,7 @@ pub(super) static STATUS: Shape = Shape {
 };
 
 fn same_address(status: &mut Object, one: &str, several: &str) {
-    let first = status
-        .get(several)
-        .and_then(|all| all.get(0))
-        .map(|first| first["ip"].clone());
+    let first = status.get(several).and_then(|all| all.get(0)).map(|first| first["ip"].clone());
     if is_absent(status, one) {
         if let Some(first) = first {
             status.insert(one.to_owned(), first);
@@ -43,16 +40,11 @@ pub(super) fn keep_class(pod: &mut Value, old: &Value) {
 /// A container that has ended and may not be started again stays as it ended.
 pub(super) fn rules(pod: &Field<'_, '_>, old: &Field<'_, '_>) {
     let (spec, status, before) = (pod.get("spec"), pod.get("status"), old.get("status"));
-    for (statuses, containers) in [
-        ("containerStatuses", "containers"),
-        ("initContainerStatuses", "initContainers"),
-    ] {
+    for (statuses, containers) in [("containerStatuses", "containers"), ("initContainerStatuses", "initContainers")] {
         let now = status.get(statuses);
         for (index, was) in list(before.get(statuses).value()).iter().enumerate() {
             let ended = &was["state"]["terminated"];
-            let is = list(now.value())
-                .iter()
-                .find(|is| is["name"] == was["name"]);
+            let is = list(now.value()).iter().find(|is| is["name"] == was["name"]);
             let goes_on = is.is_some_and(|is| !is["state"]["terminated"].is_object());
             if !ended.is_object() || !goes_on {
                 continue;
@@ -61,8 +53,7 @@ pub(super) fn rules(pod: &Field<'_, '_>, old: &Field<'_, '_>) {
                 .iter()
                 .find(|one| one["name"] == was["name"]);
             let own = container.and_then(|container| container["restartPolicy"].as_str());
-            let has_rules = container
-                .is_some_and(|container| !list(&container["restartPolicyRules"]).is_empty());
+            let has_rules = container.is_some_and(|container| !list(&container["restartPolicyRules"]).is_empty());
             let again = match own.unwrap_or(spec.get("restartPolicy").text()) {
                 "Never" => has_rules,
                 "OnFailure" => has_rules || ended["exitCode"] != 0,
@@ -98,18 +89,11 @@ mod tests {
         ] {
             let pod = |statuses: &Value| json!({"spec": {"restartPolicy": policy, "containers": [{"name": "c"}]}, "status": {"containerStatuses": statuses}});
             let (new, old) = (pod(&after), pod(&before));
-            let found = POD.info().strategy.validate(&Transition {
-                new: &new,
-                old: Some(&old),
-                subresource: "status",
-            });
+            let found = POD.info().strategy.validate(&Transition { new: &new, old: Some(&old), subresource: "status" });
             let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-            let refused = "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state";
-            assert_eq!(
-                found,
-                if fine { vec![] } else { vec![refused] },
-                "{policy} {before} {after}"
-            );
+            let refused =
+                "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state";
+            assert_eq!(found, if fine { vec![] } else { vec![refused] }, "{policy} {before} {after}");
         }
     }
 
@@ -120,25 +104,11 @@ mod tests {
             POD.defaults.fill(&mut pod);
             pod["status"].take()
         };
-        assert_eq!(
-            filled(json!({"podIP": "a"})),
-            json!({"podIP": "a", "podIPs": [{"ip": "a"}]})
-        );
-        assert_eq!(
-            filled(json!({"podIPs": [{"ip": "a"}, {"ip": "b"}]}))["podIP"],
-            "a"
-        );
-        assert_eq!(
-            filled(json!({"podIP": "b", "podIPs": [{"ip": "a"}]}))["podIPs"],
-            json!([{"ip": "b"}])
-        );
+        assert_eq!(filled(json!({"podIP": "a"})), json!({"podIP": "a", "podIPs": [{"ip": "a"}]}));
+        assert_eq!(filled(json!({"podIPs": [{"ip": "a"}, {"ip": "b"}]}))["podIP"], "a");
+        assert_eq!(filled(json!({"podIP": "b", "podIPs": [{"ip": "a"}]}))["podIPs"], json!([{"ip": "b"}]));
         let mut pod = json!({"status": {"phase": "Running"}});
-        POD.info()
-            .strategy
-            .prepare_update(&mut pod, &json!({"status": {"qosClass": "Burstable"}}));
-        assert_eq!(
-            pod["status"],
-            json!({"phase": "Running", "qosClass": "Burstable"})
-        );
+        POD.info().strategy.prepare_update(&mut pod, &json!({"status": {"qosClass": "Burstable"}}));
+        assert_eq!(pod["status"], json!({"phase": "Running", "qosClass": "Burstable"}));
     }
 }

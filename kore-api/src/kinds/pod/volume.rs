@@ -57,9 +57,7 @@ pub(super) fn volumes<'v>(volumes: &Field<'v, '_>) -> Volumes<'v> {
             if known.contains_key(name.text()) {
                 name.duplicate();
             }
-            let lasts = ["persistentVolumeClaim", "ephemeral"]
-                .iter()
-                .any(|source| volume.get(source).is_set());
+            let lasts = ["persistentVolumeClaim", "ephemeral"].iter().any(|source| volume.get(source).is_set());
             known.insert(name.text(), lasts);
         }
         one_source(&volume);
@@ -99,22 +97,11 @@ fn details(kind: &str, source: &Field<'_, '_>) {
         }
         "hostPath" => {
             no_way_up(&source.get("path"));
-            let types = [
-                "",
-                "BlockDevice",
-                "CharDevice",
-                "Directory",
-                "DirectoryOrCreate",
-                "File",
-                "FileOrCreate",
-                "Socket",
-            ];
+            let types =
+                ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
             source.get("type").one_of(&types);
         }
-        "nfs"
-            if !source.get("path").text().is_empty()
-                && !source.get("path").text().starts_with('/') =>
-        {
+        "nfs" if !source.get("path").text().is_empty() && !source.get("path").text().starts_with('/') => {
             source.get("path").invalid("must be an absolute path");
         }
         "secret" | "configMap" => {
@@ -127,9 +114,7 @@ fn details(kind: &str, source: &Field<'_, '_>) {
         }
         "projected" => projected(source),
         "image" => {
-            source
-                .get("pullPolicy")
-                .one_of(&["Always", "IfNotPresent", "Never"]);
+            source.get("pullPolicy").one_of(&["Always", "IfNotPresent", "Never"]);
         }
         _ => {}
     }
@@ -141,14 +126,9 @@ fn projected(volume: &Field<'_, '_>) {
     let mut taken = BTreeSet::new();
     for source in volume.get("sources").items() {
         let mut count = 0;
-        for kind in [
-            "secret",
-            "configMap",
-            "downwardAPI",
-            "serviceAccountToken",
-            "clusterTrustBundle",
-            "podCertificate",
-        ] {
+        for kind in
+            ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"]
+        {
             let part = source.get(kind);
             if !part.is_set() {
                 continue;
@@ -167,11 +147,7 @@ fn projected(volume: &Field<'_, '_>) {
                 "serviceAccountToken" => token(&part),
                 _ => {}
             }
-            for item in part
-                .get("items")
-                .items()
-                .map(|item| item.get("path").value())
-                .chain([part.get("path").value()])
+            for item in part.get("items").items().map(|item| item.get("path").value()).chain([part.get("path").value()])
             {
                 if let Some(path) = item.as_str().filter(|path| !path.is_empty())
                     && !taken.insert(path)
@@ -193,9 +169,7 @@ fn token(token: &Field<'_, '_>) {
     let seconds = token.get("expirationSeconds");
     match seconds.int() {
         Some(..SHORTEST) => seconds.invalid("may not specify a duration less than 10 minutes"),
-        Some(after) if after > LONGEST => {
-            seconds.invalid("may not specify a duration larger than 2^32 seconds")
-        }
+        Some(after) if after > LONGEST => seconds.invalid("may not specify a duration larger than 2^32 seconds"),
         _ => {}
     }
     inside(&token.get("path"));
@@ -228,10 +202,7 @@ fn downward(items: &Field<'_, '_>) {
 }
 
 fn mode(mode: &Field<'_, '_>) {
-    if mode
-        .int()
-        .is_some_and(|bits| !(0..=MAX_MODE).contains(&bits))
-    {
+    if mode.int().is_some_and(|bits| !(0..=MAX_MODE).contains(&bits)) {
         mode.invalid("must be a number between 0 and 0777 (octal), both inclusive");
     }
 }
@@ -276,9 +247,7 @@ pub(super) fn mounts(container: &Field<'_, '_>, volumes: &Volumes<'_>) {
         if !part.text().is_empty() && !pattern.text().is_empty() {
             pattern.invalid("subPathExpr and subPath are mutually exclusive");
         }
-        mount
-            .get("mountPropagation")
-            .one_of(&["Bidirectional", "HostToContainer", "None"]);
+        mount.get("mountPropagation").one_of(&["Bidirectional", "HostToContainer", "None"]);
         let recursive = mount.get("recursiveReadOnly");
         recursive.one_of(&["Disabled", "Enabled", "IfPossible"]);
         if matches!(recursive.text(), "Enabled" | "IfPossible") && !mount.get("readOnly").flag() {
@@ -292,7 +261,9 @@ pub(super) fn mounts(container: &Field<'_, '_>, volumes: &Volumes<'_>) {
             match volumes.get(name.text()) {
                 None => name.unknown(),
                 Some(true) => {}
-                Some(false) => name.invalid("can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"),
+                Some(false) => {
+                    name.invalid("can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode")
+                }
             }
         }
         if path.required() {
@@ -318,18 +289,9 @@ mod tests {
         let field = json!({"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.labels"}, "path": "labels"});
         for (volume, expected) in [
             (json!({"name": "a", "emptyDir": {}}), vec![]),
-            (
-                json!({"name": "a", "hostPath": {"path": "/x", "type": ""}}),
-                vec![],
-            ),
-            (
-                json!({"name": "a", "downwardAPI": {"items": [field]}}),
-                vec![],
-            ),
-            (
-                json!({"name": "a"}),
-                vec!["v[0]: Required value: must specify a volume type"],
-            ),
+            (json!({"name": "a", "hostPath": {"path": "/x", "type": ""}}), vec![]),
+            (json!({"name": "a", "downwardAPI": {"items": [field]}}), vec![]),
+            (json!({"name": "a"}), vec!["v[0]: Required value: must specify a volume type"]),
             (json!({"emptyDir": {}}), vec!["v[0].name: Required value"]),
             (
                 json!({"name": "a", "configMap": {}, "emptyDir": {}}),
@@ -361,9 +323,7 @@ mod tests {
             ),
             (
                 json!({"name": "a", "downwardAPI": {"items": [{"path": "x"}]}}),
-                vec![
-                    "v[0].downwardAPI.items[0]: Required value: one of fieldRef and resourceFieldRef is required",
-                ],
+                vec!["v[0].downwardAPI.items[0]: Required value: one of fieldRef and resourceFieldRef is required"],
             ),
             (
                 json!({"name": "a", "projected": {"sources": [

@@ -16,10 +16,7 @@ pub(super) fn pod(pod: &Field<'_, '_>) -> Vec<String> {
 /// Of a template in another kind, whose pods get names from its own.
 pub(crate) fn template(owner: &Field<'_, '_>) -> Vec<String> {
     let mut warnings = hostname(owner);
-    spec(
-        &owner.get("spec").get("template").get("spec"),
-        &mut warnings,
-    );
+    spec(&owner.get("spec").get("template").get("spec"), &mut warnings);
     warnings
 }
 
@@ -40,9 +37,7 @@ fn hostname(object: &Field<'_, '_>) -> Vec<String> {
 fn spec(spec: &Field<'_, '_>, warnings: &mut Vec<String>) {
     let grace = spec.get("terminationGracePeriodSeconds");
     if grace.int().is_some_and(|seconds| seconds < 0) {
-        warnings.push(format!(
-            "{grace}: must be >= 0; negative values are invalid and will be treated as 1"
-        ));
+        warnings.push(format!("{grace}: must be >= 0; negative values are invalid and will be treated as 1"));
     }
     let mut secrets = BTreeMap::new();
     for secret in spec.get("imagePullSecrets").items() {
@@ -50,10 +45,7 @@ fn spec(spec: &Field<'_, '_>, warnings: &mut Vec<String>) {
         if name.text().is_empty() {
             warnings.push(format!("{name}: invalid empty name \"\""));
         } else if let Some(first) = secrets.insert(name.text(), secret.path()) {
-            warnings.push(format!(
-                "{name}: duplicate name {:?}, first seen at {first}",
-                name.text()
-            ));
+            warnings.push(format!("{name}: duplicate name {:?}, first seen at {first}", name.text()));
         }
     }
     for list in ["initContainers", "containers"] {
@@ -126,15 +118,8 @@ mod tests {
                 }],
             },
         });
-        let said = POD.info().strategy.warnings(&Transition {
-            new: &pod,
-            old: None,
-            subresource: "",
-        });
-        assert!(
-            said[0].starts_with("metadata.name: this is used in the Pod's hostname"),
-            "{said:?}"
-        );
+        let said = POD.info().strategy.warnings(&Transition { new: &pod, old: None, subresource: "" });
+        assert!(said[0].starts_with("metadata.name: this is used in the Pod's hostname"), "{said:?}");
         assert_eq!(
             said[1..],
             [

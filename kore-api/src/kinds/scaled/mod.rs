@@ -16,18 +16,10 @@ use super::shape::{Object, PLAIN, Shape, object_in, or_insert};
 use crate::object::ResourceType;
 use crate::registry::ScalePaths;
 
-const SCALE: ScalePaths = ScalePaths {
-    spec_replicas: "spec.replicas",
-    status_replicas: "status.replicas",
-    selector: "spec.selector",
-};
+const SCALE: ScalePaths =
+    ScalePaths { spec_replicas: "spec.replicas", status_replicas: "status.replicas", selector: "spec.selector" };
 
-const CONTAINERS: Title = Title(
-    "Containers",
-    "string",
-    "The names of the containers in its template.",
-    1,
-);
+const CONTAINERS: Title = Title("Containers", "string", "The names of the containers in its template.", 1);
 const IMAGES: Title = Title("Images", "string", "The images in its template.", 1);
 const SELECTOR: Title = Title("Selector", "string", "Which pods it counts as its own.", 1);
 
@@ -48,11 +40,7 @@ pub(super) static REPLICA_SET: Entry = Entry {
         SELECTOR,
     ],
     defaults: &REPLICA_SET_DEFAULTS,
-    rules: Rules {
-        always: rules::replica_set,
-        change: rules::same_selector,
-        status: rules::replica_set_status,
-    },
+    rules: Rules { always: rules::replica_set, change: rules::same_selector, status: rules::replica_set_status },
     warnings: template_warnings,
     cells: replica_set_cells,
     ..Entry::of(ResourceType::of::<ReplicaSet>)
@@ -65,69 +53,32 @@ pub(super) static DEPLOYMENT: Entry = Entry {
     scale: Some(SCALE),
     columns: &[
         NAME,
-        Title(
-            "Ready",
-            "string",
-            "How many pods are ready, of those that should be.",
-            0,
-        ),
-        Title(
-            "Up-to-date",
-            "integer",
-            "How many pods are of the newest template.",
-            0,
-        ),
-        Title(
-            "Available",
-            "integer",
-            "How many pods have been ready for long enough.",
-            0,
-        ),
+        Title("Ready", "string", "How many pods are ready, of those that should be.", 0),
+        Title("Up-to-date", "integer", "How many pods are of the newest template.", 0),
+        Title("Available", "integer", "How many pods have been ready for long enough.", 0),
         AGE,
         CONTAINERS,
         IMAGES,
         SELECTOR,
     ],
     defaults: &DEPLOYMENT_DEFAULTS,
-    rules: Rules {
-        always: rules::deployment,
-        change: rules::same_selector,
-        status: rules::deployment_status,
-    },
+    rules: Rules { always: rules::deployment, change: rules::same_selector, status: rules::deployment_status },
     warnings: template_warnings,
     cells: deployment_cells,
     ..Entry::of(ResourceType::of::<Deployment>)
 };
 
-static REPLICA_SET_DEFAULTS: Shape = Shape {
-    parts: &[("spec", &REPLICA_SET_SPEC)],
-    ..PLAIN
-};
-static REPLICA_SET_SPEC: Shape = Shape {
-    set: &[("replicas", Number(1))],
-    parts: &[("template", &TEMPLATE)],
-    ..PLAIN
-};
-static DEPLOYMENT_DEFAULTS: Shape = Shape {
-    parts: &[("spec", &DEPLOYMENT_SPEC)],
-    ..PLAIN
-};
+static REPLICA_SET_DEFAULTS: Shape = Shape { parts: &[("spec", &REPLICA_SET_SPEC)], ..PLAIN };
+static REPLICA_SET_SPEC: Shape = Shape { set: &[("replicas", Number(1))], parts: &[("template", &TEMPLATE)], ..PLAIN };
+static DEPLOYMENT_DEFAULTS: Shape = Shape { parts: &[("spec", &DEPLOYMENT_SPEC)], ..PLAIN };
 static DEPLOYMENT_SPEC: Shape = Shape {
-    set: &[
-        ("replicas", Number(1)),
-        ("revisionHistoryLimit", Number(10)),
-        ("progressDeadlineSeconds", Number(600)),
-    ],
+    set: &[("replicas", Number(1)), ("revisionHistoryLimit", Number(10)), ("progressDeadlineSeconds", Number(600))],
     rule: Some(|spec| {
         object_in(spec, "strategy");
     }),
     parts: &[("template", &TEMPLATE), ("strategy", &STRATEGY)],
 };
-static STRATEGY: Shape = Shape {
-    set: &[("type", Text("RollingUpdate"))],
-    rule: Some(rolling_update),
-    ..PLAIN
-};
+static STRATEGY: Shape = Shape { set: &[("type", Text("RollingUpdate"))], rule: Some(rolling_update), ..PLAIN };
 
 fn rolling_update(strategy: &mut Object) {
     if strategy["type"] == "RollingUpdate" {
@@ -154,12 +105,7 @@ fn deployment_cells(row: &Row<'_>) -> Vec<Value> {
     let [names, images] = row.containers("/spec/template/spec/containers");
     vec![
         row.name(),
-        format!(
-            "{}/{}",
-            row.int("/status/readyReplicas"),
-            row.int("/spec/replicas")
-        )
-        .into(),
+        format!("{}/{}", row.int("/status/readyReplicas"), row.int("/spec/replicas")).into(),
         row.int("/status/updatedReplicas").into(),
         row.int("/status/availableReplicas").into(),
         row.age(),
@@ -195,20 +141,10 @@ mod tests {
             spec["strategy"],
             json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}})
         );
-        assert_eq!(
-            (
-                &spec["revisionHistoryLimit"],
-                &spec["progressDeadlineSeconds"]
-            ),
-            (&json!(10), &json!(600))
-        );
+        assert_eq!((&spec["revisionHistoryLimit"], &spec["progressDeadlineSeconds"]), (&json!(10), &json!(600)));
         assert_eq!(spec["template"]["spec"]["restartPolicy"], "Always");
         let typed: Deployment = serde_json::from_value(object.clone()).unwrap();
-        assert_eq!(
-            serde_json::to_value(typed).unwrap(),
-            object,
-            "the typed view holds all that was filled in"
-        );
+        assert_eq!(serde_json::to_value(typed).unwrap(), object, "the typed view holds all that was filled in");
         assert_eq!(errors(&DEPLOYMENT, &object), [""; 0]);
         assert_eq!(errors(&REPLICA_SET, &object), [""; 0]);
 
@@ -229,20 +165,11 @@ mod tests {
                 "status": {"replicas": 3, "readyReplicas": 2, "updatedReplicas": 3, "availableReplicas": 1},
             }),
         );
-        let row = Row {
-            object: &object,
-            now,
-        };
+        let row = Row { object: &object, now };
         let tail = [json!("5m12s"), json!("c"), json!("web:1"), json!("app=web")];
-        assert_eq!(
-            deployment_cells(&row)[..4],
-            [json!("web"), json!("2/1"), json!(3), json!(1)]
-        );
+        assert_eq!(deployment_cells(&row)[..4], [json!("web"), json!("2/1"), json!(3), json!(1)]);
         assert_eq!(deployment_cells(&row)[4..], tail);
-        assert_eq!(
-            replica_set_cells(&row)[..4],
-            [json!("web"), json!(1), json!(3), json!(2)]
-        );
+        assert_eq!(replica_set_cells(&row)[..4], [json!("web"), json!(1), json!(3), json!(2)]);
         assert_eq!(replica_set_cells(&row)[4..], tail);
     }
 }

@@ -48,20 +48,10 @@ fn selector_and_template(spec: &Field<'_, '_>, empty: &str) {
     }
     let metadata = template_field.get("metadata");
     let labels = metadata.get("labels");
-    if selector.is_set()
-        && !meta::is_empty(&selector)
-        && meta::matches(selector.value(), labels.value()) == Some(false)
+    if selector.is_set() && !meta::is_empty(&selector) && meta::matches(selector.value(), labels.value()) == Some(false)
     {
-        let shown = if labels.is_set() {
-            labels.value().clone()
-        } else {
-            Value::Object(Object::new())
-        };
-        labels.report(FieldError::invalid(
-            labels.path(),
-            shown,
-            "`selector` does not match template `labels`",
-        ));
+        let shown = if labels.is_set() { labels.value().clone() } else { Value::Object(Object::new()) };
+        labels.report(FieldError::invalid(labels.path(), shown, "`selector` does not match template `labels`"));
     }
     template(&template_field);
     let pod = template_field.get("spec");
@@ -112,35 +102,20 @@ fn number_or_percent(field: &Field<'_, '_>) -> bool {
 
 /// The number, of pods or of percent.
 fn amount(field: &Field<'_, '_>) -> i64 {
-    field
-        .int()
-        .or_else(|| field.text().trim_end_matches('%').parse().ok())
-        .unwrap_or_default()
+    field.int().or_else(|| field.text().trim_end_matches('%').parse().ok()).unwrap_or_default()
 }
 
 pub(super) fn same_selector(new: &Field<'_, '_>, old: &Field<'_, '_>) {
-    new.get("spec")
-        .get("selector")
-        .immutable(&old.get("spec").get("selector"));
+    new.get("spec").get("selector").immutable(&old.get("spec").get("selector"));
 }
 
 pub(super) fn replica_set_status(set: &Field<'_, '_>, _old: &Field<'_, '_>) {
     let status = set.get("status");
-    let counts = [
-        "replicas",
-        "fullyLabeledReplicas",
-        "readyReplicas",
-        "availableReplicas",
-        "observedGeneration",
-    ];
+    let counts = ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
     counts.iter().for_each(|count| {
         status.get(count).not_negative();
     });
-    not_more(
-        &status,
-        &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
-        "replicas",
-    );
+    not_more(&status, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], "replicas");
     not_more(&status, &["availableReplicas"], "readyReplicas");
 }
 
@@ -157,11 +132,7 @@ pub(super) fn deployment_status(deployment: &Field<'_, '_>, old: &Field<'_, '_>)
     counts.iter().for_each(|count| {
         status.get(count).not_negative();
     });
-    not_more(
-        &status,
-        &["updatedReplicas", "readyReplicas", "availableReplicas"],
-        "replicas",
-    );
+    not_more(&status, &["updatedReplicas", "readyReplicas", "availableReplicas"], "replicas");
     not_more(&status, &["availableReplicas"], "readyReplicas");
     let (before, collisions) = (old.get("status"), status.get("collisionCount"));
     collisions.not_negative();
@@ -198,10 +169,7 @@ mod tests {
                 json!({"spec": {"replicas": -1}}),
                 vec!["spec.replicas: Invalid value: -1: must be greater than or equal to 0"],
             ),
-            (
-                json!({"spec": {"selector": null}}),
-                vec!["spec.selector: Required value"],
-            ),
+            (json!({"spec": {"selector": null}}), vec!["spec.selector: Required value"]),
             (
                 json!({"spec": {"selector": {"matchLabels": null}}}),
                 vec!["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
@@ -214,9 +182,7 @@ mod tests {
             ),
             (
                 json!({"spec": {"template": {"metadata": null}}}),
-                vec![
-                    "spec.template.metadata.labels: Invalid value: {}: `selector` does not match template `labels`",
-                ],
+                vec!["spec.template.metadata.labels: Invalid value: {}: `selector` does not match template `labels`"],
             ),
             (
                 json!({"spec": {"template": {"spec": {"restartPolicy": "Never", "activeDeadlineSeconds": 5}}}}),
@@ -227,9 +193,7 @@ mod tests {
             ),
             (
                 json!({"spec": {"strategy": {"type": "Recreate"}}}),
-                vec![
-                    "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'",
-                ],
+                vec!["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"],
             ),
             (
                 json!({"spec": {"strategy": {"type": "Blue"}}}),
@@ -239,9 +203,7 @@ mod tests {
             ),
             (
                 rolling(json!(0), json!("0%")),
-                vec![
-                    "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0",
-                ],
+                vec!["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"],
             ),
             (
                 rolling(json!("101%"), json!(0)),
@@ -251,9 +213,7 @@ mod tests {
             ),
             (
                 json!({"spec": {"minReadySeconds": 600}}),
-                vec![
-                    "spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds",
-                ],
+                vec!["spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"],
             ),
             (
                 json!({"spec": {"replicas": -2, "revisionHistoryLimit": -3}}),
@@ -277,17 +237,10 @@ mod tests {
     fn labels_of_a_template_are_checked() {
         let found = errors(
             &DEPLOYMENT,
-            &with(
-                &smallest(),
-                &json!({"spec": {"template": {"metadata": {"labels": {"x": "-"}}}}}),
-            ),
+            &with(&smallest(), &json!({"spec": {"template": {"metadata": {"labels": {"x": "-"}}}}})),
         );
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0]
-                .starts_with("spec.template.labels: Invalid value: \"-\": a valid label must be"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("spec.template.labels: Invalid value: \"-\": a valid label must be"), "{found:?}");
     }
 
     #[test]
@@ -299,9 +252,7 @@ mod tests {
         );
         assert_eq!(
             errors_of_change(&DEPLOYMENT, &new, &smallest()),
-            [
-                "spec.selector: Invalid value: {\"matchLabels\":{\"tier\":\"x\"}}: field is immutable",
-            ]
+            ["spec.selector: Invalid value: {\"matchLabels\":{\"tier\":\"x\"}}: field is immutable",]
         );
     }
 
@@ -309,18 +260,9 @@ mod tests {
     fn counts_in_a_status_fit_together() {
         let old = json!({"status": {"collisionCount": 2}});
         let new = json!({"status": {"replicas": 1, "readyReplicas": 2, "availableReplicas": -1, "collisionCount": 1}});
-        let transition = Transition {
-            new: &new,
-            old: Some(&old),
-            subresource: "status",
-        };
-        let found: Vec<String> = DEPLOYMENT
-            .info()
-            .strategy
-            .validate(&transition)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let transition = Transition { new: &new, old: Some(&old), subresource: "status" };
+        let found: Vec<String> =
+            DEPLOYMENT.info().strategy.validate(&transition).iter().map(ToString::to_string).collect();
         assert_eq!(
             found,
             [

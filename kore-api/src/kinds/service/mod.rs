@@ -28,28 +28,14 @@ pub(super) static SERVICE: Entry = Entry {
         NAME,
         Title("Type", "string", "How far its address reaches.", 0),
         Title("Cluster-IP", "string", "Its address inside the cluster.", 0),
-        Title(
-            "External-IP",
-            "string",
-            "Its addresses outside the cluster.",
-            0,
-        ),
-        Title(
-            "Port(s)",
-            "string",
-            "Its ports, with those it takes on every node.",
-            0,
-        ),
+        Title("External-IP", "string", "Its addresses outside the cluster.", 0),
+        Title("Port(s)", "string", "Its ports, with those it takes on every node.", 0),
         AGE,
         Title("Selector", "string", "The labels of the pods behind it.", 1),
     ],
     defaults: &DEFAULTS,
     prepare_update: pools::prepare_update,
-    rules: Rules {
-        always: rules::always,
-        change: rules::change,
-        status: |_, _| {},
-    },
+    rules: Rules { always: rules::always, change: rules::change, status: |_, _| {} },
     claims: pools::claims,
     cells,
     ..Entry::of(ResourceType::of::<Service>)
@@ -58,35 +44,20 @@ pub(super) static SERVICE: Entry = Entry {
 static DEFAULTS: Shape = Shape {
     rule: Some(|service| {
         object_in(service, "spec");
-        object_in(service, "status")
-            .entry("loadBalancer")
-            .or_insert_with(|| json!({}));
+        object_in(service, "status").entry("loadBalancer").or_insert_with(|| json!({}));
     }),
     parts: &[("spec", &SPEC)],
     ..PLAIN
 };
 static SPEC: Shape = Shape {
-    set: &[
-        ("sessionAffinity", Text("None")),
-        ("type", Text("ClusterIP")),
-    ],
+    set: &[("sessionAffinity", Text("None")), ("type", Text("ClusterIP"))],
     rule: Some(by_type),
     parts: &[("ports", &PORT), ("sessionAffinityConfig", &AFFINITY)],
 };
-static PORT: Shape = Shape {
-    set: &[("protocol", Text("TCP"))],
-    rule: Some(target_port),
-    ..PLAIN
-};
-static AFFINITY: Shape = Shape {
-    parts: &[("clientIP", &CLIENT_IP)],
-    ..PLAIN
-};
+static PORT: Shape = Shape { set: &[("protocol", Text("TCP"))], rule: Some(target_port), ..PLAIN };
+static AFFINITY: Shape = Shape { parts: &[("clientIP", &CLIENT_IP)], ..PLAIN };
 /// Three hours.
-static CLIENT_IP: Shape = Shape {
-    set: &[("timeoutSeconds", Nonzero(10_800))],
-    ..PLAIN
-};
+static CLIENT_IP: Shape = Shape { set: &[("timeoutSeconds", Nonzero(10_800))], ..PLAIN };
 
 fn by_type(spec: &mut Object) {
     let kind = text(spec, "type").to_owned();
@@ -105,11 +76,7 @@ fn by_type(spec: &mut Object) {
     or_insert(spec, "internalTrafficPolicy", "Cluster");
     let address = text(spec, "clusterIP").to_owned();
     if is_absent(spec, "ipFamilies") {
-        let family = if address.contains(':') {
-            "IPv6"
-        } else {
-            "IPv4"
-        };
+        let family = if address.contains(':') { "IPv6" } else { "IPv4" };
         spec.insert("ipFamilies".to_owned(), json!([family]));
     }
     or_insert(spec, "ipFamilyPolicy", "SingleStack");
@@ -143,10 +110,7 @@ fn text<'a>(spec: &'a Object, field: &str) -> &'a str {
 
 /// Whether Services of the type have an address of their own.
 fn has_address(spec: &Object) -> bool {
-    matches!(
-        text(spec, "type"),
-        "ClusterIP" | "NodePort" | "LoadBalancer"
-    )
+    matches!(text(spec, "type"), "ClusterIP" | "NodePort" | "LoadBalancer")
 }
 
 /// Whether Services of the type take ports on every node.
@@ -180,19 +144,12 @@ fn cells(row: &Row<'_>) -> Vec<Value> {
 }
 
 fn external(row: &Row<'_>) -> String {
-    let own = row
-        .items("/spec/externalIPs")
-        .iter()
-        .filter_map(Value::as_str);
+    let own = row.items("/spec/externalIPs").iter().filter_map(Value::as_str);
     let mut given: Vec<&str> = Vec::new();
     match row.text("/spec/type") {
         "ClusterIP" | "NodePort" => {}
         "LoadBalancer" => {
-            let address = |ingress: &'_ Value| {
-                ["ip", "hostname"]
-                    .into_iter()
-                    .find(|field| ingress[*field].is_string())
-            };
+            let address = |ingress: &'_ Value| ["ip", "hostname"].into_iter().find(|field| ingress[*field].is_string());
             for ingress in row.items("/status/loadBalancer/ingress") {
                 given.extend(address(ingress).and_then(|field| ingress[field].as_str()));
             }
@@ -240,23 +197,14 @@ mod tests {
         let spec = &service(
             json!({"type": "LoadBalancer", "sessionAffinity": "ClientIP", "ports": [{"port": 1, "targetPort": "web"}]}),
         )["spec"];
+        assert_eq!(spec["sessionAffinityConfig"], json!({"clientIP": {"timeoutSeconds": 10_800}}));
         assert_eq!(
-            spec["sessionAffinityConfig"],
-            json!({"clientIP": {"timeoutSeconds": 10_800}})
-        );
-        assert_eq!(
-            (
-                &spec["allocateLoadBalancerNodePorts"],
-                &spec["externalTrafficPolicy"]
-            ),
+            (&spec["allocateLoadBalancerNodePorts"], &spec["externalTrafficPolicy"]),
             (&json!(true), &json!("Cluster"))
         );
         assert_eq!(spec["ports"][0]["targetPort"], "web");
         let name = &service(json!({"type": "ExternalName", "externalName": "a.b"}))["spec"];
-        assert_eq!(
-            *name,
-            json!({"type": "ExternalName", "externalName": "a.b", "sessionAffinity": "None"})
-        );
+        assert_eq!(*name, json!({"type": "ExternalName", "externalName": "a.b", "sessionAffinity": "None"}));
     }
 
     #[test]
@@ -264,43 +212,20 @@ mod tests {
         let shown = |spec: Value, status: Value| -> Vec<String> {
             let mut service = service(spec);
             service["status"] = status;
-            let cells = cells(&Row {
-                object: &service,
-                now: jiff::Timestamp::UNIX_EPOCH,
-            });
-            cells[1..]
-                .iter()
-                .map(|cell| cell.as_str().unwrap().to_owned())
-                .collect()
+            let cells = cells(&Row { object: &service, now: jiff::Timestamp::UNIX_EPOCH });
+            cells[1..].iter().map(|cell| cell.as_str().unwrap().to_owned()).collect()
         };
         let ports = json!([{"port": 80}, {"port": 53, "protocol": "UDP", "nodePort": 30_053}]);
         assert_eq!(
-            shown(
-                json!({"ports": ports, "clusterIP": "10.0.0.7", "selector": {"b": "2", "a": "1"}}),
-                json!({})
-            ),
-            [
-                "ClusterIP",
-                "10.0.0.7",
-                "<none>",
-                "80/TCP,53:30053/UDP",
-                "<unknown>",
-                "a=1,b=2"
-            ]
+            shown(json!({"ports": ports, "clusterIP": "10.0.0.7", "selector": {"b": "2", "a": "1"}}), json!({})),
+            ["ClusterIP", "10.0.0.7", "<none>", "80/TCP,53:30053/UDP", "<unknown>", "a=1,b=2"]
         );
         let balancer = json!({"type": "LoadBalancer", "externalIPs": ["9.9.9.9"]});
-        assert_eq!(
-            shown(json!({"type": "LoadBalancer"}), json!({}))[2],
-            "<pending>"
-        );
-        let given =
-            json!({"loadBalancer": {"ingress": [{"hostname": "b.example"}, {"ip": "1.2.3.4"}]}});
+        assert_eq!(shown(json!({"type": "LoadBalancer"}), json!({}))[2], "<pending>");
+        let given = json!({"loadBalancer": {"ingress": [{"hostname": "b.example"}, {"ip": "1.2.3.4"}]}});
         assert_eq!(shown(balancer, given)[2], "1.2.3.4,b.example,9.9.9.9");
         assert_eq!(
-            shown(
-                json!({"type": "ExternalName", "externalName": "a.b"}),
-                json!({})
-            )[1..4],
+            shown(json!({"type": "ExternalName", "externalName": "a.b"}), json!({}))[1..4],
             ["<none>", "a.b", "<none>"]
         );
     }

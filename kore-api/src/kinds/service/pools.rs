@@ -23,39 +23,20 @@ pub(super) fn prepare_update(new: &mut Value, old: &Value) {
             }
         }
     } else if has_address(before) && same(spec, "clusterIP") {
-        for field in [
-            "clusterIP",
-            "clusterIPs",
-            "ipFamilies",
-            "ipFamilyPolicy",
-            "internalTrafficPolicy",
-        ] {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
             spec.remove(field);
         }
     }
     let old_ports = list(&old["spec"]["ports"]);
     let keep = has_node_ports(before) && has_node_ports(spec);
     let drop = has_node_ports(before) && !has_node_ports(spec);
-    for port in spec
-        .get_mut("ports")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        let same_port =
-            |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
-        let taken = old_ports
-            .iter()
-            .find(same_port)
-            .map_or(Value::Null, |other| other["nodePort"].clone());
+    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        let same_port = |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
+        let taken = old_ports.iter().find(same_port).map_or(Value::Null, |other| other["nodePort"].clone());
         let Some(port) = port.as_object_mut() else {
             continue;
         };
-        let wanted = port
-            .get("nodePort")
-            .filter(|wanted| wanted.as_i64() != Some(0))
-            .cloned()
-            .unwrap_or_default();
+        let wanted = port.get("nodePort").filter(|wanted| wanted.as_i64() != Some(0)).cloned().unwrap_or_default();
         if keep && wanted.is_null() && !taken.is_null() {
             port.insert("nodePort".to_owned(), taken);
         } else if drop && wanted == taken {
@@ -84,26 +65,18 @@ pub(super) fn claims(service: &Value) -> Vec<Claim> {
         match text(spec, "clusterIP") {
             "None" => {}
             "" => claims.push(Claim::new(SERVICE_ADDRESSES, "spec.clusterIP", Value::Null)),
-            address => claims.push(Claim::new(
-                SERVICE_ADDRESSES,
-                "spec.clusterIP",
-                address.into(),
-            )),
+            address => claims.push(Claim::new(SERVICE_ADDRESSES, "spec.clusterIP", address.into())),
         }
     }
     if has_node_ports(spec) {
-        let by_itself = text(spec, "type") == "NodePort"
-            || spec.get("allocateLoadBalancerNodePorts") != Some(&json!(false));
+        let by_itself =
+            text(spec, "type") == "NodePort" || spec.get("allocateLoadBalancerNodePorts") != Some(&json!(false));
         for (index, port) in list(&service["spec"]["ports"]).iter().enumerate() {
             let wanted = port["nodePort"].as_i64().filter(|number| *number != 0);
             let known = |claim: &Claim| wanted.is_some() && claim.value == json!(wanted);
             if (wanted.is_some() || by_itself) && !claims.iter().any(known) {
                 let field = format!("spec.ports[{index}].nodePort");
-                claims.push(Claim::new(
-                    NODE_PORTS,
-                    field,
-                    wanted.map_or(Value::Null, Value::from),
-                ));
+                claims.push(Claim::new(NODE_PORTS, field, wanted.map_or(Value::Null, Value::from)));
             }
         }
     }
@@ -118,77 +91,39 @@ mod tests {
     #[test]
     fn what_a_service_claims() {
         let claimed = |spec: Value| -> Vec<(String, Value)> {
-            claims(&service(spec))
-                .into_iter()
-                .map(|claim| (claim.field, claim.value))
-                .collect()
+            claims(&service(spec)).into_iter().map(|claim| (claim.field, claim.value)).collect()
         };
         let ports = json!([{"port": 80}, {"port": 81, "nodePort": 30_081}]);
         let address = |value: Value| ("spec.clusterIP".to_owned(), value);
         let port = |index: u32, value: Value| (format!("spec.ports[{index}].nodePort"), value);
-        assert_eq!(
-            claimed(json!({"ports": [{"port": 80}]})),
-            [address(Value::Null)]
-        );
+        assert_eq!(claimed(json!({"ports": [{"port": 80}]})), [address(Value::Null)]);
         assert_eq!(claimed(json!({"clusterIP": "None"})), []);
-        assert_eq!(
-            claimed(json!({"clusterIP": "10.0.0.7"})),
-            [address(json!("10.0.0.7"))]
-        );
+        assert_eq!(claimed(json!({"clusterIP": "10.0.0.7"})), [address(json!("10.0.0.7"))]);
         assert_eq!(claimed(json!({"type": "ExternalName"})), []);
         let node = claimed(json!({"type": "NodePort", "ports": ports}));
-        assert_eq!(
-            node,
-            [
-                address(Value::Null),
-                port(0, Value::Null),
-                port(1, json!(30_081))
-            ]
-        );
-        let no_ports = claimed(
-            json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": ports}),
-        );
+        assert_eq!(node, [address(Value::Null), port(0, Value::Null), port(1, json!(30_081))]);
+        let no_ports = claimed(json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": ports}));
         assert_eq!(no_ports, [address(Value::Null), port(1, json!(30_081))]);
         let shared = json!([{"port": 53, "nodePort": 30_053}, {"port": 53, "protocol": "UDP", "nodePort": 30_053}]);
-        assert_eq!(
-            claimed(json!({"type": "NodePort", "ports": shared})).len(),
-            2,
-            "one number for two protocols"
-        );
+        assert_eq!(claimed(json!({"type": "NodePort", "ports": shared})).len(), 2, "one number for two protocols");
     }
 
     #[test]
     fn address_and_ports_are_kept_or_given_up_with_the_type() {
-        let old = service(
-            json!({"type": "NodePort", "clusterIP": "10.0.0.7", "ports": [{"port": 80, "nodePort": 30_080}]}),
-        );
+        let old =
+            service(json!({"type": "NodePort", "clusterIP": "10.0.0.7", "ports": [{"port": 80, "nodePort": 30_080}]}));
         let changed = |spec: Value| {
             let mut new = service(spec);
             prepare_update(&mut new, &old);
             new["spec"].take()
         };
-        let kept =
-            changed(json!({"type": "NodePort", "ports": [{"port": 80, "targetPort": 8080}]}));
-        assert_eq!(
-            (&kept["clusterIP"], &kept["clusterIPs"]),
-            (&json!("10.0.0.7"), &json!(["10.0.0.7"]))
-        );
+        let kept = changed(json!({"type": "NodePort", "ports": [{"port": 80, "targetPort": 8080}]}));
+        assert_eq!((&kept["clusterIP"], &kept["clusterIPs"]), (&json!("10.0.0.7"), &json!(["10.0.0.7"])));
         assert_eq!(kept["ports"][0]["nodePort"], 30_080);
         let inward = changed(with(&old["spec"], &json!({"type": "ClusterIP"})));
         assert_eq!(inward["clusterIP"], "10.0.0.7");
-        assert!(
-            inward["ports"][0].get("nodePort").is_none()
-                && inward.get("externalTrafficPolicy").is_none()
-        );
-        let away = changed(with(
-            &old["spec"],
-            &json!({"type": "ExternalName", "externalName": "a.b"}),
-        ));
-        assert!(
-            ["clusterIP", "clusterIPs", "ipFamilies"]
-                .iter()
-                .all(|field| away.get(*field).is_none()),
-            "{away}"
-        );
+        assert!(inward["ports"][0].get("nodePort").is_none() && inward.get("externalTrafficPolicy").is_none());
+        let away = changed(with(&old["spec"], &json!({"type": "ExternalName", "externalName": "a.b"})));
+        assert!(["clusterIP", "clusterIPs", "ipFamilies"].iter().all(|field| away.get(*field).is_none()), "{away}");
     }
 }

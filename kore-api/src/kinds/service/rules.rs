@@ -36,19 +36,13 @@ pub(super) fn always(service: &Field<'_, '_>) {
 
 pub(super) fn change(new: &Field<'_, '_>, old: &Field<'_, '_>) {
     let (spec, before) = (new.get("spec"), old.get("spec"));
-    let keeps_address = [&spec, &before]
-        .iter()
-        .all(|spec| spec.get("type").text() != "ExternalName");
+    let keeps_address = [&spec, &before].iter().all(|spec| spec.get("type").text() != "ExternalName");
     let (now, then) = (spec.get("clusterIPs"), before.get("clusterIPs"));
     if let Some(was) = then.items().next().filter(|_| keeps_address) {
         let first = now.items().next();
         if first.map_or("", |first| first.text()) != was.text() {
             let path = format!("{now}[0]");
-            now.report(FieldError::invalid(
-                path,
-                now.value().clone(),
-                "may not change once set",
-            ));
+            now.report(FieldError::invalid(path, now.value().clone(), "may not change once set"));
         }
     }
 }
@@ -59,8 +53,7 @@ fn ports(spec: &Field<'_, '_>) {
     if ports.len() == 0 && !headless && kind.text() != "ExternalName" {
         ports.missing("");
     }
-    let (mut seen_names, mut seen, mut seen_node) =
-        (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut seen_names, mut seen, mut seen_node) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for port in ports.items() {
         let (name, number, protocol) = (port.get("name"), port.get("port"), port.get("protocol"));
         if name.text().is_empty() {
@@ -76,11 +69,7 @@ fn ports(spec: &Field<'_, '_>) {
         if number.is_set() {
             number.within(1, 65_535);
         } else {
-            number.report(FieldError::invalid(
-                number.path(),
-                0,
-                "must be between 1 and 65535, inclusive",
-            ));
+            number.report(FieldError::invalid(number.path(), 0, "must be between 1 and 65535, inclusive"));
         }
         protocol.required_one_of(&["SCTP", "TCP", "UDP"]);
         let target = port.get("targetPort");
@@ -124,10 +113,7 @@ fn external_name(spec: &Field<'_, '_>) {
 
 fn addresses(spec: &Field<'_, '_>) {
     let (first, all) = (spec.get("clusterIP"), spec.get("clusterIPs"));
-    let same = all
-        .items()
-        .next()
-        .is_none_or(|address| address.text() == first.text());
+    let same = all.items().next().is_none_or(|address| address.text() == first.text());
     if !same {
         all.invalid("first value must match `clusterIP`");
     }
@@ -138,10 +124,7 @@ fn addresses(spec: &Field<'_, '_>) {
         match address.text() {
             "None" if all.len() > 1 => all.invalid("'None' must be the first and only value"),
             "None" if spec.get("type").text() != "ClusterIP" => {
-                all.invalid(format!(
-                    "may not be set to 'None' for {} services",
-                    spec.get("type").text()
-                ));
+                all.invalid(format!("may not be set to 'None' for {} services", spec.get("type").text()));
             }
             "None" => {}
             _ => {
@@ -149,8 +132,7 @@ fn addresses(spec: &Field<'_, '_>) {
             }
         }
     }
-    spec.get("ipFamilyPolicy")
-        .one_of(&["PreferDualStack", "RequireDualStack", "SingleStack"]);
+    spec.get("ipFamilyPolicy").one_of(&["PreferDualStack", "RequireDualStack", "SingleStack"]);
     let mut seen = BTreeSet::new();
     for family in spec.get("ipFamilies").items() {
         if family.one_of(&["IPv4", "IPv6"]) && !seen.insert(family.text()) {
@@ -160,10 +142,7 @@ fn addresses(spec: &Field<'_, '_>) {
 }
 
 fn affinity(spec: &Field<'_, '_>) {
-    let (affinity, config) = (
-        spec.get("sessionAffinity"),
-        spec.get("sessionAffinityConfig"),
-    );
+    let (affinity, config) = (spec.get("sessionAffinity"), spec.get("sessionAffinityConfig"));
     affinity.required_one_of(&["ClientIP", "None"]);
     match affinity.text() {
         "ClientIP" => {
@@ -172,21 +151,17 @@ fn affinity(spec: &Field<'_, '_>) {
             match timeout.int() {
                 None => timeout.missing("when session affinity type is ClientIP"),
                 Some(1..=MAX_AFFINITY_SECONDS) => {}
-                Some(_) => timeout.invalid(format!(
-                    "must be greater than 0 and less than {MAX_AFFINITY_SECONDS}"
-                )),
+                Some(_) => timeout.invalid(format!("must be greater than 0 and less than {MAX_AFFINITY_SECONDS}")),
             }
         }
-        "None" if config.is_set() => {
-            config.forbidden("must not be set when session affinity is None")
-        }
+        "None" if config.is_set() => config.forbidden("must not be set when session affinity is None"),
         _ => {}
     }
 }
 
 fn traffic(spec: &Field<'_, '_>) {
-    let reaches_out = matches!(spec.get("type").text(), "NodePort" | "LoadBalancer")
-        || spec.get("externalIPs").len() > 0;
+    let reaches_out =
+        matches!(spec.get("type").text(), "NodePort" | "LoadBalancer") || spec.get("externalIPs").len() > 0;
     let outward = spec.get("externalTrafficPolicy");
     if outward.text().is_empty() {
         if reaches_out {
@@ -201,8 +176,7 @@ fn traffic(spec: &Field<'_, '_>) {
     if spec.get("type").text() != "ExternalName" {
         inward.required_one_of(&["Cluster", "Local"]);
     }
-    spec.get("trafficDistribution")
-        .one_of(&["PreferClose", "PreferSameNode", "PreferSameZone"]);
+    spec.get("trafficDistribution").one_of(&["PreferClose", "PreferSameNode", "PreferSameZone"]);
 }
 
 #[cfg(test)]
@@ -219,17 +193,11 @@ mod tests {
         for (spec, expected) in [
             (json!({"ports": one}), vec![]),
             (json!({"clusterIP": "None"}), vec![]),
-            (
-                json!({"type": "ExternalName", "externalName": "a.example."}),
-                vec![],
-            ),
+            (json!({"type": "ExternalName", "externalName": "a.example."}), vec![]),
             (json!({}), vec!["spec.ports: Required value"]),
             (
                 json!({"ports": [{"port": 80}, {"port": 81, "name": "a"}, {"port": 82, "name": "a"}]}),
-                vec![
-                    "spec.ports[0].name: Required value",
-                    "spec.ports[2].name: Duplicate value: \"a\"",
-                ],
+                vec!["spec.ports[0].name: Required value", "spec.ports[2].name: Duplicate value: \"a\""],
             ),
             (
                 json!({"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 80}]}),
@@ -250,9 +218,7 @@ mod tests {
             ),
             (
                 json!({"ports": [{"port": 80, "nodePort": 30080}]}),
-                vec![
-                    "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'",
-                ],
+                vec!["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
             ),
             (
                 json!({"type": "Cluster", "ports": one}),
@@ -262,10 +228,7 @@ mod tests {
                     "spec.internalTrafficPolicy: Required value",
                 ],
             ),
-            (
-                json!({"type": "ExternalName"}),
-                vec!["spec.externalName: Required value"],
-            ),
+            (json!({"type": "ExternalName"}), vec!["spec.externalName: Required value"]),
             (
                 json!({"ports": one, "clusterIP": "10.0.0"}),
                 vec![
@@ -287,9 +250,7 @@ mod tests {
             ),
             (
                 json!({"ports": one, "type": "NodePort", "clusterIP": "None"}),
-                vec![
-                    "spec.clusterIPs: Invalid value: [\"None\"]: may not be set to 'None' for NodePort services",
-                ],
+                vec!["spec.clusterIPs: Invalid value: [\"None\"]: may not be set to 'None' for NodePort services"],
             ),
         ] {
             assert_eq!(errors(&SERVICE, &service(spec.clone())), expected, "{spec}");
@@ -300,18 +261,9 @@ mod tests {
     fn the_address_stays() {
         let with = |address: Value| service(json!({"ports": [{"port": 80}], "clusterIP": address}));
         let found = errors_of_change(&SERVICE, &with(json!("10.0.0.8")), &with(json!("10.0.0.7")));
-        assert_eq!(
-            found,
-            ["spec.clusterIPs[0]: Invalid value: [\"10.0.0.8\"]: may not change once set"]
-        );
-        assert_eq!(
-            errors_of_change(&SERVICE, &with(json!("10.0.0.7")), &with(json!("10.0.0.7"))),
-            [""; 0]
-        );
+        assert_eq!(found, ["spec.clusterIPs[0]: Invalid value: [\"10.0.0.8\"]: may not change once set"]);
+        assert_eq!(errors_of_change(&SERVICE, &with(json!("10.0.0.7")), &with(json!("10.0.0.7"))), [""; 0]);
         let name = service(json!({"type": "ExternalName", "externalName": "a.b"}));
-        assert_eq!(
-            errors_of_change(&SERVICE, &name, &with(json!("10.0.0.7"))),
-            [""; 0]
-        );
+        assert_eq!(errors_of_change(&SERVICE, &name, &with(json!("10.0.0.7"))), [""; 0]);
     }
 }

@@ -19,32 +19,12 @@ fn rows() {
             json!({"q": "0.5", "n": null, "x": 1}),
         ),
         // A known field removed, with what is below.
-        (
-            json!({"a": {"b": 1, "x": 1}, "y": 1}),
-            json!({"a": {"b": 1}}),
-            json!({}),
-            json!({"y": 1}),
-        ),
+        (json!({"a": {"b": 1, "x": 1}, "y": 1}), json!({"a": {"b": 1}}), json!({}), json!({"y": 1})),
         // A field the round trip adds is no edit.
-        (
-            json!({"a": 1}),
-            json!({"a": 1, "status": {}}),
-            json!({"a": 2, "status": {}}),
-            json!({"a": 2}),
-        ),
+        (json!({"a": 1}), json!({"a": 1, "status": {}}), json!({"a": 2, "status": {}}), json!({"a": 2})),
         // A field that the struct read as absent is set.
-        (
-            json!({"a": null}),
-            json!({}),
-            json!({"a": {"b": 1}}),
-            json!({"a": {"b": 1}}),
-        ),
-        (
-            json!({"a": {"x": 1}}),
-            json!({}),
-            json!({"a": {"b": 1}}),
-            json!({"a": {"x": 1, "b": 1}}),
-        ),
+        (json!({"a": null}), json!({}), json!({"a": {"b": 1}}), json!({"a": {"b": 1}})),
+        (json!({"a": {"x": 1}}), json!({}), json!({"a": {"b": 1}}), json!({"a": {"x": 1, "b": 1}})),
         // Items by key, reordered, changed, added and removed at once.
         (
             json!({"spec": {"containers": [{"name": "a", "x": 1}, {"name": "b", "x": 2}, {"name": "c", "x": 3}]}}),
@@ -67,19 +47,9 @@ fn rows() {
             json!({"spec": {"tolerations": [{"key": "b", "value": "v", "x": 2}, {"key": "c", "x": 3}]}}),
         ),
         // Scalars are what the edit says.
-        (
-            json!([1, 2, 3]),
-            json!([1, 2, 3]),
-            json!([3, 1]),
-            json!([3, 1]),
-        ),
+        (json!([1, 2, 3]), json!([1, 2, 3]), json!([3, 1]), json!([3, 1])),
         // The struct lost an item on the way in: positions mean nothing, the edit stands.
-        (
-            json!([null, {"x": 1}]),
-            json!([{}]),
-            json!([{"a": 1}]),
-            json!([{"a": 1}]),
-        ),
+        (json!([null, {"x": 1}]), json!([{}]), json!([{"a": 1}]), json!([{"a": 1}])),
     ];
     for (full, base, new, expected) in rows {
         assert_eq!(graft(pod.as_ref(), &full, &base, &new), expected);
@@ -105,11 +75,7 @@ fn unknowns(path: &str, value: &Value, found: &mut Vec<(String, Value)>) {
         Value::Object(members) => {
             for (name, member) in members {
                 let path = format!("{path}.{name}");
-                if name.starts_with("x-") {
-                    found.push((path, member.clone()))
-                } else {
-                    unknowns(&path, member, found)
-                }
+                if name.starts_with("x-") { found.push((path, member.clone())) } else { unknowns(&path, member, found) }
             }
         }
         Value::Array(items) => {
@@ -133,40 +99,27 @@ fn tree() -> impl Strategy<Value = Value> {
         prop_oneof![
             proptest::collection::btree_map("(x-)?[a-f]", inner.clone(), 0..6)
                 .prop_map(|members| members.into_iter().collect()),
-            proptest::collection::btree_map(
-                "[a-h]",
-                proptest::collection::btree_map("(x-)?[a-f]", inner, 0..4),
-                0..5
-            )
-            .prop_map(|items| {
-                items
-                    .into_iter()
-                    .map(|(name, members)| {
-                        let mut item: Map<String, Value> = members.into_iter().collect();
-                        item.insert("name".to_owned(), Value::from(name));
-                        Value::Object(item)
-                    })
-                    .collect()
-            }),
+            proptest::collection::btree_map("[a-h]", proptest::collection::btree_map("(x-)?[a-f]", inner, 0..4), 0..5)
+                .prop_map(|items| {
+                    items
+                        .into_iter()
+                        .map(|(name, members)| {
+                            let mut item: Map<String, Value> = members.into_iter().collect();
+                            item.insert("name".to_owned(), Value::from(name));
+                            Value::Object(item)
+                        })
+                        .collect()
+                }),
         ]
     })
 }
 
 /// Changes a typed tree as a controller would: scalars change, fields and items come, go and move; names of items stay.
-fn edit(
-    value: &mut Value,
-    dice: &mut impl Iterator<Item = u8>,
-    removed: &mut Vec<String>,
-    path: &str,
-) {
+fn edit(value: &mut Value, dice: &mut impl Iterator<Item = u8>, removed: &mut Vec<String>, path: &str) {
     let mut roll = |sides: u8| dice.next().unwrap_or(0) % sides;
     match value {
         Value::Object(members) => {
-            let names: Vec<String> = members
-                .keys()
-                .filter(|name| *name != "name")
-                .cloned()
-                .collect();
+            let names: Vec<String> = members.keys().filter(|name| *name != "name").cloned().collect();
             let gone: Vec<String> = names.iter().filter(|_| roll(8) == 7).cloned().collect();
             if roll(4) == 3 {
                 members.insert("added".to_owned(), json!({"by": "the edit"}));
@@ -230,13 +183,7 @@ proptest! {
 }
 
 /// Puts fields into objects that no version of the API has; free-form maps are left alone, where every key is known.
-fn salt(
-    schema: &Schema,
-    value: &mut Value,
-    dice: &mut Dice,
-    path: &str,
-    salted: &mut Vec<(String, Value)>,
-) {
+fn salt(schema: &Schema, value: &mut Value, dice: &mut Dice, path: &str, salted: &mut Vec<(String, Value)>) {
     match value {
         Value::Object(members) => {
             for (name, member) in members.iter_mut() {
@@ -294,18 +241,10 @@ fn survives_typed_edits<K: serde::Serialize + serde::de::DeserializeOwned>(
 
         for (pointer, unknown) in salted {
             // What the edits below leave in place: everything.
-            assert_eq!(
-                grafted.pointer(&pointer),
-                Some(&unknown),
-                "{kind} {seed}: {pointer}"
-            );
+            assert_eq!(grafted.pointer(&pointer), Some(&unknown), "{kind} {seed}: {pointer}");
         }
         let again: K = serde_json::from_value(grafted).expect("still of its type");
-        assert_eq!(
-            serde_json::to_value(&again).expect("serializes"),
-            new,
-            "{kind} {seed}: the edit is there"
-        );
+        assert_eq!(serde_json::to_value(&again).expect("serializes"), new, "{kind} {seed}: the edit is there");
     }
     assert!(tried > 50, "{kind}: {tried} objects");
 }
@@ -333,19 +272,12 @@ fn unknown_fields_survive_edits_of_real_types() {
 
     survives_typed_edits::<apps::Deployment>("apps/v1", "Deployment", |deployment| {
         *at(deployment, &["spec", "replicas"]) = 7.into();
-        *at(
-            deployment,
-            &["spec", "template", "metadata", "annotations", "edited"],
-        ) = "yes".into();
+        *at(deployment, &["spec", "template", "metadata", "annotations", "edited"]) = "yes".into();
         for container in each(deployment, &["spec", "template", "spec", "containers"]) {
             container["image"] = "edited".into();
             push(container, &["env"], json!({"name": "EDITED"}));
         }
-        push(
-            deployment,
-            &["status", "conditions"],
-            json!({"type": "Edited", "status": "True"}),
-        );
+        push(deployment, &["status", "conditions"], json!({"type": "Edited", "status": "True"}));
     });
     survives_typed_edits::<core::Pod>("v1", "Pod", |pod| {
         *at(pod, &["metadata", "labels", "edited"]) = "yes".into();
@@ -357,23 +289,15 @@ fn unknown_fields_survive_edits_of_real_types() {
     });
     survives_typed_edits::<core::Node>("v1", "Node", |node| {
         *at(node, &["spec", "unschedulable"]) = true.into();
-        push(
-            node,
-            &["spec", "taints"],
-            json!({"key": "edited", "effect": "NoSchedule"}),
-        );
+        push(node, &["spec", "taints"], json!({"key": "edited", "effect": "NoSchedule"}));
     });
     survives_typed_edits::<core::Service>("v1", "Service", |service| {
         *at(service, &["spec", "clusterIP"]) = "127.1.0.1".into();
     });
-    survives_typed_edits::<discovery::EndpointSlice>(
-        "discovery.k8s.io/v1",
-        "EndpointSlice",
-        |slice| {
-            push(slice, &["endpoints"], json!({"addresses": ["127.0.0.9"]}));
-            for endpoint in each(slice, &["endpoints"]) {
-                *at(endpoint, &["conditions", "ready"]) = true.into();
-            }
-        },
-    );
+    survives_typed_edits::<discovery::EndpointSlice>("discovery.k8s.io/v1", "EndpointSlice", |slice| {
+        push(slice, &["endpoints"], json!({"addresses": ["127.0.0.9"]}));
+        for endpoint in each(slice, &["endpoints"]) {
+            *at(endpoint, &["conditions", "ready"]) = true.into();
+        }
+    });
 }

@@ -12,12 +12,7 @@ pub(super) fn lost(place: &Place, base: &Value, written: &Value) -> Vec<(String,
 }
 
 /// As [`lost`], for one field of the object only, and for all of it that is below.
-pub(super) fn lost_below(
-    field: &str,
-    place: &Place,
-    base: &Value,
-    written: &Value,
-) -> Vec<(String, String)> {
+pub(super) fn lost_below(field: &str, place: &Place, base: &Value, written: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     if let (Some(base), Some(written)) = (base.get(field), written.get(field)) {
         compare(&place.field(field), base, written, field, &mut found);
@@ -25,13 +20,7 @@ pub(super) fn lost_below(
     found
 }
 
-fn compare(
-    place: &Place,
-    base: &Value,
-    written: &Value,
-    path: &str,
-    found: &mut Vec<(String, String)>,
-) {
+fn compare(place: &Place, base: &Value, written: &Value, path: &str, found: &mut Vec<(String, String)>) {
     match (base, written) {
         (Value::Object(base), Value::Object(written)) => {
             compare_fields(place, base, written, path, found);
@@ -68,13 +57,7 @@ fn compare_fields(
     }
 }
 
-fn compare_items(
-    place: &Place,
-    base: &[Value],
-    written: &[Value],
-    path: &str,
-    found: &mut Vec<(String, String)>,
-) {
+fn compare_items(place: &Place, base: &[Value], written: &[Value], path: &str, found: &mut Vec<(String, String)>) {
     let (inner, keys) = (place.item(), place.item_keys());
     for (index, item) in base.iter().enumerate() {
         if !item.is_object() {

@@ -25,8 +25,7 @@ pub(super) enum Place {
 
 impl Place {
     pub(super) fn of(resource: &ResourceType) -> Self {
-        Schema::of(&resource.api_version(), &resource.kind)
-            .map_or(Self::Free { root: true }, Self::Known)
+        Schema::of(&resource.api_version(), &resource.kind).map_or(Self::Free { root: true }, Self::Known)
     }
 
     pub(super) fn schema(&self) -> Option<&Schema> {
@@ -59,9 +58,7 @@ impl Place {
 
     pub(super) fn item(&self) -> Self {
         match self {
-            Self::Known(schema) if schema.form() == Form::List => {
-                schema.element().map_or(Self::Leaf, Self::Known)
-            }
+            Self::Known(schema) if schema.form() == Form::List => schema.element().map_or(Self::Leaf, Self::Known),
             Self::Free { .. } => Self::Free { root: false },
             Self::Known(_) | Self::Leaf => Self::Leaf,
         }
@@ -84,9 +81,7 @@ pub(super) fn item_path(path: &str, keys: &[&str], index: usize, item: &Value) -
 }
 
 fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 pub(super) fn field_path(path: &str, name: &str) -> String {

@@ -82,23 +82,13 @@ pub struct Violation {
 impl Newer {
     /// Fields from `seed`. `reader` reads the objects that clients write to: it must be allowed to get all of them.
     pub fn seeded(seed: u64, reader: &Client) -> Self {
-        let shared = Shared {
-            seed,
-            reader: reader.clone(),
-            seen: Mutex::default(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { seed, reader: reader.clone(), seen: Mutex::default() };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The same identity, called `user` in violations, at a newer server.
     pub fn client(&self, user: &str, inner: &Client) -> Client {
-        let transport = Layer {
-            user: user.into(),
-            inner: inner.clone(),
-            shared: self.shared.clone(),
-        };
+        let transport = Layer { user: user.into(), inner: inner.clone(), shared: self.shared.clone() };
         Client::new(transport, *inner.clock(), inner.entropy().clone())
     }
 
@@ -115,25 +105,13 @@ impl Newer {
 
 impl fmt::Debug for Newer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Newer({} violations)",
-            self.shared.lock().violations.len()
-        )
+        write!(f, "Newer({} violations)", self.shared.lock().violations.len())
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            user,
-            verb,
-            resource,
-            subresource,
-            key,
-            path,
-            problem,
-        } = self;
+        let Self { user, verb, resource, subresource, key, path, problem } = self;
         write!(f, "{user}: {verb} {resource}")?;
         if !subresource.is_empty() {
             write!(f, "/{subresource}")?;
@@ -246,11 +224,7 @@ impl Shared {
         Ok(Object::from_value(dressed, object.revision())?)
     }
 
-    fn dress_content(
-        self: &Arc<Self>,
-        resource: &Arc<ResourceType>,
-        content: Content,
-    ) -> Result<Content, Error> {
+    fn dress_content(self: &Arc<Self>, resource: &Arc<ResourceType>, content: Content) -> Result<Content, Error> {
         Ok(match content {
             Content::Object(object) => Content::Object(self.dress(resource, &object)?),
             Content::Created(object) => Content::Created(self.dress(resource, &object)?),
@@ -265,21 +239,13 @@ impl Shared {
         })
     }
 
-    fn dress_events(
-        self: &Arc<Self>,
-        resource: Arc<ResourceType>,
-        events: WatchStream,
-    ) -> WatchStream {
+    fn dress_events(self: &Arc<Self>, resource: Arc<ResourceType>, events: WatchStream) -> WatchStream {
         let shared = self.clone();
         let dress = move |event: Result<WatchEvent, Error>| {
             Ok(match event? {
                 WatchEvent::Added(object) => WatchEvent::Added(shared.dress(&resource, &object)?),
-                WatchEvent::Modified(object) => {
-                    WatchEvent::Modified(shared.dress(&resource, &object)?)
-                }
-                WatchEvent::Deleted(object) => {
-                    WatchEvent::Deleted(shared.dress(&resource, &object)?)
-                }
+                WatchEvent::Modified(object) => WatchEvent::Modified(shared.dress(&resource, &object)?),
+                WatchEvent::Deleted(object) => WatchEvent::Deleted(shared.dress(&resource, &object)?),
                 bookmark => bookmark,
             })
         };

@@ -49,10 +49,7 @@ fn paths(newer: &Newer) -> Vec<String> {
         None => path.to_owned(),
     };
     let violations = newer.violations();
-    violations
-        .iter()
-        .map(|violation| without_name(&violation.path))
-        .collect()
+    violations.iter().map(|violation| without_name(&violation.path)).collect()
 }
 
 #[tokio::test]
@@ -60,20 +57,10 @@ async fn every_object_has_a_field_that_clients_do_not_know_and_maps_have_none() 
     let (_, _, api) = newer();
     let dressed = api.get("web").await.unwrap().object().to_value();
     let has = |pointer: &str| {
-        let fields = dressed
-            .pointer(pointer)
-            .and_then(Value::as_object)
-            .expect(pointer);
+        let fields = dressed.pointer(pointer).and_then(Value::as_object).expect(pointer);
         fields.keys().any(|name| fields::is_unknown(name))
     };
-    for pointer in [
-        "",
-        "/metadata",
-        "/spec",
-        "/spec/containers/1",
-        "/spec/tolerations/0",
-        "/status/conditions/0",
-    ] {
+    for pointer in ["", "/metadata", "/spec", "/spec/containers/1", "/spec/tolerations/0", "/status/conditions/0"] {
         assert!(has(pointer), "{pointer:?}");
     }
     assert!(!has("/metadata/labels"));
@@ -92,24 +79,12 @@ async fn a_typed_replacement_loses_nothing_and_the_server_sees_nothing_unknown()
     let spec = new.spec.as_mut().unwrap();
     spec.node_name = Some("node-1".into());
     spec.containers.remove(0);
-    spec.containers.insert(
-        0,
-        Container {
-            name: "new".into(),
-            ..Container::default()
-        },
-    );
-    let first = Toleration {
-        key: Some("zero".into()),
-        ..Toleration::default()
-    };
+    spec.containers.insert(0, Container { name: "new".into(), ..Container::default() });
+    let first = Toleration { key: Some("zero".into()), ..Toleration::default() };
     spec.tolerations.as_mut().unwrap().insert(0, first);
     api.replace(&base, &new).await.unwrap();
     assert_eq!(newer.violations(), []);
-    assert_eq!(
-        newer.checked(),
-        BTreeMap::from([(("writer".into(), "pods".into()), 1)])
-    );
+    assert_eq!(newer.checked(), BTreeMap::from([(("writer".into(), "pods".into()), 1)]));
     let sent = server.0.lock().unwrap().clone().unwrap();
     let mut bare = sent.clone();
     fields::take_out(&mut bare);
@@ -123,10 +98,7 @@ async fn a_client_that_writes_what_it_knows_is_found_out() {
     let base = api.get("web").await.unwrap();
     let mut known = serde_json::to_value(&*base).unwrap();
     known["metadata"]["resourceVersion"] = "7".into();
-    api.dynamic()
-        .replace("web", None, known, &Options::default())
-        .await
-        .unwrap();
+    api.dynamic().replace("web", None, known, &Options::default()).await.unwrap();
     let expected = [
         "",
         "metadata",
@@ -148,10 +120,7 @@ async fn a_status_is_checked_and_nothing_else_of_a_status_write() {
     let (newer, _, api) = newer();
     let base = api.get("web").await.unwrap();
     let known = serde_json::to_value(&*base).unwrap();
-    api.dynamic()
-        .replace("web", Some("status"), known, &Options::default())
-        .await
-        .unwrap();
+    api.dynamic().replace("web", Some("status"), known, &Options::default()).await.unwrap();
     let mut found = paths(&newer);
     found.sort();
     assert_eq!(found, ["status", "status.conditions[type=Ready]"]);
@@ -161,13 +130,9 @@ async fn a_status_is_checked_and_nothing_else_of_a_status_write() {
 async fn a_patch_that_replaces_a_list_is_found_out_and_one_that_merges_is_not() {
     let (newer, _, api) = newer();
     let conditions = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-    api.patch_status("web", PatchKind::Strategic, conditions.clone())
-        .await
-        .unwrap();
+    api.patch_status("web", PatchKind::Strategic, conditions.clone()).await.unwrap();
     assert_eq!(newer.violations(), []);
-    api.patch_status("web", PatchKind::Merge, conditions)
-        .await
-        .unwrap();
+    api.patch_status("web", PatchKind::Merge, conditions).await.unwrap();
     assert_eq!(paths(&newer), ["status.conditions[type=Ready]"]);
 }
 
@@ -176,9 +141,6 @@ async fn a_stale_write_is_the_servers_to_refuse() {
     let (newer, _, api) = newer();
     let mut stale = pod();
     stale["metadata"]["resourceVersion"] = "6".into();
-    api.dynamic()
-        .replace("web", None, stale, &Options::default())
-        .await
-        .unwrap();
+    api.dynamic().replace("web", None, stale, &Options::default()).await.unwrap();
     assert_eq!((newer.violations().len(), newer.checked().len()), (0, 0));
 }

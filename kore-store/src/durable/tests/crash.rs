@@ -78,19 +78,12 @@ async fn check(disk: &SimDisk, told: &Told, expected: &[Vec<KeyValue>], case: &s
     let opened = open(disk, small()).await;
     let (store, run) = opened.unwrap_or_else(|error| panic!("{case}: {error}"));
     let (revision, kvs) = everything(&store).await;
-    assert!(
-        revision >= told.acknowledged,
-        "{case}: {revision} after {}",
-        told.acknowledged
-    );
+    assert!(revision >= told.acknowledged, "{case}: {revision} after {}", told.acknowledged);
     assert_eq!(kvs, expected[revision as usize], "{case} at {revision}");
     let compacted = store.status().await.unwrap().compacted;
     assert!(compacted >= told.compacted, "{case}: compacted");
     for at in compacted.max(1)..=revision {
-        let then = store
-            .range(Range::new(KeyRange::all()).at(at))
-            .await
-            .unwrap();
+        let then = store.range(Range::new(KeyRange::all()).at(at)).await.unwrap();
         let kvs: Vec<KeyValue> = then.kvs.iter().map(|kv| KeyValue::clone(kv)).collect();
         assert_eq!(kvs, expected[at as usize], "{case} read at {at}");
     }
@@ -105,22 +98,14 @@ async fn nothing_acknowledged_is_lost_wherever_the_power_fails() {
     until_the_power_fails(&whole, &mut told).await;
     assert_eq!(told.acknowledged, WRITES);
     let names = whole.names();
-    assert!(
-        names.iter().any(|name| name.starts_with("checkpoint-")),
-        "{names:?}"
-    );
+    assert!(names.iter().any(|name| name.starts_with("checkpoint-")), "{names:?}");
 
     for crash_at in 0..whole.operations() {
         let crashed = SimDisk::default().crash_at(crash_at);
         let mut told = Told::default();
         until_the_power_fails(&crashed, &mut told).await;
         let seed = crash_at as u64;
-        for power in [
-            Power::Kept,
-            Power::Lost,
-            Power::Torn(seed),
-            Power::Torn(seed + 100_000),
-        ] {
+        for power in [Power::Kept, Power::Lost, Power::Torn(seed), Power::Torn(seed + 100_000)] {
             let case = format!("crash at {crash_at}, {power:?}");
             let disk = crashed.after(power);
             check(&disk, &told, &expected, &case).await;
@@ -131,19 +116,13 @@ async fn nothing_acknowledged_is_lost_wherever_the_power_fails() {
                 Ok((store, _run)) => everything(&store).await.0,
                 Err(error) => panic!("{case}, after a kill: {error}"),
             };
-            let seen = Told {
-                acknowledged: seen,
-                compacted: told.compacted,
-            };
+            let seen = Told { acknowledged: seen, compacted: told.compacted };
             let disk = again.after(power);
             check(&disk, &seen, &expected, &format!("{case}, after a kill")).await;
 
             // And once more, while it recovers and goes on.
             let again = crashed.after(power).crash_at((crash_at * 7) % 13);
-            let mut told = Told {
-                acknowledged: told.acknowledged,
-                compacted: told.compacted,
-            };
+            let mut told = Told { acknowledged: told.acknowledged, compacted: told.compacted };
             until_the_power_fails(&again, &mut told).await;
             let disk = again.after(Power::Torn(seed + 200_000));
             check(&disk, &told, &expected, &format!("{case}, then again")).await;

@@ -134,19 +134,14 @@ impl SimDisk {
             renames: before.renames.clone(),
             ..State::default()
         };
-        SimDisk {
-            state: Arc::new(Mutex::new(after)),
-        }
+        SimDisk { state: Arc::new(Mutex::new(after)) }
     }
 
     /// The disk as it is found after the crash.
     pub(super) fn after(&self, power: Power) -> SimDisk {
         let before = self.state();
-        let mut after = State {
-            contents: before.contents.clone(),
-            next_content: before.next_content,
-            ..State::default()
-        };
+        let mut after =
+            State { contents: before.contents.clone(), next_content: before.next_content, ..State::default() };
         let dice = match power {
             Power::Torn(seed) => Entropy::seeded(seed),
             Power::Kept | Power::Lost => Entropy::seeded(0),
@@ -165,8 +160,7 @@ impl SimDisk {
                     if survives(&dice) {
                         let reach = content.durable.len().max(sector_end);
                         content.durable.resize(reach, 0);
-                        content.durable[at..sector_end]
-                            .copy_from_slice(&content.now[at..sector_end]);
+                        content.durable[at..sector_end].copy_from_slice(&content.now[at..sector_end]);
                     }
                     at = sector_end;
                 }
@@ -182,30 +176,21 @@ impl SimDisk {
         }
         after.names = names.clone();
         after.durable_names = names;
-        SimDisk {
-            state: Arc::new(Mutex::new(after)),
-        }
+        SimDisk { state: Arc::new(Mutex::new(after)) }
     }
 
     /// The names that are there.
     pub(super) fn names(&self) -> Vec<String> {
         let state = self.state();
         let names = state.names.keys().filter_map(|path| path.file_name());
-        names
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect()
+        names.map(|name| name.to_string_lossy().into_owned()).collect()
     }
 
     /// Changes a file behind the store's back.
     pub(super) fn damage(&self, name: &str, damage: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let named = |path: &&PathBuf| path.file_name().is_some_and(|found| found == name);
-        let path = state
-            .names
-            .keys()
-            .find(named)
-            .expect("the file is there")
-            .clone();
+        let path = state.names.keys().find(named).expect("the file is there").clone();
         let id = state.names[&path];
         let content = state.contents.get_mut(&id).unwrap();
         damage(&mut content.now);
@@ -265,20 +250,13 @@ impl Files for SimDisk {
                 id
             }
         };
-        Ok(Box::new(SimFile {
-            disk: self.clone(),
-            id,
-        }))
+        Ok(Box::new(SimFile { disk: self.clone(), id }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.operate()?;
-        assert!(
-            state.names.contains_key(from),
-            "{} is there",
-            from.display()
-        );
+        assert!(state.names.contains_key(from), "{} is there", from.display());
         state.change(NameChange::Renamed(from.to_owned(), to.to_owned()));
         Ok(())
     }
@@ -339,11 +317,7 @@ impl File for SimFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
         state.operate()?;
-        let used: u64 = state
-            .contents
-            .values()
-            .map(|content| content.now.len() as u64)
-            .sum();
+        let used: u64 = state.contents.values().map(|content| content.now.len() as u64).sum();
         let capacity = state.capacity;
         let content = state.contents.get_mut(&self.id).unwrap();
         let offset = offset as usize;

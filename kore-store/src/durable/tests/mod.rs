@@ -18,10 +18,7 @@ use disk::{Power, SimDisk};
 
 /// Small files, so that little work fills many of them.
 fn small() -> Options {
-    Options::default()
-        .segment_bytes(2048)
-        .checkpoint_bytes(6000)
-        .entropy(Entropy::seeded(1))
+    Options::default().segment_bytes(2048).checkpoint_bytes(6000).entropy(Entropy::seeded(1))
 }
 
 async fn open(disk: &SimDisk, options: Options) -> Result<(DurableStore, Run)> {
@@ -29,11 +26,7 @@ async fn open(disk: &SimDisk, options: Options) -> Result<(DurableStore, Run)> {
 }
 
 /// Runs the store while `work` goes on, and drops it then: as good as killed.
-async fn killed<T>(
-    disk: &SimDisk,
-    options: Options,
-    work: impl AsyncFnOnce(DurableStore) -> T,
-) -> T {
+async fn killed<T>(disk: &SimDisk, options: Options, work: impl AsyncFnOnce(DurableStore) -> T) -> T {
     let (store, run) = open(disk, options).await.expect("the store opens");
     tokio::select! {
         biased;
@@ -56,10 +49,7 @@ async fn reopened(disk: &SimDisk) -> (Revision, Vec<KeyValue>) {
 async fn fill(store: &DurableStore, keys: std::ops::Range<usize>) {
     for key in keys {
         let value = vec![b'v'; 50 + key];
-        store
-            .put(format!("key-{key}").into(), value.into())
-            .await
-            .unwrap();
+        store.put(format!("key-{key}").into(), value.into()).await.unwrap();
     }
 }
 
@@ -84,11 +74,7 @@ async fn a_tail_torn_at_any_byte_is_cut_off() {
             let torn = disk.after(Power::Kept);
             torn.damage(newest, |bytes| {
                 // A byte that was to be the filler is not torn.
-                bytes[cut] = if whole[cut] == filler {
-                    !filler
-                } else {
-                    filler
-                };
+                bytes[cut] = if whole[cut] == filler { !filler } else { filler };
                 bytes[cut + 1..last.payload.end].fill(filler);
             });
             assert_eq!(reopened(&torn).await, before, "torn at {cut}");
@@ -113,12 +99,7 @@ async fn a_flipped_bit_before_the_tail_is_refused() {
     disk.damage(name, |bytes| whole = bytes.clone());
     let frames = segment::scan(&whole, 1).frames;
     for frame in &frames[..frames.len() - 1] {
-        for at in [
-            frame.offset,
-            frame.offset + 9,
-            frame.payload.start,
-            frame.payload.end - 1,
-        ] {
+        for at in [frame.offset, frame.offset + 9, frame.payload.start, frame.payload.end - 1] {
             let damaged = disk.after(Power::Kept);
             damaged.damage(name, |bytes| bytes[at] ^= 4);
             match open(&damaged, options()).await.err() {
@@ -141,14 +122,8 @@ async fn after_a_clean_close_the_tail_is_guarded_too() {
         store.close().await
     };
     tokio::try_join!(run, work).unwrap();
-    assert!(matches!(
-        store.get("key-1".into()).await,
-        Err(Error::Unavailable { .. })
-    ));
-    assert!(matches!(
-        store.put("a".into(), "b".into()).await,
-        Err(Error::Unavailable { .. })
-    ));
+    assert!(matches!(store.get("key-1".into()).await, Err(Error::Unavailable { .. })));
+    assert!(matches!(store.put("a".into(), "b".into()).await, Err(Error::Unavailable { .. })));
 
     let name = "log-0000000000000001";
     disk.damage(name, |bytes| {
@@ -156,10 +131,7 @@ async fn after_a_clean_close_the_tail_is_guarded_too() {
         let last_write = &frames[frames.len() - 2];
         bytes[last_write.payload.start + 3] ^= 1;
     });
-    assert!(matches!(
-        open(&disk, small()).await,
-        Err(Error::Corrupt { .. })
-    ));
+    assert!(matches!(open(&disk, small()).await, Err(Error::Corrupt { .. })));
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,10 +139,7 @@ async fn a_damaged_checkpoint_or_a_missing_segment_is_refused() {
     let disk = SimDisk::default();
     killed(&disk, small(), async |store| fill(&store, 0..150).await).await;
     let names = disk.names();
-    let checkpoint = names
-        .iter()
-        .find(|name| name.starts_with("checkpoint-"))
-        .expect("a checkpoint was taken");
+    let checkpoint = names.iter().find(|name| name.starts_with("checkpoint-")).expect("a checkpoint was taken");
     let whole = disk.after(Power::Kept);
     reopened(&whole).await;
 
@@ -179,17 +148,11 @@ async fn a_damaged_checkpoint_or_a_missing_segment_is_refused() {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
     });
-    assert!(matches!(
-        open(&damaged, small()).await,
-        Err(Error::Corrupt { .. })
-    ));
+    assert!(matches!(open(&damaged, small()).await, Err(Error::Corrupt { .. })));
 
     let cut = disk.after(Power::Kept);
     cut.damage(checkpoint, |bytes| bytes.truncate(bytes.len() - 10));
-    assert!(matches!(
-        open(&cut, small()).await,
-        Err(Error::Corrupt { .. })
-    ));
+    assert!(matches!(open(&cut, small()).await, Err(Error::Corrupt { .. })));
 
     let newest = names.iter().rfind(|name| name.starts_with("log-")).unwrap();
     let missing = disk.after(Power::Kept);
@@ -197,10 +160,7 @@ async fn a_damaged_checkpoint_or_a_missing_segment_is_refused() {
     let before = format!("/data/log-{:016x}", number - 1);
     if names.contains(&before["/data/".len()..].to_owned()) {
         missing.remove(Path::new(&before)).unwrap();
-        assert!(matches!(
-            open(&missing, small()).await,
-            Err(Error::Corrupt { .. })
-        ));
+        assert!(matches!(open(&missing, small()).await, Err(Error::Corrupt { .. })));
     }
 }
 
@@ -215,10 +175,7 @@ async fn a_failed_flush_is_final_and_its_outcome_unknown() {
         store.put("lost".into(), "?".into()).await
     };
     let (stopped, outcome) = tokio::join!(run, work);
-    assert!(
-        matches!(stopped, Err(Error::Io { action: "sync", .. })),
-        "{stopped:?}"
-    );
+    assert!(matches!(stopped, Err(Error::Io { action: "sync", .. })), "{stopped:?}");
     assert!(outcome.unwrap_err().is_outcome_unknown());
     for refused in [
         store.get("key-0".into()).await.map(drop),
@@ -226,10 +183,7 @@ async fn a_failed_flush_is_final_and_its_outcome_unknown() {
         store.status().await.map(drop),
         store.close().await,
     ] {
-        assert!(
-            matches!(refused, Err(Error::Unavailable { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
     }
     use futures::StreamExt;
     // What was durable may be told or not; what was not is not told.
@@ -259,10 +213,7 @@ async fn nobody_sees_what_is_not_durable() {
         let mut write = Box::pin(store.put("key-0".into(), "new".into()));
         let mut doomed = Box::pin(async {
             let compare = crate::Compare::value("key-0", "new");
-            let txn = Txn::new()
-                .when(compare)
-                .then(Op::delete("none"))
-                .otherwise(Op::delete("none"));
+            let txn = Txn::new().when(compare).then(Op::delete("none")).otherwise(Op::delete("none"));
             store.txn(txn).await
         });
         tokio::select! {
@@ -272,10 +223,7 @@ async fn nobody_sees_what_is_not_durable() {
             () = gate.0.reached.notified() => {}
         }
         let seen = store.get("key-0".into()).await.unwrap().unwrap();
-        assert_eq!(
-            (seen.version, store.status().await.unwrap().revision),
-            (1, 2)
-        );
+        assert_eq!((seen.version, store.status().await.unwrap().revision), (1, 2));
         assert!(futures::poll!(futures::StreamExt::next(&mut watch)).is_pending());
         assert!(futures::poll!(&mut doomed).is_pending());
         drop(gate);
@@ -304,18 +252,11 @@ async fn missing_frames_are_noticed() {
         let frames = segment::scan(bytes, 1).frames;
         bytes.drain(frames[1].offset..frames[2].offset);
     });
-    assert!(matches!(
-        open(&middle, options()).await,
-        Err(Error::Corrupt { .. })
-    ));
+    assert!(matches!(open(&middle, options()).await, Err(Error::Corrupt { .. })));
 
     // Also when the segment behind it is the newest and has no frame yet.
     let end = disk.after(Power::Kept);
-    for name in end
-        .names()
-        .iter()
-        .filter(|name| name.starts_with("log-") && name.as_str() > second)
-    {
+    for name in end.names().iter().filter(|name| name.starts_with("log-") && name.as_str() > second) {
         end.remove(&Path::new("/data").join(name)).unwrap();
     }
     end.damage(second, |bytes| bytes.truncate(segment::HEADER));
@@ -325,10 +266,7 @@ async fn missing_frames_are_noticed() {
         let last = segment::scan(bytes, 1).frames.pop().unwrap();
         bytes[last.offset..last.payload.end].fill(0);
     });
-    assert!(matches!(
-        open(&end, options()).await,
-        Err(Error::Corrupt { .. })
-    ));
+    assert!(matches!(open(&end, options()).await, Err(Error::Corrupt { .. })));
 }
 
 #[tokio::test(start_paused = true)]
@@ -339,10 +277,7 @@ async fn a_full_disk_stops_the_store_and_it_opens_again() {
     let mut written = 0;
     let work = async {
         loop {
-            match store
-                .put(format!("key-{written}").into(), vec![0; 100].into())
-                .await
-            {
+            match store.put(format!("key-{written}").into(), vec![0; 100].into()).await {
                 Ok(_) => written += 1,
                 Err(error) => return error,
             }
@@ -397,28 +332,17 @@ async fn checkpoints_hold_what_was_durable_when_they_began() {
     })
     .await;
     assert_eq!((before.0, before.1.len()), (321, 48));
-    assert!(
-        disk.names()
-            .iter()
-            .any(|name| name.starts_with("checkpoint-"))
-    );
+    assert!(disk.names().iter().any(|name| name.starts_with("checkpoint-")));
     assert_eq!(reopened(&disk.after(Power::Lost)).await, before);
 }
 
 #[tokio::test]
 async fn a_directory_has_one_store_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
-    let first = DurableStore::open(dir.path(), Options::default())
-        .await
-        .unwrap();
-    let second = DurableStore::open(dir.path(), Options::default())
-        .await
-        .err();
+    let first = DurableStore::open(dir.path(), Options::default()).await.unwrap();
+    let second = DurableStore::open(dir.path(), Options::default()).await.err();
     let message = second.expect("it is in use").to_string();
-    assert!(
-        message.contains(&dir.path().display().to_string()),
-        "{message}"
-    );
+    assert!(message.contains(&dir.path().display().to_string()), "{message}");
     drop(first);
     let again = DurableStore::open(dir.path(), Options::default()).await;
     assert!(again.is_ok());
@@ -442,20 +366,11 @@ async fn the_files_are_the_users_alone() {
 #[tokio::test]
 async fn a_newer_format_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    drop(
-        DurableStore::open(dir.path(), Options::default())
-            .await
-            .unwrap(),
-    );
+    drop(DurableStore::open(dir.path(), Options::default()).await.unwrap());
     std::fs::write(dir.path().join("FORMAT"), "kore-store 2\n").unwrap();
-    let refused = DurableStore::open(dir.path(), Options::default())
-        .await
-        .err();
+    let refused = DurableStore::open(dir.path(), Options::default()).await.err();
     let message = refused.expect("it is newer").to_string();
-    assert!(
-        message.contains("kore-store 2") && message.contains("FORMAT"),
-        "{message}"
-    );
+    assert!(message.contains("kore-store 2") && message.contains("FORMAT"), "{message}");
     std::fs::remove_file(dir.path().join("FORMAT")).unwrap();
     // Without a word about its format, and without data: made anew.
     let again = DurableStore::open(dir.path(), Options::default()).await;
@@ -467,10 +382,7 @@ async fn data_without_a_format_is_refused() {
     let disk = SimDisk::default();
     killed(&disk, small(), async |store| fill(&store, 0..3).await).await;
     disk.remove(Path::new("/data/FORMAT")).unwrap();
-    assert!(matches!(
-        open(&disk, small()).await,
-        Err(Error::Corrupt { .. })
-    ));
+    assert!(matches!(open(&disk, small()).await, Err(Error::Corrupt { .. })));
 }
 
 #[tokio::test(start_paused = true)]
@@ -481,10 +393,7 @@ async fn what_is_asked_before_the_run_future_is_dropped_has_an_end() {
     assert!(futures::poll!(&mut write).is_pending());
     drop(run);
     assert!(write.await.is_err());
-    assert!(matches!(
-        store.get("a".into()).await,
-        Err(Error::Unavailable { .. })
-    ));
+    assert!(matches!(store.get("a".into()).await, Err(Error::Unavailable { .. })));
 }
 
 #[tokio::test(start_paused = true)]

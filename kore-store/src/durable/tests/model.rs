@@ -61,10 +61,7 @@ struct Model {
 
 impl Model {
     fn new() -> Model {
-        Model {
-            states: vec![State::new(), State::new()],
-            compacted: 0,
-        }
+        Model { states: vec![State::new(), State::new()], compacted: 0 }
     }
 
     fn revision(&self) -> Revision {
@@ -104,11 +101,7 @@ impl Model {
     }
 
     /// What changed at a revision: key, value now, value before.
-    fn events(
-        &self,
-        keys: &KeyRange,
-        at: Revision,
-    ) -> Vec<(Bytes, Option<KeyValue>, Option<KeyValue>)> {
+    fn events(&self, keys: &KeyRange, at: Revision) -> Vec<(Bytes, Option<KeyValue>, Option<KeyValue>)> {
         let (before, now) = (&self.states[at as usize - 1], &self.states[at as usize]);
         let all: std::collections::BTreeSet<_> = before.keys().chain(now.keys()).collect();
         all.into_iter()
@@ -131,16 +124,9 @@ async fn act(store: &dyn Store, model: &mut Model, step: &Step) {
             model.write(&[], &[key(k)]);
         }
         Step::DeletePrefix(k) => {
-            let txn = Txn::new()
-                .then(Op::delete_prefix(family(k)))
-                .then(Op::put("marker", "m"));
+            let txn = Txn::new().then(Op::delete_prefix(family(k))).then(Op::put("marker", "m"));
             store.txn(txn).await.unwrap();
-            let gone: Vec<_> = model
-                .now()
-                .keys()
-                .filter(|key| key.starts_with(&family(k)))
-                .cloned()
-                .collect();
+            let gone: Vec<_> = model.now().keys().filter(|key| key.starts_with(&family(k))).cloned().collect();
             model.write(&[("marker".into(), "m".into())], &gone);
         }
         Step::Compare(k, back, v) => {
@@ -176,10 +162,7 @@ async fn act(store: &dyn Store, model: &mut Model, step: &Step) {
                     let kvs: Vec<_> = read.kvs.iter().map(|kv| KeyValue::clone(kv)).collect();
                     assert_eq!(kvs, model.range(&keys, at), "read at {at}");
                 }
-                Err(error) => assert!(
-                    error.is_compacted() && at < model.compacted,
-                    "read at {at}: {error}"
-                ),
+                Err(error) => assert!(error.is_compacted() && at < model.compacted, "read at {at}: {error}"),
             }
         }
         Step::Watch(back, k) => watch(store, model, back, k).await,
@@ -214,19 +197,13 @@ async fn sweeps_out(store: &dyn Store, model: &Model) {
     };
     let swept = tokio::time::timeout(Duration::from_secs(5), swept).await;
     let left = store.status().await.unwrap().bytes;
-    assert!(
-        swept.is_ok(),
-        "{left} bytes are left, {expected} are expected"
-    );
+    assert!(swept.is_ok(), "{left} bytes are left, {expected} are expected");
 }
 
 async fn watch(store: &dyn Store, model: &Model, back: u64, k: u8) {
     let from = model.revision().saturating_sub(back).max(1);
     let keys = KeyRange::Prefix(family(k));
-    let request = WatchRequest::new(keys.clone())
-        .from(from)
-        .with_previous()
-        .with_progress();
+    let request = WatchRequest::new(keys.clone()).from(from).with_previous().with_progress();
     let mut watch = match store.watch(request).await {
         Ok(watch) => watch,
         Err(error) => return assert!(error.is_compacted() && from < model.compacted, "{error}"),
@@ -249,9 +226,7 @@ async fn watch(store: &dyn Store, model: &Model, back: u64, k: u8) {
         if expected.is_empty() {
             continue;
         }
-        let batch = told
-            .next()
-            .unwrap_or_else(|| panic!("nothing was told of {at}"));
+        let batch = told.next().unwrap_or_else(|| panic!("nothing was told of {at}"));
         assert_eq!(batch.revision, at);
         let live = |event: &Event| Some(KeyValue::clone(&event.kv)).filter(|kv| !kv.is_deletion());
         let found: Vec<_> = batch
@@ -267,9 +242,7 @@ async fn watch(store: &dyn Store, model: &Model, back: u64, k: u8) {
             assert_eq!(found, expected, "told of {at}");
         } else {
             let without = |all: &[(Bytes, Option<KeyValue>, _)]| -> Vec<_> {
-                all.iter()
-                    .map(|(key, now, _)| (key.clone(), now.clone()))
-                    .collect()
+                all.iter().map(|(key, now, _)| (key.clone(), now.clone())).collect()
             };
             assert_eq!(without(&found), without(&expected), "told of {at}");
         }
@@ -287,10 +260,7 @@ async fn durable(steps: &[Step]) {
         let (life, then) = rest.split_at(end);
         let (store, run) = open(&disk, small()).await.unwrap();
         let work = async {
-            assert_eq!(
-                everything(&store).await.1,
-                model.range(&KeyRange::all(), model.revision())
-            );
+            assert_eq!(everything(&store).await.1, model.range(&KeyRange::all(), model.revision()));
             for step in life {
                 act(&store, &mut model, step).await;
             }
@@ -321,11 +291,7 @@ async fn durable(steps: &[Step]) {
 }
 
 fn paused(work: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(work);
 }
 
