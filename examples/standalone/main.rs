@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use futures::future::{FutureExt, join_all};
+use kore_api::admission::DefaultTolerationSeconds;
 use kore_api::auth::{TokenAuthenticator, User};
 use kore_api::http::ApiService;
 use kore_api::kubeconfig::{Access, Credentials, Kubeconfig};
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     // In a process that was started to watch over a container, this is all there is.
     kore_node::shim::init();
     let args = Args::parse();
+    progress::log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| {
         runtime.block_on(async {
@@ -67,7 +69,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (store, run) = DurableStore::open(dir.join("store"), Default::default()).await?;
     parts.spawn(run);
     let (server, run) = Server::builder(Arc::new(store.clone()))
-        .registry(kore_api::kinds::builtin())
+        .admission(DefaultTolerationSeconds::default())
         .service_addresses(&settled.service_addresses())
         .open()
         .await?;

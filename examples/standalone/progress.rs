@@ -2,6 +2,14 @@
 
 use std::io::{IsTerminal, Write};
 
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+
+/// What the parts have to say goes to standard error: errors, or what `RUST_LOG` asks for.
+pub(crate) fn log() {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::ERROR.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
 /// A few lines of status.
 #[derive(Debug)]
 pub(crate) struct Progress {

@@ -1,6 +1,7 @@
 //! What a data directory remembers from its first start on: the administrator's token, and which loopback addresses are the
 //! cluster's.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ pub(crate) struct Settled {
     pub(crate) admin_token: String,
     /// The second and third byte of the pods' addresses, of which the cluster has 64 times 256.
     range: [u8; 2],
-    /// Held for as long as the cluster runs, so that no other one takes its addresses.
+    /// Held for as long as the cluster runs, so that no other one takes its directory or its addresses.
+    _lock: File,
     _claim: UdpSocket,
 }
 
@@ -31,6 +33,7 @@ impl Settled {
     /// Names the file that cannot be read or written.
     pub(crate) async fn open(dir: &Path, admin_token_file: Option<&Path>) -> Result<Self, String> {
         std::fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        let lock = lock(dir)?;
         let entropy = Entropy::system();
         let token_path = admin_token_file.map_or_else(|| dir.join("admin.token"), PathBuf::from);
         let admin_token = match read(&token_path)? {
@@ -60,7 +63,7 @@ impl Settled {
                 (range, claim)
             }
         };
-        Ok(Self { admin_token, range, _claim: claim })
+        Ok(Self { admin_token, range, _lock: lock, _claim: claim })
     }
 
     /// The range that Services get addresses from.
@@ -91,6 +94,18 @@ pub(crate) async fn listen(addresses: &[SocketAddr]) -> Result<Listener, BindErr
         }
     }
     Listener::bind(*last).await
+}
+
+fn lock(dir: &Path) -> Result<File, String> {
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(format!("the data directory {} is in use by another process", dir.display()))
+        }
+        Err(TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
+    }
 }
 
 fn claim([second, third]: [u8; 2]) -> io::Result<UdpSocket> {

@@ -203,6 +203,30 @@ fn bad_input() {
         assert!(error.contains(message), "{name}: {error}");
     }
 
+    let pods = pods_that_cannot_run();
+    fs::write(&file, &pods).expect("written");
+    cluster.kubectl(&["apply", "-f", &file.to_string_lossy()]).ok();
+    for (name, reason, message) in [
+        ("unknown-image", "ImagePullBackOff", "Failed to pull image \"nginx\": image \"nginx\" not found"),
+        ("no-command", "CrashLoopBackOff", "exec: \"does-not-exist\": executable file not found in $PATH"),
+        ("no-key", "CreateContainerConfigError", "couldn't find key missing in ConfigMap default/config"),
+        ("no-map", "ContainerCreating", "configmap \"nope\" not found"),
+        ("too-large", "Pending", "0/1 nodes are available: 1 Insufficient cpu."),
+        ("port", "CrashLoopBackOff", "Back-off restarting failed container"),
+    ] {
+        let described = until(|| {
+            let listed = cluster.kubectl(&["get", "pod", name]).ok();
+            let described = cluster.kubectl(&["describe", "pod", name]).ok();
+            (listed.contains(reason) && described.contains(message)).then_some(described)
+        });
+        assert!(described.is_some(), "{name}: {}", cluster.kubectl(&["describe", "pod", name]).ok());
+    }
+    let logs = until(|| {
+        let of = |container: &str| cluster.kubectl(&["logs", "port", "-c", container, "--previous"]).out;
+        Some(of("a") + &of("b")).filter(|logs| logs.contains("in use"))
+    });
+    assert!(logs.is_some(), "the second server says that its port is taken");
+
     let big = cluster.data_dir().join("big");
     fs::write(&big, "x".repeat(10 << 20)).expect("written");
     let argument = format!("--from-file={}", big.display());
@@ -213,4 +237,38 @@ fn bad_input() {
         .kubectl(&["get", "--raw", "/api/v1/pods?watch=true&resourceVersion=1&timeoutSeconds=1&labelSelector=a%20b"])
         .failed(1);
     assert!(raw.contains("unable to parse requirement"), "{raw}");
+}
+
+/// One of each kind of mistake.
+fn pods_that_cannot_run() -> String {
+    let pod = |name: &str, spec: &str| {
+        format!("---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  {}\n", spec.replace('\n', "\n  "))
+    };
+    let sleep = "image: kore.dev/host, command: [sleep, \"100\"]";
+    let key = "env: [{name: X, valueFrom: {configMapKeyRef: {name: config, key: missing}}}]";
+    let address = "env: [{name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]";
+    [
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\ndata: {a: b}\n".to_owned(),
+        pod("unknown-image", "containers: [{name: c, image: nginx}]"),
+        pod("no-command", "containers: [{name: c, image: kore.dev/host, command: [does-not-exist]}]"),
+        pod("no-key", &format!("containers: [{{name: c, {sleep}, {key}}}]")),
+        pod(
+            "no-map",
+            &format!("containers: [{{name: c, {sleep}, volumeMounts: [{{name: v, mountPath: /x}}]}}]\nvolumes: [{{name: v, configMap: {{name: nope}}}}]"),
+        ),
+        pod("too-large", &format!("containers: [{{name: c, {sleep}, resources: {{requests: {{cpu: \"1000\"}}}}}}]")),
+        pod("port", &format!("containers:\n- {{name: a, image: kore.dev/hello, {address}}}\n- {{name: b, image: kore.dev/hello, {address}}}")),
+    ]
+    .concat()
+}
+
+/// Asks again until there is an answer, or nobody has any patience left.
+fn until<T>(mut answer: impl FnMut() -> Option<T>) -> Option<T> {
+    let tries = support::PATIENCE.as_secs() * 5;
+    (0..tries).find_map(|_| {
+        answer().or_else(|| {
+            support::pause(std::time::Duration::from_millis(200));
+            None
+        })
+    })
 }

@@ -231,6 +231,12 @@ impl Outcome {
     }
 }
 
+/// Waits before something outside this process is looked at again.
+#[expect(clippy::disallowed_methods, reason = "a test of real processes has no clock to pause")]
+pub fn pause(time: std::time::Duration) {
+    std::thread::sleep(time);
+}
+
 /// The lines that come out of `reader`, as they come.
 pub fn lines_of(reader: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
