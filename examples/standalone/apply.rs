@@ -92,8 +92,7 @@ pub(crate) async fn follow(client: &Client, applied: &[Object], timeout: Duratio
         }
         progress.finish();
         for service in applied.iter().filter(|object| object.kind() == "Service") {
-            missing = vec![format!("service {} does not answer", service.key())];
-            answers(client, service, &pods).await?;
+            answers(client, service, &pods, &mut missing).await?;
         }
         Ok(())
     };
@@ -167,7 +166,12 @@ fn waiting_for(pod: &Pod) -> Option<String> {
 }
 
 /// Asks a service until each of its pods has answered, and prints the answers.
-async fn answers(client: &Client, service: &Object, pods: &Informer<Pod>) -> Result<(), String> {
+async fn answers(
+    client: &Client,
+    service: &Object,
+    pods: &Informer<Pod>,
+    missing: &mut Vec<String>,
+) -> Result<(), String> {
     let api = client.namespaced::<Service>(service.namespace().unwrap_or_default());
     let service = api.get(service.name()).await.map_err(|error| error.to_string())?;
     let Some(spec) = service.spec.as_ref() else {
@@ -189,14 +193,19 @@ async fn answers(client: &Client, service: &Object, pods: &Informer<Pod>) -> Res
         if !answers.is_empty() && answers.len() >= wanted {
             return Ok(());
         }
-        match tokio::time::timeout(ANSWER_WITHIN, ask(address)).await {
+        let problem = match tokio::time::timeout(ANSWER_WITHIN, ask(address)).await {
             Ok(Ok(answer)) => {
                 if answers.insert(answer.clone()) {
                     println!("  {answer}");
                 }
+                *missing = vec![format!("service {}: only {} of {wanted} pods answer", service.key(), answers.len())];
+                continue;
             }
-            _ => tokio::time::sleep(ASK_AGAIN).await,
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {ANSWER_WITHIN:?}"),
+        };
+        *missing = vec![format!("service {} at {address}: {problem}", service.key())];
+        tokio::time::sleep(ASK_AGAIN).await;
     }
 }
 

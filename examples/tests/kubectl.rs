@@ -162,7 +162,7 @@ fn everyday_use() {
 /// One GET on a connection of its own.
 fn support_http(address: &str) -> String {
     use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect((address, 80)).expect("the service accepts");
+    let mut stream = std::net::TcpStream::connect((address, 8080)).expect("the service accepts");
     write!(stream, "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n").expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answered");
