@@ -34,7 +34,7 @@ async fn from_create_to_answered_request_in_two_seconds() {
     // The proxy hears of the endpoints as we do: at the same time, not before.
     let mut answers = BTreeSet::new();
     while answers.len() < 3 {
-        match web::ask(address, 80).await {
+        match web::ask(address, web::PORT).await {
             Ok(answer) if !answer.is_empty() => drop(answers.insert(answer)),
             _ => tokio::task::yield_now().await,
         }

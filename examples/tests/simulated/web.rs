@@ -49,14 +49,13 @@ pub(crate) fn namespace() -> Value {
     json!({"metadata": {"name": NAMESPACE}})
 }
 
-/// `serving`: really, with a readiness probe; else the containers just run.
+/// `serving`: really; else the containers just run.
 pub(crate) fn deployment(replicas: i32, serving: bool) -> Value {
     let mut container = json!({"name": "web", "image": IMAGE, "ports": [{"containerPort": PORT}], "env": [
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
     ]});
     if serving {
         container["env"].as_array_mut().expect("a list").push(json!({"name": "SERVE", "value": "yes"}));
-        container["readinessProbe"] = json!({"tcpSocket": {"port": PORT}, "periodSeconds": 1});
     }
     json!({
         "metadata": {"name": "web"},
@@ -77,7 +76,7 @@ pub(crate) fn deployment(replicas: i32, serving: bool) -> Value {
 }
 
 pub(crate) fn service() -> Value {
-    json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": PORT}]}})
+    json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": PORT}]}})
 }
 
 /// Whether the Deployment has come to what it asks for.
