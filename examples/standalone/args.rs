@@ -43,6 +43,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LIST", default_value = "*", allow_hyphen_values = true)]
     pub(crate) controllers: String,
 
+    /// For how long the past is kept: a watch can go on from a revision that is at most so old.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub(crate) history: Duration,
+
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }

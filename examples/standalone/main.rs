@@ -69,6 +69,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (store, run) = DurableStore::open(dir.join("store"), Default::default()).await?;
     parts.spawn(run);
     let (server, run) = Server::builder(Arc::new(store.clone()))
+        .history(args.history)
         .admission(DefaultTolerationSeconds::default())
         .service_addresses(&settled.service_addresses())
         .open()

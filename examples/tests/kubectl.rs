@@ -239,6 +239,22 @@ fn bad_input() {
     assert!(raw.contains("unable to parse requirement"), "{raw}");
 }
 
+#[test]
+#[ignore = "needs kubectl"]
+fn a_watch_from_a_compacted_revision() {
+    let cluster = Standalone::start(&["--history", "100ms", "--nodes", "0"]);
+    let watch = "/api/v1/namespaces?watch=true&resourceVersion=2&timeoutSeconds=1";
+    let answer = until(|| {
+        // Revisions go on: what is compacted is never the present.
+        cluster.kubectl(&["create", "configmap", "--from-literal=a=b", &format!("c{}", support::tick())]).ok();
+        let watched = cluster.kubectl(&["get", "--raw", watch]);
+        let all = watched.out + &watched.err;
+        all.contains("too old resource version").then_some(all)
+    });
+    let answer = answer.expect("the revision is compacted away");
+    assert!(answer.contains("\"code\":410") && answer.contains("\"reason\":\"Expired\""), "{answer}");
+}
+
 /// One of each kind of mistake.
 fn pods_that_cannot_run() -> String {
     let pod = |name: &str, spec: &str| {

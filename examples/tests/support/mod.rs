@@ -231,6 +231,12 @@ impl Outcome {
     }
 }
 
+/// A number that no other call gives.
+pub fn tick() -> u32 {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
 /// Waits before something outside this process is looked at again.
 #[expect(clippy::disallowed_methods, reason = "a test of real processes has no clock to pause")]
 pub fn pause(time: std::time::Duration) {
