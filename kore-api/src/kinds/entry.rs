@@ -22,6 +22,7 @@ pub(crate) struct Entry {
     pub(crate) unconditional_update: bool,
     pub(crate) create_on_update: bool,
     pub(crate) has_status: bool,
+    pub(crate) status_on_create: bool,
     pub(crate) scale: Option<ScalePaths>,
     pub(crate) subresources: &'static [&'static str],
     pub(crate) selectable_fields: &'static [&'static str],
@@ -78,6 +79,7 @@ impl Entry {
             has_generation: false,
             unconditional_update: true,
             create_on_update: false,
+            status_on_create: false,
             has_status: true,
             scale: None,
             subresources: &[],
@@ -107,6 +109,7 @@ impl Entry {
         info.has_generation = self.has_generation;
         info.unconditional_update = self.unconditional_update;
         info.create_on_update = self.create_on_update;
+        info.status_on_create = self.status_on_create;
         info.has_status = self.has_status;
         info.scale = self.scale.clone();
         info.subresources = self.subresources.to_vec();

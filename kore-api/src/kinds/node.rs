@@ -19,6 +19,7 @@ const ROLE_LABEL: &str = "kubernetes.io/role";
 
 pub(super) static NODE: Entry = Entry {
     short_names: &["no"],
+    status_on_create: true,
     subresources: &["proxy"],
     selectable_fields: &["spec.unschedulable"],
     columns: &[

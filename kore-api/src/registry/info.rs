@@ -28,6 +28,8 @@ pub struct ResourceInfo {
     pub create_on_update: bool,
     /// Whether `status` is written apart from the rest.
     pub has_status: bool,
+    /// Whether a new object may come with its status, as nodes do; else what a client says of it is dropped.
+    pub status_on_create: bool,
     /// Where the `scale` subresource finds its numbers, if the resource has one.
     pub scale: Option<ScalePaths>,
     /// Further subresources that the server knows how to answer, for example `binding` and `log` of pods.
@@ -86,6 +88,7 @@ impl ResourceInfo {
             unconditional_update: true,
             create_on_update: false,
             has_status: true,
+            status_on_create: false,
             scale: None,
             subresources: Vec::new(),
             selectable_fields: Vec::new(),

@@ -46,6 +46,7 @@ pub(super) fn prepare_create(
     now: String,
 ) -> Result<(), Status> {
     if info.has_status
+        && !info.status_on_create
         && let Some(fields) = object.as_object_mut()
     {
         fields.remove("status");

@@ -162,3 +162,15 @@ async fn an_opened_server_can_be_read_before_it_is_driven() {
     let namespaces = admin(&server).api::<Namespace>().list(&Options::default()).await.unwrap();
     assert_eq!(namespaces.items.len(), 4);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_registers_with_its_status() {
+    with_kinds(async |server| {
+        let nodes = admin(&server).dynamic(ResourceType::of::<Node>());
+        let status = json!({"capacity": {"cpu": "4"}});
+        let node = json!({"metadata": {"name": "n"}, "status": status});
+        let created = nodes.create(node, &Options::default()).await.unwrap().to_value();
+        assert_eq!(created["status"]["capacity"]["cpu"], "4");
+    })
+    .await;
+}
