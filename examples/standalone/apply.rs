@@ -16,7 +16,7 @@ use kore_api::request::Options;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 
 /// How often a service is asked again while it does not answer as it should.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -184,7 +184,7 @@ async fn answers(
     let Ok(address) = format!("{address}:{}", port.port).parse::<std::net::SocketAddr>() else {
         return Ok(());
     };
-    println!("service {} at http://{address} answers:", service.key());
+    say(format_args!("service {} at http://{address} answers:", service.key()));
     let mut answers = BTreeSet::new();
     loop {
         let selected = |pod: &Object| selector.iter().all(|(key, value)| pod.label(key) == Some(value));
@@ -196,7 +196,7 @@ async fn answers(
         let problem = match tokio::time::timeout(ANSWER_WITHIN, ask(address)).await {
             Ok(Ok(answer)) => {
                 if answers.insert(answer.clone()) {
-                    println!("  {answer}");
+                    say(format_args!("  {answer}"));
                 }
                 *missing = vec![format!("service {}: only {} of {wanted} pods answer", service.key(), answers.len())];
                 continue;
@@ -222,12 +222,12 @@ async fn ask(address: std::net::SocketAddr) -> std::io::Result<String> {
 
 /// Says what a user may try now.
 pub(crate) fn what_next(applied: &[Object]) {
-    println!("next, with that KUBECONFIG in another terminal:");
-    println!("  kubectl get all -A");
+    say("next, with that KUBECONFIG in another terminal:");
+    say("  kubectl get all -A");
     for deployment in applied.iter().filter(|object| object.kind() == "Deployment") {
         let (name, namespace) = (deployment.name(), deployment.namespace().unwrap_or_default());
-        println!("  kubectl scale deployment {name} -n {namespace} --replicas=5");
-        println!("  kubectl logs -n {namespace} deployment/{name} -f");
+        say(format_args!("  kubectl scale deployment {name} -n {namespace} --replicas=5"));
+        say(format_args!("  kubectl logs -n {namespace} deployment/{name} -f"));
     }
-    println!("Ctrl-C stops the workloads and the cluster; the next start resumes it.");
+    say("Ctrl-C stops the workloads and the cluster; the next start resumes it.");
 }

@@ -32,6 +32,7 @@ use kore_store::{Clock, DurableStore};
 use tokio::task::JoinSet;
 
 use args::{Args, Command};
+use progress::say;
 use settle::Settled;
 
 /// How long a container has to end when the cluster is stopped.
@@ -123,8 +124,8 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     }
 
     // All of it runs until the user has had enough.
-    println!("serving {} (kubectl, Helm, any Kubernetes client):", access.server);
-    println!("  export KUBECONFIG={}", dir.join("kubeconfig").display());
+    say(format_args!("serving {} (kubectl, Helm, any Kubernetes client):", access.server));
+    say(format_args!("  export KUBECONFIG={}", dir.join("kubeconfig").display()));
     let admin = server.client(User::admin());
     let user = async {
         let applied = apply::apply(&admin, server.registry(), &args.apply).await?;
@@ -139,7 +140,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
         Some(ended) = parts.join_next() => return Ok(ended??),
         outcome = user => outcome,
     };
-    println!("stopping: workloads first, then the store");
+    say("stopping: workloads first, then the store");
     join_all(agents.iter().map(|agent| agent.shutdown(STOP_WITHIN))).await;
     store.close().await?;
     outcome

@@ -1,5 +1,6 @@
 //! What a person sees while things become available: lines that update in place on a terminal, else plain lines, each once.
 
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
@@ -8,6 +9,12 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 pub(crate) fn log() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::ERROR.into()).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Prints a line. That nobody reads it any longer is no reason for a cluster to end.
+pub(crate) fn say(line: impl Display) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// A few lines of status.
