@@ -64,7 +64,7 @@ async fn apply_one(client: &Client, registry: &Registry, document: &str) -> Resu
     outcome.map_err(|error| format!("{named}: {error}"))
 }
 
-/// Shows how what was applied becomes available, until all of it is: every Deployment has its replicas, and every Service that
+/// Shows how what was applied becomes available, until all of it is: every Deployment has its replicas, every Pod is ready or done, and every Service that
 /// selects pods answers.
 ///
 /// # Errors
@@ -110,8 +110,27 @@ fn deployment_of(object: &Object, deployments: &Informer<Deployment>) -> Option<
     (object.kind() == "Deployment").then(|| deployments.view(object.key()).ok().flatten()).flatten()
 }
 
-/// One line on a Deployment.
+/// Whether a pod is ready, or has done what it had to do.
+fn is_available(pod: &Pod) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let ready = status.conditions.iter().flatten().any(|one| one.type_ == "Ready" && one.status == "True");
+    ready || status.phase.as_deref() == Some("Succeeded")
+}
+
+fn pod_status(object: &Object, pod: Option<&Pod>) -> String {
+    let state = match pod {
+        Some(pod) if is_available(pod) => "available".to_owned(),
+        Some(pod) => waiting_for(pod).unwrap_or_else(|| "not ready".to_owned()),
+        None => "not seen yet".to_owned(),
+    };
+    format!("pod {}: {state}", object.key())
+}
+
+/// One line on a Deployment or a Pod.
 fn status(object: &Object, deployments: &Informer<Deployment>, pods: &Informer<Pod>) -> Option<String> {
+    if object.kind() == "Pod" {
+        return Some(pod_status(object, pods.view(object.key()).ok().flatten().as_deref()));
+    }
     let deployment = deployment_of(object, deployments)?;
     let (available, wanted) = replicas(&deployment);
     let waiting: BTreeSet<String> = pods_of(object, pods).iter().filter_map(|pod| waiting_for(pod)).collect();
@@ -122,6 +141,10 @@ fn status(object: &Object, deployments: &Informer<Deployment>, pods: &Informer<P
 
 /// What keeps an applied object from being available.
 fn shortfall(object: &Object, deployments: &Informer<Deployment>, pods: &Informer<Pod>) -> Option<String> {
+    if object.kind() == "Pod" {
+        let pod = pods.view(object.key()).ok().flatten();
+        return (!pod.as_ref().is_some_and(|pod| is_available(pod))).then(|| pod_status(object, pod.as_deref()));
+    }
     if object.kind() != "Deployment" {
         return None;
     }

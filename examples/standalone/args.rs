@@ -63,7 +63,8 @@ impl Args {
     /// Where the cluster lives.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, String> {
         let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kore/standalone"));
-        self.data_dir.clone().or_else(home).ok_or_else(|| "HOME is not set: say --data-dir DIR".into())
+        let dir = self.data_dir.clone().or_else(home).ok_or("HOME is not set: say --data-dir DIR")?;
+        std::path::absolute(&dir).map_err(|error| format!("{}: {error}", dir.display()))
     }
 
     /// Where to listen, in the order in which to try.

@@ -100,11 +100,13 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     parts.spawn(run.map(Ok));
 
     let (backend, forward) = UserSpace::new();
-    let (_proxy, run) = Proxy::open(user("system:kube-proxy"), backend, Default::default());
+    let served = kore_proxy::Config::default().node_addresses([[127, 0, 0, 1].into()]);
+    let (_proxy, run) = Proxy::open(user("system:kube-proxy"), backend, served);
     parts.spawn(forward.map(Ok));
     parts.spawn(run.map(Ok));
 
     // The nodes, whose pods are processes of this machine.
+    Settled::warn_of_lost_nodes(&dir, args.nodes);
     let mut agents = Vec::new();
     for number in 1..=args.nodes {
         let (name, addresses) = (format!("node-{number}"), settled.pod_addresses(number)?);
@@ -125,7 +127,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
 
     // All of it runs until the user has had enough.
     say(format_args!("serving {} (kubectl, Helm, any Kubernetes client):", access.server));
-    say(format_args!("  export KUBECONFIG={}", dir.join("kubeconfig").display()));
+    say(format_args!("  export KUBECONFIG='{}'", dir.join("kubeconfig").display()));
     let admin = server.client(User::admin());
     let user = async {
         let applied = apply::apply(&admin, server.registry(), &args.apply).await?;

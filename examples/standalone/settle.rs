@@ -5,6 +5,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kore_api::Entropy;
 use kore_api::http::{BindError, Listener};
@@ -13,6 +14,10 @@ use kore_api::http::{BindError, Listener};
 const CLAIM_PORT: u16 = 20_127;
 /// How many ranges of addresses are tried for one that no other cluster on this machine has.
 const TRIES: usize = 64;
+
+/// How often, and after what wait, what somebody else holds is tried again: a second, all in all.
+const AGAIN: u32 = 50;
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// What is settled.
 #[derive(Debug)]
@@ -33,7 +38,7 @@ impl Settled {
     /// Names the file that cannot be read or written.
     pub(crate) async fn open(dir: &Path, admin_token_file: Option<&Path>) -> Result<Self, String> {
         std::fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let lock = lock(dir)?;
+        let lock = patiently(|| lock(dir)).await?;
         let entropy = Entropy::system();
         let token_path = admin_token_file.map_or_else(|| dir.join("admin.token"), PathBuf::from);
         let admin_token = match read(&token_path)? {
@@ -49,8 +54,10 @@ impl Settled {
         let (range, claim) = match read(&range_path)? {
             Some(text) => {
                 let range = parse(&text).ok_or_else(|| format!("{}: not a range", range_path.display()))?;
-                let taken = |error| format!("{}: {text} is in use by another cluster: {error}", range_path.display());
-                (range, claim(range).map_err(taken)?)
+                let taken = |error: io::Error| {
+                    format!("{}: {text} is in use by another cluster: {error}", range_path.display())
+                };
+                (range, patiently(|| claim(range).map_err(taken)).await?)
             }
             None => {
                 let found = (0..TRIES).find_map(|_| {
@@ -64,6 +71,15 @@ impl Settled {
             }
         };
         Ok(Self { admin_token, range, _lock: lock, _claim: claim })
+    }
+
+    /// Says which nodes of an earlier start are not part of this one, since their pods are not looked after.
+    pub(crate) fn warn_of_lost_nodes(dir: &Path, nodes: u16) {
+        let lost =
+            (nodes + 1..=nodes + 62).map(|number| format!("node-{number}")).filter(|name| dir.join(name).exists());
+        for name in lost {
+            eprintln!("warning: {name} is not started, and its pods are not looked after: start with more --nodes");
+        }
     }
 
     /// The range that Services get addresses from.
@@ -94,6 +110,17 @@ pub(crate) async fn listen(addresses: &[SocketAddr]) -> Result<Listener, BindErr
         }
     }
     Listener::bind(*last).await
+}
+
+/// Tries again for a while: a process that was killed a moment ago may still hold what it had.
+async fn patiently<T>(mut attempt: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    for _ in 0..AGAIN {
+        if let Ok(done) = attempt() {
+            return Ok(done);
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+    attempt()
 }
 
 fn lock(dir: &Path) -> Result<File, String> {

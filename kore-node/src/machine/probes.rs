@@ -182,7 +182,9 @@ impl Machine {
         }
         let kind_name = kind.name();
         let mut told = vec![(true, "Unhealthy", format!("{kind_name} probe failed: {message}"))];
-        if failed && kind != ProbeKind::Readiness && memory.unhealthy.is_none() {
+        // A container that is being killed already is not killed again; the one before it is another matter.
+        let is_new = memory.unhealthy.as_ref().is_none_or(|(known, _)| known != id);
+        if failed && kind != ProbeKind::Readiness && is_new {
             let seconds = probe.termination_grace_period_seconds;
             let grace = seconds.map_or_else(|| spec::grace(&pod), |seconds| Duration::from_secs(seconds.max(0) as u64));
             memory.unhealthy = Some((id.clone(), grace));

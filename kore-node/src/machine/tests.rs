@@ -365,6 +365,21 @@ fn probes_gate_readiness_and_restart_what_is_not_alive() {
 }
 
 #[test]
+fn every_container_that_is_not_alive_is_restarted_not_only_the_first() {
+    let probe = json!({"exec": {"command": ["x"]}, "periodSeconds": 5, "failureThreshold": 1});
+    let mut world = World::of(json!({"containers": [one(json!({"livenessProbe": probe}))]}));
+    world.probes.insert(ProbeKind::Liveness, false);
+    let mut done = world.settle();
+    for _ in 0..40 {
+        done.extend(world.after(5));
+    }
+    for attempt in 0..3 {
+        let stopped = done.iter().any(|action| action.starts_with(&format!("stop app-{attempt} ")));
+        assert!(stopped, "attempt {attempt} was not stopped: {done:?}");
+    }
+}
+
+#[test]
 fn a_deleted_pod_is_ended_before_its_object_is() {
     let mut world = World::of(json!({"containers": [one(json!({}))], "terminationGracePeriodSeconds": 7}));
     world.settle();
