@@ -40,3 +40,17 @@ fn in_axum() {
     assert!(api.starts_with("HTTP/1.1 200") && api.contains("\"kind\":\"Namespace\""), "{api}");
     assert!(stranger.starts_with("HTTP/1.1 401"), "{stranger}");
 }
+
+#[test]
+fn once_says_what_a_bare_pod_is_missing() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let manifest = dir.path().join("pod.yaml");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\nspec: {containers: [{name: c, image: nginx}]}\n";
+    std::fs::write(&manifest, pod).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
+    command.arg("--data-dir").arg(dir.path().join("data")).args(["--listen", "127.0.0.1:0", "--once"]);
+    let output = command.args(["--timeout", "2s", "--apply"]).arg(&manifest).output().expect("it starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("pod default/bad") && error.contains("image \"nginx\" not found"), "{error}");
+}

@@ -103,6 +103,12 @@ fn everyday_use() {
     let _ = follow.kill();
     let _ = follow.wait();
 
+    // node ports
+    k("patch service web -n hello -p {\"spec\":{\"type\":\"NodePort\"}}").ok();
+    let port = k("get service web -n hello -o jsonpath={.spec.ports[0].nodePort}").ok();
+    let port: u16 = port.parse().expect("a port");
+    until(|| std::net::TcpStream::connect(("127.0.0.1", port)).ok()).expect("the node port is served");
+
     // scale, set image, rollout
     assert_eq!(k("scale deployment web -n hello --replicas=5").ok(), "deployment.apps/web scaled\n");
     k("rollout status deployment/web -n hello --timeout=60s").ok();
