@@ -165,6 +165,37 @@ fn everyday_use() {
     assert_eq!(cluster.workloads(), [], "workloads of what was deleted");
 }
 
+/// For a `kind: List`, kubectl validates by itself, by the OpenAPI v2 document.
+#[test]
+#[ignore = "needs kubectl"]
+fn lists() {
+    let cluster = Standalone::start(&["--nodes", "0"]);
+    let file = cluster.data_dir().join("list.yaml");
+    let list = |data: &str| {
+        format!(
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: ConfigMap\n  metadata: {{name: a}}\n  {data}\n\
+             - apiVersion: apps/v1\n  kind: Deployment\n  metadata: {{name: web}}\n  spec:\n    selector: {{matchLabels: {{app: web}}}}\n    \
+             strategy: {{rollingUpdate: {{maxSurge: 1, maxUnavailable: 25%}}}}\n    template:\n      metadata: {{labels: {{app: web}}}}\n      \
+             spec:\n        containers:\n        - name: c\n          image: kore.dev/hello\n          resources: {{requests: {{cpu: 1, memory: 1Gi}}}}\n"
+        )
+    };
+    let k = |verb: &str| cluster.kubectl(&[verb, "-f", &file.to_string_lossy()]);
+    fs::write(&file, list("data: {x: \"1\"}")).expect("written");
+    for (verb, outcome) in [("create", "created"), ("apply", "configured"), ("replace", "replaced")] {
+        let printed = k(verb).ok();
+        let expected = [format!("configmap/a {outcome}"), format!("deployment.apps/web {outcome}")];
+        assert!(expected.iter().all(|line| printed.contains(line)), "{verb}: {printed}");
+    }
+    for (data, message) in [
+        ("datum: {x: \"1\"}", "unknown field \"datum\""),
+        ("data: {x: 1}\n  immutable: \"no\"", "invalid type for io.k8s.api.core.v1.ConfigMap.immutable"),
+    ] {
+        fs::write(&file, list(data)).expect("written");
+        let error = k("apply").failed(1);
+        assert!(error.contains(message), "{data}: {error}");
+    }
+}
+
 /// One GET on a connection of its own.
 fn support_http(address: &str) -> String {
     use std::io::{Read, Write};

@@ -23,7 +23,7 @@
 
 mod error;
 mod json;
-mod protobuf;
+pub(crate) mod protobuf;
 mod tree;
 mod yaml;
 

@@ -107,6 +107,14 @@ pub(super) fn negotiate(headers: &HeaderMap, streams: bool) -> Result<Accepted, 
     })
 }
 
+/// Whether the client prefers one of these media types to JSON.
+pub(super) fn first_of(headers: &HeaderMap, media_types: &[&str]) -> bool {
+    let ranges = ranges(headers);
+    let is_ours = |range: &&Range<'_>| media_types.contains(&&*range.essence);
+    let first = ranges.iter().find(|range| is_ours(range) || range.format() == Some(Format::Json));
+    first.as_ref().is_some_and(is_ours)
+}
+
 /// Whether the client prefers aggregated discovery (`v2`, KEP-3352) to the plain form.
 pub(super) fn prefers_aggregated_discovery(headers: &HeaderMap) -> bool {
     let form = |range: &Range<'_>| {
@@ -164,6 +172,21 @@ mod tests {
         }
         for accept in ["application/yaml", "application/vnd.kubernetes.protobuf"] {
             assert!(negotiate(&headers(Some(accept)), true).is_err());
+        }
+    }
+
+    #[test]
+    fn a_media_type_before_json() {
+        for (accept, expected) in [
+            (None, false),
+            (Some("application/json"), false),
+            (Some("application/x"), true),
+            (Some("application/x, application/json"), true),
+            (Some("application/json, application/x"), false),
+            (Some("text/html, application/x"), true),
+            (Some("application/json;q=0.1, application/X"), true),
+        ] {
+            assert_eq!(first_of(&headers(accept), &["application/x"]), expected, "{accept:?}");
         }
     }
 

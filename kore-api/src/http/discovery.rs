@@ -115,7 +115,8 @@ pub(super) fn paths(registry: &Registry, reviews: &Registry) -> Value {
         paths.extend(versions.iter().map(|(version, _)| format!("{root}/{version}")));
         paths.push(root);
     }
-    paths.extend(["/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"].map(String::from));
+    paths
+        .extend(["/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(String::from));
     paths.sort();
     json!({"paths": paths})
 }

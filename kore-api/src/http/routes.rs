@@ -79,6 +79,7 @@ impl Routes {
             ["healthz" | "livez" | "readyz"] => Ok(health::answer(&**core, segments[0], &info.query)),
             ["version"] => Ok(json(&health::version())),
             ["api" | "apis", ..] => discovery::answer(&core.registry(), &self.reviews, &segments, &head),
+            ["openapi", "v2"] => self.documents.answer_v2(&core.registry(), &self.reviews, &info.query, &head),
             ["openapi", "v3", ref rest @ ..] => {
                 self.documents.answer(&core.registry(), &self.reviews, rest, &info.query, &head)
             }

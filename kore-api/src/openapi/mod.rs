@@ -1,11 +1,14 @@
-//! OpenAPI v3 documents, one per group version: what `kubectl explain`, client-side apply and field validation read.
+//! OpenAPI documents: v3, one per group version, which `kubectl explain`, client-side apply and field validation read; and v2,
+//! one for all, which clients read that validate by themselves.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `mod.rs` | [`PathSource`], [`index`], [`document`], [`hash`] |
+//! | `mod.rs` | [`PathSource`], [`index`], [`document`], [`hash`], [`document_v2`], [`document_v2_protobuf`] |
 //! | `paths.rs` | the operations on a resource |
 //! | `components.rs` | the schemas, from the table of facts |
 //! | `descriptions.rs` | the texts, from the schemas that come with `k8s-openapi` |
+//! | `v2.rs` | the v2 document, from the v3 ones |
+//! | `gnostic.rs` | its protobuf form |
 //!
 //! Everything here is a pure function of the sources; a document takes milliseconds to build and up to a few megabytes, so a
 //! server builds each when it is first asked for and keeps the bytes. The index costs next to nothing: its hashes are those
@@ -24,13 +27,17 @@
 
 mod components;
 mod descriptions;
+mod gnostic;
 mod paths;
+mod v2;
 
 use std::collections::BTreeSet;
 use std::hash::Hasher as _;
 
 use serde_json::{Map, Value, json};
 
+/// The version of the API that the documents describe.
+const VERSION: &str = "v1.37.0";
 /// The verbs of a resource with everything.
 const ALL_VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
@@ -137,10 +144,19 @@ pub fn index(sources: &[PathSource]) -> Value {
 
 /// What changes when the document of a group version changes: 16 hexadecimal digits. Also good as an `ETag`.
 pub fn hash(sources: &[PathSource], api_version: &str) -> String {
+    fingerprint(sources.iter().filter(|source| source.api_version == api_version))
+}
+
+/// As [`hash`], of the v2 document.
+pub fn hash_v2(sources: &[PathSource]) -> String {
+    fingerprint(sources)
+}
+
+fn fingerprint<'a>(sources: impl IntoIterator<Item = &'a PathSource>) -> String {
     let mut hasher = rustc_hash::FxHasher::default();
     hasher.write(env!("CARGO_PKG_VERSION").as_bytes());
     hasher.write_u64(crate::facts::fingerprint());
-    for source in sources.iter().filter(|source| source.api_version == api_version) {
+    for source in sources {
         hasher.write(format!("{source:?}").as_bytes());
     }
     format!("{:016X}", hasher.finish())
@@ -154,7 +170,7 @@ pub fn document(sources: &[PathSource], api_version: &str) -> Option<Value> {
     }
     let mut document = json!({
         "openapi": "3.0.0",
-        "info": { "title": "Kubernetes", "version": "v1.37.0" },
+        "info": { "title": "Kubernetes", "version": VERSION },
         "components": {
             "securitySchemes": {
                 "BearerToken": { "type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer token authentication" },
@@ -164,6 +180,16 @@ pub fn document(sources: &[PathSource], api_version: &str) -> Option<Value> {
     document["paths"] = Value::Object(sources.iter().flat_map(|source| paths::of(source)).collect());
     document["components"]["schemas"] = Value::Object(components::of(&sources, api_version));
     Some(document)
+}
+
+/// The v2 document of all group versions, as JSON: the answer to `/openapi/v2`.
+pub fn document_v2(sources: &[PathSource]) -> Value {
+    v2::document(sources)
+}
+
+/// The same as a message of gnostic's `openapi.v2.Document`, which is what client-go asks for.
+pub fn document_v2_protobuf(sources: &[PathSource]) -> Vec<u8> {
+    gnostic::encode(&v2::document(sources))
 }
 
 /// The component that describes a kind.

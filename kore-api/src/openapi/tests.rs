@@ -131,3 +131,67 @@ fn a_hash_changes_with_its_own_sources_only() {
     assert_eq!(hash(&before, "apps/v1"), hash(&after, "apps/v1"));
     assert_eq!(index(&before)["paths"].as_object().map(Map::len), Some(4));
 }
+
+/// What a client checks before it uses the v2 document at all: every reference leads to a definition, and has no type beside it.
+fn check_v2(value: &Value, definitions: &Map<String, Value>) {
+    match value {
+        Value::Object(members) => {
+            if let Some(target) = members.get("$ref").and_then(Value::as_str) {
+                let name = target.strip_prefix("#/definitions/").expect("a definition");
+                assert!(definitions.contains_key(name), "{name}");
+                assert!(!members.contains_key("type") && !members.contains_key("properties"), "{name}");
+            }
+            assert!(members.get("type").is_none_or(|kind| kind.is_string() || kind.is_object()), "{members:?}");
+            members.values().for_each(|member| check_v2(member, definitions));
+        }
+        Value::Array(items) => items.iter().for_each(|item| check_v2(item, definitions)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_v2_document_says_the_same_of_all_group_versions() {
+    let document = document_v2(&sources());
+    let definitions = document["definitions"].as_object().expect("definitions");
+    check_v2(&document, definitions);
+    for (definition, kind) in [
+        ("io.k8s.api.core.v1.Pod", json!({"group": "", "kind": "Pod", "version": "v1"})),
+        ("io.k8s.api.apps.v1.Deployment", json!({"group": "apps", "kind": "Deployment", "version": "v1"})),
+        ("com.example.v1.Widget", json!({"group": "example.com", "kind": "Widget", "version": "v1"})),
+    ] {
+        assert_eq!(definitions[definition]["x-kubernetes-group-version-kind"], json!([kind]), "{definition}");
+    }
+    let everywhere =
+        &definitions["io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"]["x-kubernetes-group-version-kind"];
+    let groups: Vec<&str> =
+        everywhere.as_array().expect("kinds").iter().filter_map(|kind| kind["group"].as_str()).collect();
+    assert_eq!(groups, ["apiextensions.k8s.io", "apps", "example.com", ""]);
+    let patch = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
+    assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Pod");
+    let parameters = patch["parameters"].as_array().expect("parameters");
+    assert_eq!(parameters[0]["in"], "body");
+    assert!(
+        parameters
+            .iter()
+            .any(|one| one["name"] == "fieldValidation" && one["type"] == "string" && one["in"] == "query")
+    );
+    assert!(patch["consumes"].as_array().is_some_and(|types| types.contains(&json!("application/apply-patch+yaml"))));
+}
+
+/// Everything that the v2 document of any kind says has a place in its protobuf form: what has none is an assertion there.
+#[test]
+fn the_v2_document_of_every_built_in_kind_has_a_protobuf_form() {
+    let registry = crate::kinds::builtin();
+    let mut sources = sources();
+    for info in registry.iter() {
+        let resource = &info.resource;
+        let source =
+            PathSource::new(&resource.api_version(), &resource.kind, &resource.plural, resource.is_namespaced());
+        sources.retain(|other| (&other.api_version, &other.plural) != (&source.api_version, &source.plural));
+        sources.push(source);
+    }
+    let encoded = document_v2_protobuf(&sources);
+    assert!(encoded.len() > 100_000, "{} bytes", encoded.len());
+    assert_eq!(hash_v2(&sources), hash_v2(&sources));
+    assert_ne!(hash_v2(&sources), hash_v2(&sources[1..]));
+}

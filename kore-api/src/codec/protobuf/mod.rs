@@ -20,7 +20,9 @@ use serde_json::Value;
 
 use super::{CodecError, json};
 use crate::facts;
-use wire::{Reader, Writer};
+#[cfg(test)]
+pub(crate) use wire::Wire;
+pub(crate) use wire::{Reader, Writer};
 
 const MAGIC: &[u8; 4] = b"k8s\0";
 

@@ -4,7 +4,7 @@ use super::super::CodecError;
 
 /// How a field is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wire {
+pub(crate) enum Wire {
     Varint,
     Fixed64,
     Bytes,
@@ -12,18 +12,18 @@ pub(super) enum Wire {
 }
 
 /// Reads one message.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     message_type: &'static str,
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(message_type: &'static str, bytes: &'a [u8]) -> Reader<'a> {
+    pub(crate) fn new(message_type: &'static str, bytes: &'a [u8]) -> Reader<'a> {
         Reader { message_type, bytes, at: 0 }
     }
 
-    pub(super) fn error(&self, message: impl Into<String>) -> CodecError {
+    pub(crate) fn error(&self, message: impl Into<String>) -> CodecError {
         CodecError::MalformedProtobuf {
             message_type: self.message_type.to_owned(),
             offset: self.at,
@@ -31,12 +31,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.at == self.bytes.len()
     }
 
     /// The number and layout of the next field; `None` at the end of the message.
-    pub(super) fn key(&mut self) -> Result<Option<(u32, Wire)>, CodecError> {
+    pub(crate) fn key(&mut self) -> Result<Option<(u32, Wire)>, CodecError> {
         if self.is_at_end() {
             return Ok(None);
         }
@@ -54,12 +54,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn varint(&mut self, wire: Wire) -> Result<u64, CodecError> {
+    pub(crate) fn varint(&mut self, wire: Wire) -> Result<u64, CodecError> {
         self.expect(wire, Wire::Varint)?;
         self.raw_varint()
     }
 
-    pub(super) fn raw_varint(&mut self) -> Result<u64, CodecError> {
+    pub(crate) fn raw_varint(&mut self) -> Result<u64, CodecError> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let Some(byte) = self.bytes.get(self.at) else {
@@ -74,24 +74,24 @@ impl<'a> Reader<'a> {
         Err(self.error("a number has more than 64 bits"))
     }
 
-    pub(super) fn double(&mut self, wire: Wire) -> Result<f64, CodecError> {
+    pub(crate) fn double(&mut self, wire: Wire) -> Result<f64, CodecError> {
         self.expect(wire, Wire::Fixed64)?;
         let bytes = self.take(8)?;
         Ok(f64::from_le_bytes(bytes.try_into().expect("eight bytes were taken")))
     }
 
-    pub(super) fn bytes(&mut self, wire: Wire) -> Result<&'a [u8], CodecError> {
+    pub(crate) fn bytes(&mut self, wire: Wire) -> Result<&'a [u8], CodecError> {
         self.expect(wire, Wire::Bytes)?;
         let length = self.raw_varint()?;
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    pub(super) fn string(&mut self, wire: Wire) -> Result<&'a str, CodecError> {
+    pub(crate) fn string(&mut self, wire: Wire) -> Result<&'a str, CodecError> {
         let bytes = self.bytes(wire)?;
         std::str::from_utf8(bytes).map_err(|_| self.error("a string is not UTF-8"))
     }
 
-    pub(super) fn skip(&mut self, wire: Wire) -> Result<(), CodecError> {
+    pub(crate) fn skip(&mut self, wire: Wire) -> Result<(), CodecError> {
         match wire {
             Wire::Varint => self.raw_varint().map(drop),
             Wire::Fixed64 => self.take(8).map(drop),
@@ -117,30 +117,30 @@ impl<'a> Reader<'a> {
 
 /// Writes one message.
 #[derive(Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     buffer: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         self.buffer
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
-    pub(super) fn varint(&mut self, number: u32, value: u64) {
+    pub(crate) fn varint(&mut self, number: u32, value: u64) {
         self.raw_varint(u64::from(number) << 3);
         self.raw_varint(value);
     }
 
-    pub(super) fn double(&mut self, number: u32, value: f64) {
+    pub(crate) fn double(&mut self, number: u32, value: f64) {
         self.raw_varint(u64::from(number) << 3 | 1);
         self.buffer.extend(value.to_le_bytes());
     }
 
-    pub(super) fn bytes(&mut self, number: u32, value: &[u8]) {
+    pub(crate) fn bytes(&mut self, number: u32, value: &[u8]) {
         self.raw_varint(u64::from(number) << 3 | 2);
         self.raw_varint(value.len() as u64);
         self.buffer.extend(value);

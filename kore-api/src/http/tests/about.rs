@@ -24,13 +24,48 @@ async fn openapi_documents() {
     }
     assert_eq!(ask(&address, &etag).await.status(), 304);
     assert_eq!(ask("/openapi/v3/apis/apps/v1", "").await.headers()["cache-control"], "no-cache, private");
-    for path in ["/openapi/v3/apis/nothing/v1", "/openapi/v3/x", "/openapi/v2", "/openapi"] {
+    for path in ["/openapi/v3/apis/nothing/v1", "/openapi/v3/x", "/openapi/v2/x", "/openapi"] {
         assert_eq!(get(&core, path, "").await.status, 404, "{path}");
     }
     assert_eq!(
         get(&core, "/openapi/v3", "application/com.github.proto-openapi.spec.v3.v1.0+protobuf").await.status,
         406
     );
+}
+
+#[tokio::test]
+async fn the_openapi_v2_document_in_both_forms() {
+    let core = Fake::obliging();
+    let service = core.service();
+    let ask = async |accept: &str, known: &str| {
+        let request = HttpRequest::get("/openapi/v2").header("authorization", "Bearer secret");
+        let request = request.header("accept", accept).header("if-none-match", known);
+        let response = service.clone().oneshot(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        let text =
+            |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        (head.status.as_u16(), text("content-type"), text("etag"), body.collect().await.unwrap().to_bytes())
+    };
+    let (status, media_type, etag, body) = ask("application/json, */*", "").await;
+    assert_eq!((status, &*media_type), (200, "application/json"));
+    let document: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        document["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"]["$ref"],
+        "#/definitions/io.k8s.api.core.v1.PodSpec"
+    );
+    assert_eq!(ask("application/json", &etag).await.0, 304);
+
+    // What client-go sends, and what it asked for before.
+    for accept in [
+        "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+    ] {
+        let (status, media_type, other, body) = ask(accept, &etag).await;
+        assert_eq!((status, &*media_type), (200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"));
+        assert!(body.windows(5).any(|bytes| bytes == b"\x0a\x032.0"), "field 1 is the version");
+        assert_eq!(ask(accept, &other).await.0, 304);
+    }
+    assert_eq!(ask("text/html", "").await.0, 406);
 }
 
 async fn review(token: &str, path: &str, body: Value) -> Answered {
