@@ -175,7 +175,7 @@ impl<K> fmt::Debug for Api<K> {
     }
 }
 
-fn encode<K: Kind>(object: &K) -> Result<Value, Error> {
+pub(super) fn encode<K: Kind>(object: &K) -> Result<Value, Error> {
     let what = || format!("{} {:?}", K::KIND, object.metadata().name.as_deref().unwrap_or_default());
     serde_json::to_value(object).map_err(|error| Error::Unsendable { what: what(), problem: error.to_string() })
 }

@@ -4,6 +4,7 @@
 //! - [`Api`] (`api.rs`): one resource through its typed view; [`DynamicApi`] (`dynamic.rs`): one resource known at run time.
 //! - [`Informer`] (`informer.rs`), [`Changes`] (`changes.rs`): a copy of a collection that follows the server's, and who is told.
 //! - [`EventRecorder`] (`events.rs`): tells users what happened to an object.
+//! - [`carry_part`] (`part.rs`): making an object from a part of another one.
 //! - `graft` (in [`crate::schema`]): why a typed replace keeps the fields that the type does not know.
 //!
 //! Nothing here knows whether the server is in the same process: only a [`Transport`] does.
@@ -13,12 +14,14 @@ mod changes;
 mod dynamic;
 mod events;
 mod informer;
+mod part;
 
 pub use api::{Api, List};
 pub use changes::{Change, Changes};
 pub use dynamic::DynamicApi;
 pub use events::{EventRecorder, EventType};
 pub use informer::{Informer, Selection};
+pub use part::carry_part;
 
 use std::fmt;
 use std::sync::Arc;

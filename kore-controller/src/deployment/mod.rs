@@ -24,12 +24,13 @@ mod tables;
 pub(crate) mod testing;
 
 use crate::objects::claim::{adopted, controller_reference, is_controlled_by, released};
+use crate::objects::template::Templated;
 use crate::objects::versions::Spec;
 use crate::{Action, Caches, Context, Controller, Error, Handle, Reconciler};
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::api::core::v1::Pod;
-use kore_api::client::{Client, EventType, Informer};
+use kore_api::client::{Client, EventType, Informer, carry_part};
 use kore_api::object::{Object, ObjectKey, View};
 use kore_api::request::{Options, Propagation};
 use kore_api::selector::LabelSelector;
@@ -104,7 +105,9 @@ impl Reconciler for Deployments {
                 pods.push(pod.view()?);
             }
         }
-        let plan = plan::plan(&Snapshot { deployment: &deployment, sets: &sets, pods: &pods }, ctx.now());
+        let template = deployment.template();
+        let snapshot = Snapshot { deployment: &deployment, template: &template, sets: &sets, pods: &pods };
+        let plan = plan::plan(&snapshot, ctx.now());
         if plan.selects_all {
             let message = "this deployment selects all pods: a non-empty selector is required";
             ctx.event(object, EventType::Warning, "SelectingAll", message);
@@ -159,7 +162,10 @@ async fn execute(
 }
 
 async fn create(deployment: &View<Deployment>, set: &ReplicaSet, ctx: &Context) -> Result<(), Error> {
-    let error = match ctx.create(set).await {
+    // The set's template is the deployment's and the hash label: what neither type knows comes along.
+    let whole = carry_part(deployment, "spec.template", set, "spec.template")?;
+    let template = whole["spec"]["template"].clone();
+    let error = match ctx.create_value::<ReplicaSet>(whole).await {
         Ok(_) => {
             note_scaling(deployment, set, 0, size(set), ctx);
             return Ok(());
@@ -175,7 +181,9 @@ async fn create(deployment: &View<Deployment>, set: &ReplicaSet, ctx: &Context) 
         let name = set.metadata.name.as_deref().unwrap_or_default();
         let sets = ctx.client().namespaced::<ReplicaSet>(deployment.object().namespace().unwrap_or_default());
         let taken = sets.get(name).await?;
-        if is_controlled_by(&taken.metadata, deployment.metadata.uid.as_ref()) && same_template(&taken, set) {
+        if is_controlled_by(&taken.metadata, deployment.metadata.uid.as_ref())
+            && revision::same_template(&taken.template(), &template)
+        {
             return Err(error); // It is ours, and the cache did not show it yet: look again.
         }
         status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
@@ -215,12 +223,4 @@ fn note_scaling(deployment: &View<Deployment>, set: &ReplicaSet, from: i32, to: 
 fn size(set: &ReplicaSet) -> i32 {
     let spec: Option<&ReplicaSetSpec> = set.spec();
     spec.and_then(|spec| spec.replicas).unwrap_or(1)
-}
-
-fn same_template(a: &ReplicaSet, b: &ReplicaSet) -> bool {
-    let template = |set: &ReplicaSet| {
-        let spec: Option<&ReplicaSetSpec> = set.spec();
-        spec.and_then(|spec| spec.template.clone()).unwrap_or_default()
-    };
-    revision::same_template(&template(a), &template(b))
 }

@@ -5,17 +5,21 @@
 
 use super::{limits, recreate, revision, rolling, scale, status};
 use crate::objects::claim::{Claim, claim};
+use crate::objects::template::Templated;
 use crate::objects::versions::Spec;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kore_api::selector::LabelSelector;
+use serde_json::Value;
 use std::ops::Deref;
 use std::time::Duration;
 
 /// What the plan looks at. `R` and `P` are however the caller holds a set and a pod.
 pub(crate) struct Snapshot<'a, R, P> {
     pub(crate) deployment: &'a Deployment,
+    /// Its pod template in full.
+    pub(crate) template: &'a Value,
     /// The sets of the namespace; others' may be among them.
     pub(crate) sets: &'a [R],
     /// The pods of the namespace; others' may be among them.
@@ -52,7 +56,7 @@ pub(crate) struct Plan<R> {
 /// Decides.
 pub(crate) fn plan<R, P>(snapshot: &Snapshot<'_, R, P>, now: Timestamp) -> Plan<R>
 where
-    R: Deref<Target = ReplicaSet> + Clone,
+    R: Deref<Target = ReplicaSet> + Templated + Clone,
     P: Deref<Target = Pod>,
 {
     let deployment = snapshot.deployment;
@@ -83,7 +87,7 @@ where
     if !plan.operations.is_empty() {
         return plan; // Their events bring us back.
     }
-    let mut rollout = Rollout::new(deployment, spec, sets);
+    let mut rollout = Rollout::new(deployment, spec, snapshot.template, sets);
     let status = if deployment.metadata.deletion_timestamp.is_some() {
         status::counted(&rollout, now)
     } else {
@@ -159,6 +163,7 @@ impl<R: Deref<Target = ReplicaSet>> Set<R> {
 pub(crate) struct Rollout<'a, R> {
     pub(crate) deployment: &'a Deployment,
     pub(crate) spec: &'a DeploymentSpec,
+    template: &'a Value,
     pub(crate) sets: Vec<Set<R>>,
     /// The set with the current template.
     pub(crate) new: Option<usize>,
@@ -166,21 +171,21 @@ pub(crate) struct Rollout<'a, R> {
     pub(crate) status: DeploymentStatus,
 }
 
-impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
-    fn new(deployment: &'a Deployment, spec: &'a DeploymentSpec, mut sets: Vec<Set<R>>) -> Self {
+impl<'a, R: Deref<Target = ReplicaSet> + Templated> Rollout<'a, R> {
+    fn new(deployment: &'a Deployment, spec: &'a DeploymentSpec, template: &'a Value, mut sets: Vec<Set<R>>) -> Self {
         let age = |set: &Set<R>| {
             let meta = &set.get().metadata;
             (meta.creation_timestamp.as_ref().map(|time| time.0), meta.name.clone())
         };
         sets.sort_by_cached_key(age);
-        let is_current = |set: &Set<R>| {
-            let template = set.get().spec().and_then(|spec| spec.template.as_ref());
-            template.is_some_and(|template| revision::same_template(template, &spec.template))
-        };
+        let is_current =
+            |set: &Set<R>| set.base.as_ref().is_some_and(|set| revision::same_template(&set.template(), template));
         let new = sets.iter().position(is_current);
-        Rollout { deployment, spec, sets, new, status: deployment.status.clone().unwrap_or_default() }
+        Rollout { deployment, spec, template, sets, new, status: deployment.status.clone().unwrap_or_default() }
     }
+}
 
+impl<R: Deref<Target = ReplicaSet>> Rollout<'_, R> {
     pub(crate) fn new_set(&self) -> Option<&ReplicaSet> {
         self.new.map(|new| self.sets[new].get())
     }
@@ -215,7 +220,7 @@ impl<'a, R: Deref<Target = ReplicaSet>> Rollout<'a, R> {
         if let Some(new) = self.new {
             return new;
         }
-        let set = revision::new_set(self.deployment, self.spec);
+        let set = revision::new_set(self.deployment, self.spec, self.template);
         let name = set.metadata.name.clone().unwrap_or_default();
         self.sets.push(Set { base: None, changed: Some(Box::new(set)), delete: false });
         let new = self.sets.len() - 1;

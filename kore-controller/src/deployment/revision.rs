@@ -5,7 +5,6 @@ use super::limits::{limits, replicas};
 use crate::objects::claim::controller_reference;
 use crate::objects::versions::Spec;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,13 +28,13 @@ const NOT_COPIED: [&str; 6] = [
 /// The longest revision history kept on a set, in characters; the oldest go.
 const HISTORY_LIMIT: usize = 2000;
 
-/// Whether two templates make the same pods: equal but for the hash label, and for empty fields being absent or not.
-pub(crate) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
+/// Whether two templates, in full, make the same pods: equal but for the hash label, and for empty fields being absent or not.
+pub(crate) fn same_template(a: &Value, b: &Value) -> bool {
     a == b || canonical(a) == canonical(b)
 }
 
-/// The hash of a template that names its set and labels its pods. `collisions` is `status.collisionCount`.
-pub(crate) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
+/// The hash of a template, in full, that names its set and labels its pods. `collisions` is `status.collisionCount`.
+pub(crate) fn hash(template: &Value, collisions: Option<i32>) -> String {
     let text = canonical(template).to_string();
     let collisions = collisions.map(|count| count.to_string()).unwrap_or_default();
     // FNV-1a, 32 bits.
@@ -48,10 +47,10 @@ pub(crate) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> Strin
     hash.to_string().bytes().map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()])).collect()
 }
 
-/// The set for the deployment's current template, with no replicas yet.
-pub(crate) fn new_set(deployment: &Deployment, spec: &DeploymentSpec) -> ReplicaSet {
+/// The set for the deployment's current template, with no replicas yet. `full` is that template in full.
+pub(crate) fn new_set(deployment: &Deployment, spec: &DeploymentSpec, full: &Value) -> ReplicaSet {
     let collisions = deployment.status.as_ref().and_then(|status| status.collision_count);
-    let hash = hash(&spec.template, collisions);
+    let hash = hash(full, collisions);
     let mut template = spec.template.clone();
     let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
     labels.insert(HASH_LABEL.into(), hash.clone());
@@ -133,9 +132,9 @@ fn number<T: std::str::FromStr>(meta: &ObjectMeta, key: &str) -> Option<T> {
     meta.annotations.as_ref()?.get(key)?.parse().ok()
 }
 
-/// The template as a JSON tree without the hash label and without what is empty.
-fn canonical(template: &PodTemplateSpec) -> Value {
-    let mut value = serde_json::to_value(template).expect("templates are JSON");
+/// The template without the hash label and without what is empty.
+fn canonical(template: &Value) -> Value {
+    let mut value = template.clone();
     if let Some(labels) = value.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(HASH_LABEL);
     }
@@ -172,22 +171,27 @@ fn prune(value: &mut Value) {
 mod tests {
     use super::*;
     use crate::deployment::testing::{deployment, set_of, with_image};
+    use crate::objects::template::Templated;
     use crate::objects::testing::labels;
 
     #[test]
     fn templates() {
         let web = deployment("web", 1);
-        let template = &web.spec().expect("a spec").template;
+        let template = &(&web).template();
         let mut labelled = template.clone();
-        labelled.metadata.get_or_insert_default().labels.get_or_insert_default().insert(HASH_LABEL.into(), "x".into());
+        labelled["metadata"]["labels"][HASH_LABEL] = "x".into();
         assert!(same_template(template, &labelled), "the hash label does not count");
         assert_eq!(hash(template, None), hash(&labelled, None));
         let mut empty = labelled.clone();
-        empty.metadata.get_or_insert_default().annotations = Some(BTreeMap::new());
+        empty["metadata"]["annotations"] = serde_json::json!({});
         assert!(same_template(template, &empty), "nor does an empty field");
-        let other = with_image(web.clone(), "web:2");
-        assert!(!same_template(template, &other.spec().expect("a spec").template));
-        assert_ne!(hash(template, None), hash(&other.spec().expect("a spec").template, None));
+        let mut newer = labelled.clone();
+        newer["spec"]["containers"][0]["newer"] = 1.into();
+        assert!(!same_template(template, &newer), "a field that no type knows does");
+        assert_ne!(hash(template, None), hash(&newer, None));
+        let other = &(&with_image(web.clone(), "web:2")).template();
+        assert!(!same_template(template, other));
+        assert_ne!(hash(template, None), hash(other, None));
         assert_ne!(hash(template, None), hash(template, Some(1)), "a collision changes the name");
         assert_eq!(hash(template, Some(1)), hash(template, Some(1)));
     }
@@ -196,14 +200,14 @@ mod tests {
     fn a_new_set_selects_its_own_pods_only() {
         let web = deployment("web", 3);
         let spec = web.spec().expect("a spec");
-        let set = new_set(&web, spec);
-        let hash = hash(&spec.template, None);
+        let set = new_set(&web, spec, &(&web).template());
+        let hash = hash(&(&web).template(), None);
         let to = set.spec().expect("a spec");
         assert_eq!(set.metadata.name, Some(format!("web-{hash}")));
         let expected = labels(&[("app", "web"), (HASH_LABEL, &hash)]);
         assert_eq!(to.selector.match_labels, expected);
         assert_eq!(to.template.as_ref().and_then(|t| t.metadata.clone()).and_then(|m| m.labels), expected);
-        assert!(same_template(to.template.as_ref().expect("a template"), &spec.template));
+        assert!(same_template(&(&set).template(), &(&web).template()));
         assert_eq!(set.metadata.owner_references.as_ref().map(|owners| owners[0].kind.as_str()), Some("Deployment"));
     }
 

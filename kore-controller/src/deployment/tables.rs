@@ -3,6 +3,7 @@
 use super::plan::{Operation, Plan, Snapshot, plan};
 use super::testing::*;
 use super::{revision, status};
+use crate::objects::template::Templated;
 use crate::objects::testing::{at, labels, pod, time};
 use crate::objects::versions::{Field, Spec};
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use std::time::Duration;
 fn step<'a>(deployment: &Deployment, sets: &'a [ReplicaSet], pods: &[Pod], now: Timestamp) -> Plan<&'a ReplicaSet> {
     let sets: Vec<&ReplicaSet> = sets.iter().collect();
     let pods: Vec<&Pod> = pods.iter().collect();
-    plan(&Snapshot { deployment, sets: &sets, pods: &pods }, now)
+    plan(&Snapshot { deployment, template: &deployment.template(), sets: &sets, pods: &pods }, now)
 }
 
 fn spec(deployment: &mut Deployment) -> &mut DeploymentSpec {

@@ -1,6 +1,7 @@
 //! Deployments and their sets for the table tests.
 
 use super::revision;
+use crate::objects::template::Templated;
 use crate::objects::testing::{labels, meta, time};
 use crate::objects::versions::Spec;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, ReplicaSet, RollingUpdateDeployment};
@@ -41,7 +42,7 @@ pub(crate) fn rolling(mut deployment: Deployment, surge: &str, unavailable: &str
 pub(crate) fn set_of(deployment: &Deployment, image: &str, replicas: i32) -> ReplicaSet {
     let of = with_image(deployment.clone(), image);
     let spec: &DeploymentSpec = of.spec().expect("a spec");
-    let mut set = revision::new_set(&of, spec);
+    let mut set = revision::new_set(&of, spec, &(&of).template());
     let name = set.metadata.name.clone().expect("named");
     let annotations = revision::current(&set.metadata, &of.metadata, 0);
     set.metadata = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {

@@ -22,11 +22,12 @@ use futures::future::join_all;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kore_api::client::{Client, EventType, Informer};
+use kore_api::client::{Client, EventType, Informer, carry_part};
 use kore_api::object::{Object, ObjectKey, View};
 use kore_api::request::Options;
 use kore_api::selector::LabelSelector;
 use plan::{Plan, Snapshot};
+use serde_json::Value;
 
 /// The controller of ReplicaSets: a handle, and the future that runs it.
 pub fn open(client: &Client, caches: &mut Caches) -> (Handle, impl Future<Output = ()> + Send + use<>) {
@@ -128,17 +129,18 @@ async fn claim(set: &View<ReplicaSet>, plan: &Plan<View<Pod>>, ctx: &Context) ->
 }
 
 async fn resize(set: &View<ReplicaSet>, plan: &Plan<View<Pod>>, ctx: &Context) -> Result<(), Error> {
-    let template = new_pod(set);
+    // The pods' spec is the template's: what neither type knows comes along.
+    let pod = carry_part(set, "spec.template.spec", &new_pod(set), "spec")?;
     for batch in plan::slow_start(plan.create) {
-        let created = join_all((0..batch).map(|_| create(set, &template, ctx))).await;
+        let created = join_all((0..batch).map(|_| create(set, pod.clone(), ctx))).await;
         created.into_iter().collect::<Result<Vec<()>, Error>>()?;
     }
     let deleted = join_all(plan.delete.iter().map(|pod| delete(set, pod, ctx))).await;
     deleted.into_iter().collect()
 }
 
-async fn create(set: &View<ReplicaSet>, pod: &Pod, ctx: &Context) -> Result<(), Error> {
-    match ctx.create(pod).await {
+async fn create(set: &View<ReplicaSet>, pod: Value, ctx: &Context) -> Result<(), Error> {
+    match ctx.create_value::<Pod>(pod).await {
         Ok(pod) => {
             let message = format!("created pod {}", pod.object().name());
             ctx.event(set.object(), EventType::Normal, "SuccessfulCreate", message);

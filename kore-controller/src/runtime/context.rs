@@ -7,6 +7,7 @@ use kore_api::Revision;
 use kore_api::client::{Client, EventRecorder, EventType, Informer};
 use kore_api::object::{Kind, Object, ResourceType, View};
 use kore_api::request::Options;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,6 +56,18 @@ impl Context {
         let namespace = object.metadata().namespace.as_deref().unwrap_or_default();
         let created = self.client().namespaced::<K>(namespace).create(object).await?;
         Ok(self.saw(created))
+    }
+
+    /// As [`Context::create`], of an object in full: one made from a part of another object by
+    /// [`carry_part`](kore_api::client::carry_part), so that fields which `K` does not know come along.
+    ///
+    /// # Errors
+    /// As [`Context::create`].
+    pub async fn create_value<K: Kind>(&self, object: Value) -> Result<View<K>, Error> {
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        let api = self.client().namespaced::<K>(namespace);
+        let created = api.dynamic().create(object, &Options::default()).await?;
+        Ok(self.saw(created.view().map_err(kore_api::error::Error::from)?))
     }
 
     /// Replaces `base` by `new`, keeping the fields that `K` does not know.

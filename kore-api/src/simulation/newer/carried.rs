@@ -6,17 +6,18 @@ use super::fields::{self, Place};
 
 /// The fields of `base` that `written` has lost: path and what became of each.
 pub(super) fn lost(place: &Place, base: &Value, written: &Value) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    compare(place, base, written, "", &mut found);
-    found
+    lost_at("", place, base, written)
 }
 
 /// As [`lost`], for one field of the object only, and for all of it that is below.
 pub(super) fn lost_below(field: &str, place: &Place, base: &Value, written: &Value) -> Vec<(String, String)> {
+    lost_at(field, &place.field(field), &base[field], &written[field])
+}
+
+/// As [`lost`], for a part of an object that is at `path`.
+pub(super) fn lost_at(path: &str, place: &Place, base: &Value, written: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    if let (Some(base), Some(written)) = (base.get(field), written.get(field)) {
-        compare(&place.field(field), base, written, field, &mut found);
-    }
+    compare(place, base, written, path, &mut found);
     found
 }
 

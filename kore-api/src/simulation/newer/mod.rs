@@ -3,8 +3,10 @@
 //! - here: [`Newer`], the layer between client and server
 //! - `fields.rs`: the fields that the clients do not know: putting them in, and taking them out
 //! - `carried.rs`: whether a write carries them back
+//! - `copied.rs`: whether an object that was made from a template carries them along
 
 mod carried;
+mod copied;
 mod fields;
 
 use std::collections::BTreeMap;
@@ -27,7 +29,7 @@ const VIOLATIONS_MAX: usize = 1000;
 
 /// Makes a server look newer than its clients: every object they are sent has one more field in every object of it at every
 /// depth, inside the items of lists too, which no typed view knows. What a client writes must bring those back wherever the object or
-/// list item that held them still is; then they are taken out again, since the server behind would not know them either.
+/// list item that held them still is, and what it creates from its controller's pod template (sets, pods) must carry those of the template along; then they are taken out again, since the server behind would not know them either.
 ///
 /// Which field and which value follows from the seed and the path. A replacement is checked as it is sent, a patch by what it
 /// makes of the object there is. Of writes to `status`, only that part is checked: the server ignores the rest. A list item still is there if
@@ -97,7 +99,7 @@ impl Newer {
         self.shared.lock().violations.clone()
     }
 
-    /// How many writes were checked, by user and resource (`pods/status`). A test makes sure that those it is about are there.
+    /// How many writes were checked, by user and resource (`pods/status`; `create pods` for those made from a template). A test makes sure that those it is about are there.
     pub fn checked(&self) -> BTreeMap<(Arc<str>, String), u64> {
         self.shared.lock().checked.clone()
     }
@@ -130,7 +132,10 @@ struct Layer {
 impl Transport for Layer {
     async fn call(&self, mut request: Request) -> Result<Response, Error> {
         let resource = request.resource.clone();
-        self.check(&request).await;
+        match request.verb {
+            Verb::Create => self.check_copy(&request).await,
+            _ => self.check(&request).await,
+        }
         if let Body::Value(value) | Body::Patch(_, value) = &mut request.body {
             fields::take_out(value);
         }
@@ -179,6 +184,31 @@ impl Layer {
             "" => request.resource.to_string(),
             part => format!("{}/{part}", request.resource),
         };
+        self.note(request, part, current.key(), lost);
+    }
+
+    /// Whether what is made from a template is made from all of it.
+    async fn check_copy(&self, request: &Request) {
+        let (Body::Value(written), None) = (&request.body, &request.subresource) else {
+            return;
+        };
+        let Some(owner) = copied::owner_of(written) else {
+            return;
+        };
+        let Some(current) = self.shared.read_of(&owner.resource, request.namespace.as_deref(), &owner.name).await
+        else {
+            return;
+        };
+        let base = self.shared.dressed(&owner.resource, &current);
+        let Some(lost) = copied::lost(&request.resource, written, &owner.resource, &base) else {
+            return;
+        };
+        let name = written["metadata"]["name"].as_str().or_else(|| written["metadata"]["generateName"].as_str());
+        let key = ObjectKey::namespaced(request.namespace.as_deref().unwrap_or_default(), name.unwrap_or_default());
+        self.note(request, format!("create {}", request.resource), &key, lost);
+    }
+
+    fn note(&self, request: &Request, part: String, key: &ObjectKey, lost: Vec<(String, String)>) {
         let mut seen = self.shared.lock();
         *seen.checked.entry((self.user.clone(), part)).or_default() += 1;
         for (path, problem) in lost {
@@ -189,8 +219,8 @@ impl Layer {
                 user: self.user.clone(),
                 verb: request.verb,
                 resource: request.resource.clone(),
-                subresource: subresource.to_owned(),
-                key: current.key().clone(),
+                subresource: request.subresource.as_deref().unwrap_or_default().to_owned(),
+                key: key.clone(),
                 path,
                 problem,
             });
@@ -204,8 +234,12 @@ impl Shared {
     }
 
     async fn read(&self, request: &Request, name: &str) -> Option<Object> {
-        let api = self.reader.dynamic((*request.resource).clone());
-        let api = match &request.namespace {
+        self.read_of(&request.resource, request.namespace.as_deref(), name).await
+    }
+
+    async fn read_of(&self, resource: &ResourceType, namespace: Option<&str>, name: &str) -> Option<Object> {
+        let api = self.reader.dynamic(resource.clone());
+        let api = match namespace {
             Some(namespace) => api.in_namespace(namespace),
             None => api,
         };

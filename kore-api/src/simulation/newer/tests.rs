@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Container, Pod, Toleration};
 use serde_json::{Value, json};
 
@@ -143,4 +144,58 @@ async fn a_stale_write_is_the_servers_to_refuse() {
     stale["metadata"]["resourceVersion"] = "6".into();
     api.dynamic().replace("web", None, stale, &Options::default()).await.unwrap();
     assert_eq!((newer.violations().len(), newer.checked().len()), (0, 0));
+}
+
+/// Has one ReplicaSet, and takes every pod.
+#[derive(Clone)]
+struct OneSet;
+
+fn set() -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": {"name": "web", "namespace": "ns", "uid": "u"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app"}]}},
+        },
+    })
+}
+
+#[async_trait]
+impl Transport for OneSet {
+    async fn call(&self, request: Request) -> Result<Response, Error> {
+        let answer = match request.body {
+            Body::Value(mut created) => {
+                created["metadata"]["name"] = "web-1".into();
+                created
+            }
+            _ => set(),
+        };
+        Ok(Content::Object(Object::from_value(answer, 7)?).into())
+    }
+}
+
+#[tokio::test]
+async fn what_is_made_from_a_template_carries_all_of_it_along() {
+    let client = Client::new(OneSet, Clock::system(), Entropy::seeded(1));
+    let newer = Newer::seeded(3, &client);
+    let writer = newer.client("writer", &client);
+    let set = writer.namespaced::<ReplicaSet>("ns").get("web").await.unwrap();
+    let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "u", "controller": true});
+    let pod = json!({
+        "metadata": {"generateName": "web-", "namespace": "ns", "ownerReferences": [owner]},
+        "spec": {"containers": [{"name": "app"}]},
+    });
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    let pods = writer.namespaced::<Pod>("ns");
+
+    let whole = crate::client::carry_part(&set, "spec.template.spec", &pod, "spec").unwrap();
+    pods.dynamic().create(whole, &Options::default()).await.unwrap();
+    assert_eq!(newer.violations(), []);
+    assert_eq!(newer.checked(), BTreeMap::from([(("writer".into(), "create pods".into()), 1)]));
+
+    pods.create(&pod).await.unwrap();
+    let mut found = paths(&newer);
+    found.sort();
+    assert_eq!(found, ["spec", "spec.containers[name=app]"]);
 }
