@@ -16,6 +16,7 @@ use kore_api::request::Options;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::args::Args;
 use crate::progress::{Progress, say};
 
 /// How often a service is asked again while it does not answer as it should.
@@ -23,11 +24,26 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// Applies what the command line names, and shows how it becomes available. With `--once` that is all; else it says what to try
+/// next, and does not return.
+///
+/// # Errors
+/// Names the file and the object that cannot be applied; with `--once`, what is still missing after `--timeout`.
+pub(crate) async fn run(client: &Client, registry: &Registry, args: &Args) -> Result<(), String> {
+    let applied = apply(client, registry, &args.apply).await?;
+    let outcome = follow(client, &applied, args.timeout).await;
+    if args.once {
+        return outcome;
+    }
+    what_next(&applied, outcome);
+    std::future::pending().await
+}
+
 /// Creates, or changes by a merge patch, every object in these files, in order.
 ///
 /// # Errors
 /// Names the file and the object that cannot be applied.
-pub(crate) async fn apply(client: &Client, registry: &Registry, files: &[PathBuf]) -> Result<Vec<Object>, String> {
+async fn apply(client: &Client, registry: &Registry, files: &[PathBuf]) -> Result<Vec<Object>, String> {
     let mut applied = Vec::new();
     for file in files {
         let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -69,7 +85,7 @@ async fn apply_one(client: &Client, registry: &Registry, document: &str) -> Resu
 ///
 /// # Errors
 /// What is still missing after `timeout`.
-pub(crate) async fn follow(client: &Client, applied: &[Object], timeout: Duration) -> Result<(), String> {
+async fn follow(client: &Client, applied: &[Object], timeout: Duration) -> Result<(), String> {
     let (deployments, deployments_run) = client.informer::<Deployment>(Selection::all());
     let (pods, pods_run) = client.informer::<Pod>(Selection::all());
     let mut progress = Progress::new();
@@ -243,10 +259,16 @@ async fn ask(address: std::net::SocketAddr) -> std::io::Result<String> {
     Ok(body.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Says what a user may try now.
-pub(crate) fn what_next(applied: &[Object]) {
+/// Says what a user may try now that everything is available, or is not.
+fn what_next(applied: &[Object], outcome: Result<(), String>) {
+    if let Err(problem) = &outcome {
+        eprintln!("warning: {problem}");
+    }
     say("next, with that KUBECONFIG in another terminal:");
     say("  kubectl get all -A");
+    if outcome.is_err() {
+        say("  kubectl get events -A");
+    }
     for deployment in applied.iter().filter(|object| object.kind() == "Deployment") {
         let (name, namespace) = (deployment.name(), deployment.namespace().unwrap_or_default());
         say(format_args!("  kubectl scale deployment {name} -n {namespace} --replicas=5"));

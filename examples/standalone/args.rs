@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::settle::NODES_MAX;
+
 /// A whole cluster in one process: durable store, API server, scheduler, controllers, nodes with native processes, service
 /// proxy. kubectl, Helm and every other Kubernetes client work with it.
 #[derive(Debug, Parser)]
@@ -31,9 +33,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// How many nodes run in this process; 0: a control plane alone.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) nodes: u16,
+    /// How many nodes run in this process; 0: a control plane alone. Fewer than before: the pods of the others go elsewhere
+    /// [default: as many as at the last start, 1 at the first].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=i64::from(NODES_MAX)))]
+    pub(crate) nodes: Option<u16>,
 
     /// A file with the administrator's token [default: one made at the first start].
     #[arg(long, value_name = "FILE")]
@@ -65,6 +68,14 @@ impl Args {
         let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kore/standalone"));
         let dir = self.data_dir.clone().or_else(home).ok_or("HOME is not set: say --data-dir DIR")?;
         std::path::absolute(&dir).map_err(|error| format!("{}: {error}", dir.display()))
+    }
+
+    /// How it ends when it is told to.
+    ///
+    /// # Errors
+    /// With `--once` it was told too early.
+    pub(crate) fn interrupted(&self) -> Result<(), String> {
+        if self.once { Err("told to end before everything was available".into()) } else { Ok(()) }
     }
 
     /// Where to listen, in the order in which to try.

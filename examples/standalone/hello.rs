@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use axum::Router;
 use axum::routing::get;
 
+use crate::signals::told_to_end;
+
 /// The image name under which pods ask for this server.
 pub(crate) const IMAGE: &str = "kore.dev/hello";
 /// The argument that makes the binary this server.
@@ -28,7 +30,7 @@ pub(crate) async fn serve() -> io::Result<()> {
     let listener = tokio::net::TcpListener::bind((address.as_str(), port)).await.map_err(named)?;
     println!("serving on {}", listener.local_addr()?);
     let app = Router::new().route("/", get(answer)).route("/healthz", get(|| async { "ok" }));
-    axum::serve(listener, app).with_graceful_shutdown(terminated()).await?;
+    axum::serve(listener, app).with_graceful_shutdown(told_to_end()).await?;
     println!("told to end");
     Ok(())
 }
@@ -47,11 +49,4 @@ fn variable(name: &str, otherwise: &str) -> String {
 /// Where a mount path is found: as written, or below `KORE_ROOT` where the machine allows no mount namespaces.
 fn mounted(path: &str) -> PathBuf {
     PathBuf::from(variable("KORE_ROOT", "") + path)
-}
-
-async fn terminated() {
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(_) => std::future::pending().await,
-    }
 }

@@ -1,13 +1,15 @@
 //! A whole cluster in one process: the page to copy from. Every part is a line or two; to have another one, replace them.
 //!
 //! `args.rs` is the command line, `settle.rs` what a data directory remembers, `apply.rs` and `progress.rs` what `--apply` does
-//! and shows, `hello.rs` the workload that comes with the binary.
+//! and shows, `hello.rs` the workload that comes with the binary; `lost.rs` is for when there are fewer nodes than before.
 
 mod apply;
 mod args;
 mod hello;
+mod lost;
 mod progress;
 mod settle;
+mod signals;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -41,18 +43,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 fn main() -> ExitCode {
     // In a process that was started to watch over a container, this is all there is.
     kore_node::shim::init();
-    let args = Args::parse();
     progress::log();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = runtime.map_err(Into::into).and_then(|runtime| {
-        runtime.block_on(async {
-            match args.command {
-                Some(Command::ServeHello) => Ok(hello::serve().await?),
-                None => cluster(&args).await,
-            }
-        })
-    });
-    match outcome {
+    match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -61,9 +53,17 @@ fn main() -> ExitCode {
     }
 }
 
+#[tokio::main]
+async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match args.command {
+        Some(Command::ServeHello) => Ok(hello::serve().await?),
+        None => cluster(args).await,
+    }
+}
+
 async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let dir = args.data_dir()?;
-    let settled = Settled::open(&dir, args.admin_token_file.as_deref()).await?;
+    let settled = Settled::open(&dir, args).await?;
     let mut parts = JoinSet::new();
 
     // The store, and the API server on it.
@@ -76,6 +76,8 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
         .open()
         .await?;
     parts.spawn(run.map(Ok));
+    let admin = server.client(User::admin());
+    lost::remove(&dir, settled.nodes, &admin).await?;
 
     // The API over HTTPS, and how the administrator gets in.
     let authority = Authority::open(&dir.join("pki"), Clock::system()).await?;
@@ -106,9 +108,8 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     parts.spawn(run.map(Ok));
 
     // The nodes, whose pods are processes of this machine.
-    Settled::warn_of_lost_nodes(&dir, args.nodes);
     let mut agents = Vec::new();
-    for number in 1..=args.nodes {
+    for number in 1..=settled.nodes {
         let (name, addresses) = (format!("node-{number}"), settled.pod_addresses(number)?);
         let home = dir.join(&name);
         let runtime = NativeRuntime::builder(home.join("runtime"), Shim::this_binary()?)
@@ -128,22 +129,13 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     // All of it runs until the user has had enough.
     say(format_args!("serving {} (kubectl, Helm, any Kubernetes client):", access.server));
     say(format_args!("  export KUBECONFIG='{}'", dir.join("kubeconfig").display()));
-    let admin = server.client(User::admin());
-    let user = async {
-        let applied = apply::apply(&admin, server.registry(), &args.apply).await?;
-        apply::follow(&admin, &applied, args.timeout).await?;
-        if !args.once {
-            apply::what_next(&applied);
-            tokio::signal::ctrl_c().await?;
-        }
-        Ok(())
-    };
     let outcome = tokio::select! {
         Some(ended) = parts.join_next() => return Ok(ended??),
-        outcome = user => outcome,
+        outcome = apply::run(&admin, server.registry(), args) => outcome,
+        () = signals::told_to_end() => args.interrupted(),
     };
     say("stopping: workloads first, then the store");
-    join_all(agents.iter().map(|agent| agent.shutdown(STOP_WITHIN))).await;
+    signals::unless_told_again(join_all(agents.iter().map(|agent| agent.shutdown(STOP_WITHIN)))).await?;
     store.close().await?;
-    outcome
+    Ok(outcome?)
 }

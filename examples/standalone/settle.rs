@@ -1,5 +1,5 @@
-//! What a data directory remembers from its first start on: the administrator's token, and which loopback addresses are the
-//! cluster's.
+//! What a data directory remembers from its first start on: the administrator's token, which loopback addresses are the
+//! cluster's, and how many nodes it has.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -10,6 +10,8 @@ use std::time::Duration;
 use kore_api::Entropy;
 use kore_api::http::{BindError, Listener};
 
+use crate::args::Args;
+
 /// Where a cluster holds its claim on its addresses: the last of them, at this port.
 const CLAIM_PORT: u16 = 20_127;
 /// How many ranges of addresses are tried for one that no other cluster on this machine has.
@@ -19,11 +21,16 @@ const TRIES: usize = 64;
 const AGAIN: u32 = 50;
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
+/// There are ranges of addresses for so many nodes.
+pub(crate) const NODES_MAX: u16 = 62;
+
 /// What is settled.
 #[derive(Debug)]
 pub(crate) struct Settled {
     /// The administrator's token.
     pub(crate) admin_token: String,
+    /// How many nodes there are.
+    pub(crate) nodes: u16,
     /// The second and third byte of the pods' addresses, of which the cluster has 64 times 256.
     range: [u8; 2],
     /// Held for as long as the cluster runs, so that no other one takes its directory or its addresses.
@@ -32,11 +39,12 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
-    /// Reads what is there, and settles what is not.
+    /// Reads what is there, and settles what is not or what the user wants otherwise.
     ///
     /// # Errors
     /// Names the file that cannot be read or written.
-    pub(crate) async fn open(dir: &Path, admin_token_file: Option<&Path>) -> Result<Self, String> {
+    pub(crate) async fn open(dir: &Path, args: &Args) -> Result<Self, String> {
+        let admin_token_file = args.admin_token_file.as_deref();
         std::fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         let lock = patiently(|| lock(dir)).await?;
         let entropy = Entropy::system();
@@ -70,16 +78,14 @@ impl Settled {
                 (range, claim)
             }
         };
-        Ok(Self { admin_token, range, _lock: lock, _claim: claim })
-    }
-
-    /// Says which nodes of an earlier start are not part of this one, since their pods are not looked after.
-    pub(crate) fn warn_of_lost_nodes(dir: &Path, nodes: u16) {
-        let lost =
-            (nodes + 1..=nodes + 62).map(|number| format!("node-{number}")).filter(|name| dir.join(name).exists());
-        for name in lost {
-            eprintln!("warning: {name} is not started, and its pods are not looked after: start with more --nodes");
+        let nodes_path = dir.join("nodes");
+        let known = read(&nodes_path)?.map(|text| text.parse());
+        let known = known.transpose().map_err(|error| format!("{}: {error}", nodes_path.display()))?;
+        let nodes = args.nodes.or(known).unwrap_or(1);
+        if known != Some(nodes) {
+            write(&nodes_path, &nodes.to_string())?;
         }
+        Ok(Self { admin_token, nodes, range, _lock: lock, _claim: claim })
     }
 
     /// The range that Services get addresses from.
@@ -92,7 +98,8 @@ impl Settled {
     /// # Errors
     /// There are more nodes than ranges.
     pub(crate) fn pod_addresses(&self, node: u16) -> Result<String, String> {
-        let third = u8::try_from(node).ok().filter(|node| *node < 63).ok_or("at most 62 nodes in one process")?;
+        let third = u8::try_from(node).ok().filter(|node| u16::from(*node) <= NODES_MAX);
+        let third = third.ok_or_else(|| format!("at most {NODES_MAX} nodes in one process"))?;
         Ok(format!("127.{}.{}.0/24", self.range[0], self.range[1] + third))
     }
 }

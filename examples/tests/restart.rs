@@ -1,5 +1,5 @@
-//! kill -9 of the whole process in the middle of a rollout: after a restart nothing is lost, no process runs twice, and the
-//! rollout completes.
+//! kill -9 of the whole process, in the middle of a rollout or before it starts with fewer nodes: after a restart nothing is
+//! lost, no process runs twice or without anybody to look after it, and what was asked for is there.
 #![allow(missing_docs)]
 
 mod support;
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kore_api::client::{Client, Selection};
 use kore_api::kubeconfig::Kubeconfig;
 use kore_api::object::View;
@@ -75,6 +75,23 @@ fn is_complete(deployment: &Deployment) -> bool {
         && (status.replicas, status.updated_replicas, status.available_replicas) == (all, all, all)
 }
 
+/// Waits until there are as many pods as asked for, and exactly their processes: the last of the old ones go a moment after the
+/// new ones are available.
+async fn settled(cluster: &Standalone, client: &Client) -> Vec<View<Pod>> {
+    loop {
+        let pods = client.namespaced::<Pod>("default").list(&Options::default()).await.expect("listed").items;
+        let names: BTreeSet<String> = pods.iter().map(|pod| pod.object().name().to_owned()).collect();
+        let processes = cluster.workloads();
+        let running: BTreeSet<String> = processes.iter().map(|process| process.pod.clone()).collect();
+        assert!(running.len() == processes.len(), "a pod has two processes: {processes:?}");
+        let replicas = usize::try_from(REPLICAS).expect("positive");
+        if pods.len() == replicas && running == names {
+            return pods;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_rollout_survives_kill_9() {
     let mut cluster = Standalone::start(&[]);
@@ -105,22 +122,46 @@ async fn a_rollout_survives_kill_9() {
         let maps = client.namespaced::<ConfigMap>("default").list(&Options::default()).await.expect("listed");
         assert_eq!(maps.items.len(), 20, "what was acknowledged is there");
         let image = |pod: &View<Pod>| pod.spec.as_ref().and_then(|spec| spec.containers[0].image.clone());
-        // The last of the old pods go a moment after the new ones are available.
-        loop {
-            let pods = client.namespaced::<Pod>("default").list(&Options::default()).await.expect("listed").items;
-            let names: BTreeSet<String> = pods.iter().map(|pod| pod.object().name().to_owned()).collect();
-            let processes = cluster.workloads();
-            let running: BTreeSet<String> = processes.iter().map(|process| process.pod.clone()).collect();
-            assert!(running.len() == processes.len(), "a pod has two processes: {processes:?}");
-            let replicas = usize::try_from(REPLICAS).expect("positive");
-            if pods.len() == replicas && running == names {
-                assert!(pods.iter().all(|pod| image(pod).as_deref() == Some("kore.dev/hello:2")));
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let pods = settled(&cluster, &client).await;
+        assert!(pods.iter().all(|pod| image(pod).as_deref() == Some("kore.dev/hello:2")));
     })
     .await;
     assert!(cluster.interrupt().success());
     assert_eq!(cluster.workloads(), [], "an orderly stop leaves nothing behind");
+}
+
+#[tokio::test]
+async fn with_fewer_nodes_than_before_the_pods_of_the_others_go_elsewhere() {
+    let mut cluster = Standalone::start(&["--nodes", "2"]);
+    let nodes_of = |pods: &[View<Pod>]| -> BTreeSet<String> {
+        pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect()
+    };
+    connected(&cluster, async |client| {
+        client.namespaced::<Deployment>("default").create(&deployment()).await.expect("created");
+        until(&client, is_complete).await;
+        let pods = settled(&cluster, &client).await;
+        assert_eq!(nodes_of(&pods).len(), 2, "both nodes have pods");
+    })
+    .await;
+    // The number of nodes is remembered.
+    cluster.kill();
+    cluster.start_again_with(&[]);
+    connected(&cluster, async |client| {
+        until(&client, is_complete).await;
+        assert_eq!(nodes_of(&settled(&cluster, &client).await).len(), 2);
+    })
+    .await;
+    cluster.kill();
+    cluster.start_again_with(&["--nodes", "1"]);
+    connected(&cluster, async |client| {
+        until(&client, is_complete).await;
+        let pods = settled(&cluster, &client).await;
+        assert_eq!(nodes_of(&pods), BTreeSet::from(["node-1".to_owned()]));
+        let nodes = client.api::<Node>().list(&Options::default()).await.expect("listed").items;
+        assert_eq!(nodes.len(), 1, "{nodes:?}");
+    })
+    .await;
+    assert!(!cluster.data_dir().join("node-2").exists());
+    assert!(cluster.interrupt().success());
+    assert_eq!(cluster.workloads(), []);
 }

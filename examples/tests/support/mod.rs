@@ -30,15 +30,21 @@ impl Standalone {
         standalone
     }
 
-    /// Starts the process on the same data directory and waits until it serves.
-    pub fn start_again(&mut self) {
+    /// Starts the process on the same data directory with other arguments, and waits until it serves.
+    pub fn start_again_with(&mut self, arguments: &[&str]) -> mpsc::Receiver<String> {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.start_again()
+    }
+
+    /// Starts the process on the same data directory and waits until it serves; the lines that it prints after that.
+    pub fn start_again(&mut self) -> mpsc::Receiver<String> {
         assert!(self.child.is_none(), "it runs already");
         let mut child = self.command().stdout(Stdio::piped()).spawn().expect("the binary starts");
         let lines = lines_of(child.stdout.take().expect("piped"));
         self.child = Some(child);
         loop {
             match lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains("export KUBECONFIG=") => return,
+                Ok(line) if line.contains("export KUBECONFIG=") => return lines,
                 Ok(_) => {}
                 Err(_) => {
                     panic!("it does not say that it serves; its status: {:?}", self.child.as_mut().map(Child::try_wait))
@@ -75,7 +81,12 @@ impl Standalone {
 
     /// Ctrl-C.
     pub fn interrupt(&mut self) -> ExitStatus {
-        signal(self.pid(), "-INT");
+        self.end("-INT")
+    }
+
+    /// Ends it by a signal.
+    pub fn end(&mut self, by: &str) -> ExitStatus {
+        signal(self.pid(), by);
         self.child.take().expect("it runs").wait().expect("it has ended")
     }
 
