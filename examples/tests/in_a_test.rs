@@ -1,4 +1,14 @@
 //! The whole cluster inside a test: from nothing to a request that was answered through a Service.
+//!
+//! In a binary of its own, so that no other test takes the processor from it while it looks at the clock.
+#![allow(missing_docs)]
+
+#[path = "simulated/cluster.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod cluster;
+#[path = "simulated/web.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod web;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,9 +17,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use crate::cluster::Cluster;
-use crate::web;
 use tokio::time::Instant;
+
+use cluster::Cluster;
 
 #[tokio::test]
 async fn from_create_to_answered_request_in_two_seconds() {
