@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, ObjectFieldSelector, Pod, ResourceFieldSelector, Service};
-
-use crate::quantity;
+use kore_api::schema::quantity;
 
 /// The data of ConfigMaps and Secrets that a pod names; one that is not here does not exist.
 #[derive(Clone, Debug, Default)]
@@ -248,8 +247,7 @@ pub(crate) fn resource(
     };
     let divisor = selector.divisor.as_ref().map(|divisor| divisor.0.as_str());
     let divisor = divisor.filter(|divisor| !divisor.is_empty() && *divisor != "0");
-    let divisor = quantity::nanos(divisor.unwrap_or("1")).unwrap_or(1_000_000_000);
-    let value = quantity::divided(&value, divisor);
+    let value = quantity::in_units_of(&value, divisor.unwrap_or("1")).ok().flatten();
     Ok(value.unwrap_or_default().to_string())
 }
 

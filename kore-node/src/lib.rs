@@ -82,8 +82,6 @@ mod error;
 mod log;
 mod machine;
 pub mod native;
-mod qos;
-mod quantity;
 pub mod runtime;
 pub mod server;
 pub mod shim;

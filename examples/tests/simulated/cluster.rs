@@ -149,6 +149,12 @@ pub(crate) fn node(number: u32) -> String {
     format!("node-{number}")
 }
 
+/// Runs to the end under a paused clock, in a runtime of its own.
+pub(crate) fn simulate<T>(run: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().expect("a runtime").block_on(run)
+}
+
 impl Cluster {
     /// One node, nothing in the way.
     pub(crate) fn seeded(seed: u64) -> Setup {

@@ -9,7 +9,7 @@ use kore_api::patch::PatchKind;
 use kore_api::simulation::{CrashPoint, Entry, EventKind, World};
 use serde_json::json;
 
-use crate::cluster::{CONTROLLERS, Cluster, SCHEDULER, node};
+use crate::cluster::{CONTROLLERS, Cluster, SCHEDULER, node, simulate};
 use crate::web;
 
 /// Three replicas, another image, two replicas: with one crash of `part`. Pods never are more than allowed, and all ends well.
@@ -61,11 +61,9 @@ fn never_too_many(world: &World, entry: &Entry) -> Result<(), String> {
 /// Each run has a runtime, and with it a clock, of its own.
 fn crash_at_every_write(part: &str) {
     for write in 1.. {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_all().start_paused(true).build().expect("a runtime");
         let crash = CrashPoint::after(write);
         eprintln!("{part} crashes after write {write}");
-        runtime.block_on(survive(part, &crash));
+        simulate(survive(part, &crash));
         if !crash.is_reached() {
             assert!(write > 8, "{part} has not written much: {crash:?}");
             return;

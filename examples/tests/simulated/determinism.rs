@@ -10,7 +10,7 @@ use kore_api::request::Options;
 use kore_api::simulation::{EventLog, Faults};
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, simulate};
 use crate::web;
 
 /// A Deployment's whole life.
@@ -42,12 +42,7 @@ async fn life(seed: u64, faults: Option<&Faults>) -> EventLog {
 
 /// Each run has a runtime, and with it a clock, of its own.
 fn twice(run: impl AsyncFn() -> EventLog) {
-    let once = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_all().start_paused(true).build().expect("a runtime");
-        runtime.block_on(run())
-    };
-    let (one, other) = (once(), once());
+    let (one, other) = (simulate(run()), simulate(run()));
     assert!(one.entries().len() > 100, "{one:?}");
     if let Some(difference) = one.difference(&other) {
         panic!("two runs of one seed differ:\n{difference}");
@@ -77,10 +72,6 @@ fn with_faults_too() {
 
 #[test]
 fn another_seed_gives_another_log() {
-    let run = |seed| {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_all().start_paused(true).build().expect("a runtime");
-        runtime.block_on(life(seed, None))
-    };
+    let run = |seed| simulate(life(seed, None));
     assert!(run(1).difference(&run(2)).is_some());
 }

@@ -11,7 +11,7 @@ use kore_api::request::{Options, Propagation};
 use kore_api::simulation::Newer;
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, simulate};
 use crate::web;
 
 /// A Deployment with something of everything that has fields of its own below a template.
@@ -44,9 +44,7 @@ fn furnished() -> Value {
 fn unknown_fields_survive_every_part_of_a_cluster() {
     // Which fields there are, and of which forms, follows from the seed.
     for seed in [5, 6, 7] {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_all().start_paused(true).build().expect("a runtime");
-        runtime.block_on(life(seed));
+        simulate(life(seed));
     }
 }
 

@@ -88,6 +88,21 @@ pub fn value(text: &str) -> Result<i64, QuantityError> {
     Ok(scaled(parse(text)?.nanos, NANO))
 }
 
+/// The value of a quantity in units of another one, rounded up: what the downward API shows of resources. None if `unit` is not
+/// positive.
+///
+/// ```
+/// use kore_api::schema::quantity::in_units_of;
+///
+/// assert_eq!(in_units_of("1Gi", "1Mi"), Ok(Some(1024)));
+/// assert_eq!(in_units_of("100m", "1"), Ok(Some(1)));
+/// assert_eq!(in_units_of("1", "0"), Ok(None));
+/// ```
+pub fn in_units_of(text: &str, unit: &str) -> Result<Option<i64>, QuantityError> {
+    let (nanos, unit) = (parse(text)?.nanos, parse(unit)?.nanos);
+    Ok((unit > 0).then(|| scaled(nanos, unit)))
+}
+
 /// The value of a quantity in billionths of a unit: to compare exactly.
 pub(crate) fn nano_value(text: &str) -> Result<i128, QuantityError> {
     Ok(parse(text)?.nanos)

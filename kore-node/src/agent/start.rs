@@ -3,13 +3,12 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use kore_api::object::Object;
+use kore_api::{object::Object, schema::quantity};
 
 use super::{Shared, hook, worker};
 use crate::{
     env::{self, Context},
     machine::{Outcome, spec},
-    quantity,
     runtime::{ContainerConfig, ContainerId, Error, Mount, SandboxId},
     volumes,
 };
@@ -164,12 +163,10 @@ impl Start<'_> {
         config.log_path = log;
         let limits = container.resources.as_ref();
         let limits = limits.and_then(|resources| resources.limits.as_ref());
-        let limit = |name: &str, divisor: i128| {
-            let value = quantity::divided(&limits?.get(name)?.0, divisor)?;
-            u64::try_from(value).ok()
-        };
-        config.memory_limit_bytes = limit("memory", 1_000_000_000);
-        config.cpu_limit_millis = limit("cpu", 1_000_000);
+        let limit = |name: &str| Some(&*limits?.get(name)?.0);
+        let whole = |value: i64| u64::try_from(value).ok();
+        config.memory_limit_bytes = limit("memory").and_then(|limit| whole(quantity::value(limit).ok()?));
+        config.cpu_limit_millis = limit("cpu").and_then(|limit| whole(quantity::milli_value(limit).ok()?));
         config.env = env;
         Ok(config)
     }

@@ -10,10 +10,7 @@ use k8s_openapi::{
 };
 
 use super::{Machine, spec};
-use crate::{
-    qos,
-    runtime::{ContainerId, ContainerState, ContainerStatus, Exit, SandboxState},
-};
+use crate::runtime::{ContainerId, ContainerState, ContainerStatus, Exit, SandboxState};
 
 impl Machine {
     /// The status to publish now.
@@ -44,7 +41,6 @@ impl Machine {
             status.pod_ip = addresses.next();
         }
         status.start_time = Some(Time(self.start_time()));
-        status.qos_class = Some(qos::class(&self.pod).into());
         status.observed_generation = self.pod.metadata.generation;
         status.init_container_statuses = (!init.is_empty()).then_some(init_statuses);
         status.container_statuses = Some(main_statuses);

@@ -222,7 +222,6 @@ fn a_pod_starts_and_says_so() {
     assert_eq!(status.phase.as_deref(), Some("Running"));
     assert_eq!(status.pod_ip.as_deref(), Some("127.64.0.1"));
     assert_eq!(status.host_ip.as_deref(), Some("10.0.0.1"));
-    assert_eq!(status.qos_class.as_deref(), Some("BestEffort"));
     for kind in ["PodScheduled", "PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"] {
         assert_eq!(world.condition(kind), "True", "{kind}");
     }
