@@ -19,6 +19,7 @@ use crate::patch::PatchKind;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Verb {
     /// Read one object, or one of its subresources.
     Get,
@@ -67,6 +68,7 @@ impl fmt::Display for Verb {
 
 /// One request: a verb on a resource, with options and a body.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Request {
     /// What to do.
     pub verb: Verb,
@@ -84,8 +86,24 @@ pub struct Request {
     pub body: Body,
 }
 
+impl Request {
+    /// A verb on a resource: on its collection in all namespaces, with no options and no body. All of that can be set.
+    pub fn new(verb: Verb, resource: impl Into<Arc<ResourceType>>) -> Self {
+        Self {
+            verb,
+            resource: resource.into(),
+            namespace: None,
+            name: None,
+            subresource: None,
+            options: Options::default(),
+            body: Body::Empty,
+        }
+    }
+}
+
 /// The body of a request.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub enum Body {
     /// None.
     #[default]
@@ -102,6 +120,7 @@ pub enum Body {
 
 /// The options of a request: the query parameters of the API, and for deletions the `DeleteOptions`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// Only objects whose labels match (`a=b,c!=d,e in (f,g),!h`).
     pub label_selector: Option<String>,
@@ -170,6 +189,83 @@ impl Options {
         self
     }
 
+    /// Where the last page ended: its `continue` token.
+    #[must_use]
+    pub fn continue_token(mut self, token: impl Into<String>) -> Self {
+        self.continue_token = Some(token.into());
+        self
+    }
+
+    /// A revision as the wire has it: `0` is any that the server has at hand.
+    #[must_use]
+    pub fn resource_version(mut self, version: impl Into<String>) -> Self {
+        self.resource_version = Some(version.into());
+        self
+    }
+
+    /// How the revision is meant: `Exact` or `NotOlderThan`.
+    #[must_use]
+    pub fn resource_version_match(mut self, matching: impl Into<String>) -> Self {
+        self.resource_version_match = Some(matching.into());
+        self
+    }
+
+    /// A watch ends after so many seconds.
+    #[must_use]
+    pub fn timeout_seconds(mut self, seconds: u64) -> Self {
+        self.timeout_seconds = Some(seconds);
+        self
+    }
+
+    /// Whether a watch tells how far it is, from time to time.
+    #[must_use]
+    pub fn allow_watch_bookmarks(mut self, allow: bool) -> Self {
+        self.allow_watch_bookmarks = allow;
+        self
+    }
+
+    /// Whether a watch starts with the objects there are, then a bookmark that says so.
+    #[must_use]
+    pub fn send_initial_events(mut self, send: bool) -> Self {
+        self.send_initial_events = send;
+        self
+    }
+
+    /// Whether nothing is kept of what is written.
+    #[must_use]
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Who writes, for `managedFields`.
+    #[must_use]
+    pub fn field_manager(mut self, manager: impl Into<String>) -> Self {
+        self.field_manager = Some(manager.into());
+        self
+    }
+
+    /// What to do about unknown and duplicate fields.
+    #[must_use]
+    pub fn field_validation(mut self, validation: FieldValidation) -> Self {
+        self.field_validation = validation;
+        self
+    }
+
+    /// Whether server-side apply takes fields over from other managers.
+    #[must_use]
+    pub fn force(mut self, force: bool) -> Self {
+        self.force = force;
+        self
+    }
+
+    /// One more parameter of a subresource that the API itself does not know, for example `tailLines`.
+    #[must_use]
+    pub fn extra(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.extra.push((name.into(), value.into()));
+        self
+    }
+
     /// A deletion lets the object live on for so many seconds.
     #[must_use]
     pub fn grace_period_seconds(mut self, seconds: i64) -> Self {
@@ -201,6 +297,7 @@ impl Options {
 
 /// What to do about unknown and duplicate fields in a body (`fieldValidation`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FieldValidation {
     /// Drop them silently.
     Ignore,
@@ -213,6 +310,7 @@ pub enum FieldValidation {
 
 /// What a deletion does with the objects that the deleted one owns (`propagationPolicy`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Propagation {
     /// Delete the object now, its dependants afterwards.
     Background,
@@ -224,6 +322,7 @@ pub enum Propagation {
 
 /// The answer to a request that succeeded.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Response {
     /// What the client should be told besides (`Warning` headers).
     pub warnings: Vec<String>,
@@ -232,6 +331,7 @@ pub struct Response {
 }
 
 /// What an answer holds.
+#[non_exhaustive]
 pub enum Content {
     /// One object.
     Object(Object),
@@ -271,6 +371,7 @@ impl fmt::Debug for Content {
 
 /// A page of objects, consistent at one revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ObjectList {
     /// The objects, ordered by namespace and name.
     pub items: Vec<Object>,

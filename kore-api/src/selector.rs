@@ -47,6 +47,7 @@ enum Operator {
 /// A selector that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unable to parse requirement: {problem} in {selector:?}")]
+#[non_exhaustive]
 pub struct InvalidSelector {
     /// The selector.
     pub selector: String,

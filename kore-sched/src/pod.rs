@@ -109,6 +109,7 @@ fn terms(list: &[NodeSelectorTerm]) -> Vec<Term> {
 
 /// One toleration of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Toleration {
     /// The taint's key; empty tolerates every key.
     pub key: String,
@@ -145,6 +146,7 @@ impl Toleration {
 
 /// A port a pod takes on its node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct HostPort {
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: String,

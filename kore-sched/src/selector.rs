@@ -26,6 +26,7 @@ pub enum Operator {
 
 /// One requirement on a label, or on a field, of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Requirement {
     /// The label's key, or the field's path.
     pub key: String,
@@ -78,6 +79,7 @@ impl Requirement {
 
 /// One term: all of its requirements at once. A term that requires nothing matches no node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Term {
     /// Requirements on labels.
     pub labels: Vec<Requirement>,

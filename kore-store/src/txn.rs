@@ -107,6 +107,7 @@ pub enum Target {
 
 /// How what is there must relate to the target of a [`Compare`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Relation {
     /// It equals the target.
     Equal,

@@ -30,6 +30,7 @@ pub const AUTHENTICATED: &str = "system:authenticated";
 
 /// An identity: what authenticators find out and authorisers decide on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct User {
     /// The name, unique among users, for example `system:kube-scheduler`.
     pub name: String,

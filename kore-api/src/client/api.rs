@@ -24,6 +24,7 @@ pub struct Api<K> {
 
 /// A page of typed objects, consistent at one revision.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct List<K> {
     /// The objects, ordered by namespace and name.
     pub items: Vec<View<K>>,

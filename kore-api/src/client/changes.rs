@@ -11,6 +11,7 @@ use crate::object::{Object, ObjectKey};
 
 /// One object's difference between what a subscriber last saw and what there is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// The object's key.
     pub key: ObjectKey,

@@ -21,6 +21,7 @@ const REMEMBERED_EVENTS: usize = 4096;
 
 /// Whether users need to look at an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum EventType {
     /// All is as it should be.
     Normal,

@@ -12,6 +12,7 @@ use super::StatusCause;
 /// assert_eq!(error.to_string(), "spec.replicas: Invalid value: -1: must be greater than or equal to 0");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FieldError {
     /// The path of the field, for example `spec.containers[0].name`.
     pub field: String,

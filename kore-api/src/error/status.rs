@@ -10,6 +10,7 @@ use crate::object::ResourceType;
 /// The answer of a server that says no (`Status` of `meta/v1`): code, reason, message and details, as clients read them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Wire", into = "Wire")]
+#[non_exhaustive]
 pub struct Status {
     /// The HTTP status code.
     pub code: u16,
@@ -24,6 +25,7 @@ pub struct Status {
 /// What a [`Status`] is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
 pub struct StatusDetails {
     /// The name of the object.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -53,6 +55,7 @@ fn is_zero(seconds: &u32) -> bool {
 /// One thing that is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct StatusCause {
     /// The machine-readable reason, for example `FieldValueInvalid`.
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -6,6 +6,7 @@ use crate::error::Status;
 
 /// What a URL path asks for, before it is known whether there is such a thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Target {
     /// A resource: `/api/VERSION/…` or `/apis/GROUP/VERSION/…`.
     Resource(ResourcePath),
@@ -15,6 +16,7 @@ pub enum Target {
 
 /// The parts of a resource's path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResourcePath {
     /// The API group; empty for the core group.
     pub group: String,

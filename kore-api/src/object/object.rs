@@ -82,6 +82,7 @@ pub struct OwnerReference {
 /// A value that is no object: what is wrong with it, and where.
 #[derive(Debug, thiserror::Error)]
 #[error("not an object: {field}: {problem}")]
+#[non_exhaustive]
 pub struct MalformedObject {
     /// The path of the field at fault, for example `metadata.labels`.
     pub field: &'static str,

@@ -63,6 +63,7 @@ impl<K: fmt::Debug> fmt::Debug for View<K> {
 /// An object whose body is not what a kind's typed view expects.
 #[derive(Debug, thiserror::Error)]
 #[error("{key} does not decode as {kind}: {source}")]
+#[non_exhaustive]
 pub struct UndecodableView {
     /// The kind that was asked for.
     pub kind: &'static str,

@@ -39,6 +39,7 @@ use crate::schema::Schema;
 
 /// The syntax of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum PatchKind {
     /// RFC 6902, `application/json-patch+json`: a list of at most 10,000 operations.
     Json,

@@ -16,6 +16,7 @@ pub const NODE_PORTS: &str = "node-ports";
 /// transaction that stores the object, on the condition that nobody has it, and deletes the key in the transaction that changes
 /// or deletes the object. So no value is handed out twice, whoever writes at the same time and whatever restarts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Claim {
     /// Out of which pool, for example [`SERVICE_ADDRESSES`]. A server without such a pool ignores the claim.
     pub pool: &'static str,
@@ -62,6 +63,7 @@ enum Values {
 /// A pool that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no IPv4 range of 4 to 16,777,216 addresses such as 127.96.0.0/16")]
+#[non_exhaustive]
 pub struct InvalidPool {
     /// The text that is no range.
     pub text: String,

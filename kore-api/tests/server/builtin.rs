@@ -142,15 +142,9 @@ async fn no_path_reaches_into_another_namespace() {
         }
         // CVE-2019-11247.
         let nodes = admin(&server).dynamic(ResourceType::of::<Node>());
-        let request = kore_api::request::Request {
-            verb: kore_api::request::Verb::Get,
-            resource: nodes.resource().clone(),
-            namespace: Some("default".into()),
-            name: Some("n".into()),
-            subresource: None,
-            options: Options::default(),
-            body: kore_api::request::Body::Empty,
-        };
+        let mut request = kore_api::request::Request::new(kore_api::request::Verb::Get, nodes.resource().clone());
+        request.namespace = Some("default".into());
+        request.name = Some("n".into());
         assert_eq!(server.handle(&kore_api::auth::User::admin(), request).await.unwrap_err().code, 404);
     })
     .await;

@@ -170,7 +170,7 @@ async fn after_a_gap_lists_are_right_and_watches_are_told() {
     inner.compact(revision).await.unwrap();
     open(builder(&store), async |server| {
         let things = api(&server, things());
-        let any = Options { resource_version: Some("0".into()), ..Options::default() };
+        let any = Options::default().resource_version("0");
         assert_eq!(things.list(&any).await.unwrap().items, [old]);
         let mut watch = things.watch(&any).await.unwrap();
         assert!(matches!(watch.next().await, Some(Ok(WatchEvent::Added(_)))));

@@ -82,17 +82,12 @@ async fn old_revisions_come_from_the_store_until_they_expire() {
         for at in 0..20 {
             things.delete(&format!("t{at:02}"), &Options::default()).await.unwrap();
         }
-        let exactly = Options {
-            resource_version_match: Some("Exact".into()),
-            ..Options::default().from_revision(whole.revision)
-        };
+        let exactly = Options::default().from_revision(whole.revision).resource_version_match("Exact");
         assert_eq!(things.list(&exactly).await.unwrap().items, whole.items);
         let red = things.list(&exactly.clone().fields("spec.color=red").limit(4)).await.unwrap();
         assert_eq!(names(&red.items), ["t00", "t02", "t04", "t06"]);
-        let more = Options {
-            continue_token: red.continue_token.clone(),
-            ..Options::default().fields("spec.color=red").limit(100)
-        };
+        let more = Options::default().fields("spec.color=red").limit(100);
+        let more = more.continue_token(red.continue_token.clone().expect("there is more"));
         assert_eq!(things.list(&more).await.unwrap().items.len(), 6);
 
         for _ in 0..10 {
@@ -115,10 +110,10 @@ async fn which_revision_is_asked_for() {
         let things = api(&server, things());
         let first = things.create(thing("a", json!({})), &Options::default()).await.unwrap();
         let second = things.create(thing("b", json!({})), &Options::default()).await.unwrap();
-        let with = |revision: &str, matching: Option<&str>| Options {
-            resource_version: Some(revision.into()),
-            resource_version_match: matching.map(Into::into),
-            ..Options::default()
+        let with = |revision: &str, matching: Option<&str>| {
+            let mut options = Options::default().resource_version(revision);
+            options.resource_version_match = matching.map(Into::into);
+            options
         };
         let at_first = first.revision().to_string();
         for (options, expected) in [
@@ -130,7 +125,7 @@ async fn which_revision_is_asked_for() {
         ] {
             assert_eq!(names(&things.list(&options).await.unwrap().items), expected, "{options:?}");
         }
-        let nonsense = Options { resource_version_match: Some("Exact".into()), ..Options::default() };
+        let nonsense = Options::default().resource_version_match("Exact");
         for options in [nonsense, with("0", Some("Exact")), with("x", None), with("1", Some("Sometimes"))] {
             assert_eq!(refused(things.list(&options).await).code, 400, "{options:?}");
         }

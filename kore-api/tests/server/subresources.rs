@@ -100,8 +100,8 @@ async fn a_log_comes_from_the_node() {
             pods.create(sent, &Options::default()).await.unwrap();
         }
         let log = async |name: &str, extra: &[(&str, &str)]| {
-            let extra = extra.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-            let options = Options { extra, ..Options::default() };
+            let with = |options: Options, (name, value): &(&str, &str)| options.extra(*name, *value);
+            let options = extra.iter().fold(Options::default(), with);
             let response = pods.get_subresource(name, "log", &options).await?;
             let Content::Bytes(stream) = response.content else { panic!("a log is bytes") };
             let chunks: Vec<Bytes> = stream.try_collect().await?;

@@ -37,14 +37,11 @@ async fn where_a_watch_starts() {
         let after = things.watch(&Options::default().from_revision(first.revision())).await;
         let mut after = after.unwrap();
         let mut all = things.watch(&Options::default()).await.unwrap();
-        let mut any =
-            things.watch(&Options { resource_version: Some("0".into()), ..Options::default() }).await.unwrap();
-        let streaming = Options {
-            send_initial_events: true,
-            allow_watch_bookmarks: true,
-            resource_version_match: Some("NotOlderThan".into()),
-            ..Options::default()
-        };
+        let mut any = things.watch(&Options::default().resource_version("0")).await.unwrap();
+        let streaming = Options::default()
+            .send_initial_events(true)
+            .allow_watch_bookmarks(true)
+            .resource_version_match("NotOlderThan");
         let mut streaming = things.watch(&streaming).await.unwrap();
         things.delete("a", &Options::default()).await.unwrap();
         for (stream, expected) in [
@@ -97,7 +94,7 @@ async fn selectors_turn_changes_into_comings_and_goings() {
 async fn bookmarks_tell_of_progress() {
     serve(async |server| {
         let things = api(&server, things());
-        let options = Options { allow_watch_bookmarks: true, timeout_seconds: Some(200), ..Options::default() };
+        let options = Options::default().allow_watch_bookmarks(true).timeout_seconds(200);
         let mut red = things.watch(&options.fields("spec.color=red")).await.unwrap();
         let start = tokio::time::Instant::now();
         let filtered = things.create(thing("a", json!({"color": "blue"})), &Options::default()).await.unwrap();
@@ -177,7 +174,7 @@ impl Copy {
     /// Follows until `until` is reached, pausing now and then.
     async fn follow(&mut self, until: Revision, entropy: &Entropy) {
         while self.revision < until {
-            let options = Options { allow_watch_bookmarks: true, ..self.options.clone() };
+            let options = self.options.clone().allow_watch_bookmarks(true);
             let mut stream = match self.things.watch(&options.from_revision(self.revision)).await {
                 Ok(stream) => stream,
                 Err(error) => {

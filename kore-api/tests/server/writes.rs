@@ -177,7 +177,7 @@ async fn of_many_writers_each_lands_once() {
 async fn a_dry_run_says_what_would_be_and_changes_nothing() {
     serve(async |server| {
         let things = api(&server, things());
-        let dry = Options { dry_run: true, ..Options::default() };
+        let dry = Options::default().dry_run(true);
         let would = things.create(thing("a", json!({"address": null})), &dry).await.unwrap();
         assert!(would.to_value()["spec"]["address"].is_string());
         assert!(things.get_opt("a").await.unwrap().is_none());
@@ -264,15 +264,9 @@ async fn bodies_are_bounded_and_read_strictly() {
                 options.field_validation = kore_api::request::FieldValidation::Strict;
             }
             let resource = resource("", "configmaps", "ConfigMap", kore_api::object::Scope::Namespaced);
-            let request = Request {
-                verb: Verb::Create,
-                resource: resource.into(),
-                namespace: Some("default".into()),
-                name: None,
-                subresource: None,
-                options,
-                body,
-            };
+            let mut request = Request::new(Verb::Create, resource);
+            request.namespace = Some("default".into());
+            (request.options, request.body) = (options, body);
             server.handle(&User::admin(), request).await
         };
         let json = |text: &str| Body::Encoded(kore_api::codec::Format::Json, text.to_owned().into());

@@ -116,9 +116,9 @@ async fn writes(client: &Client, log: &mut Transcript) {
     log.object("create what is no object", configs.create(json!({"metadata": {"name": "x"}, "data": 7}), &all).await);
     let generated = configs.create(json!({"metadata": {"generateName": "gen-"}}), &all).await;
     log.object("create with a generated name", generated);
-    let dry = Options { dry_run: true, ..Options::default() };
+    let dry = Options::default().dry_run(true);
     log.object("create for the look of it", configs.create(named("dry"), &dry).await);
-    let strict = Options { field_validation: FieldValidation::Strict, ..Options::default() };
+    let strict = Options::default().field_validation(FieldValidation::Strict);
     let unknown = json!({"metadata": {"name": "two"}, "unknown": {"field": 1}});
     log.object("an unknown field, strictly", configs.create(unknown.clone(), &strict).await);
     log.object("an unknown field", configs.create(unknown, &all).await);
@@ -174,9 +174,9 @@ async fn reads(client: &Client, log: &mut Transcript) {
         Options::default().fields("metadata.name=one"),
         Options::default().labels("a b c"),
         Options::default().fields("spec.nothing=x"),
-        Options { continue_token: Some("nonsense".into()), ..Options::default() },
-        Options { resource_version: Some("x".into()), ..Options::default() },
-        Options { resource_version: Some("99999999".into()), ..Options::default() },
+        Options::default().continue_token("nonsense"),
+        Options::default().resource_version("x"),
+        Options::default().resource_version("99999999"),
     ] {
         let step = format!("list {options:?}");
         log.note(&step, configs.list(&options).await.map(list));
@@ -190,17 +190,13 @@ async fn reads(client: &Client, log: &mut Transcript) {
             break;
         }
     }
-    let from_start = Options { resource_version: Some("1".into()), timeout_seconds: Some(1), ..Options::default() };
+    let from_start = Options::default().resource_version("1").timeout_seconds(1);
     let events = configs.watch(&from_start).await.unwrap();
     for shown in events.map(event).collect::<Vec<_>>().await {
         log.note("watch", Ok(shown));
     }
-    let initial = Options {
-        send_initial_events: true,
-        resource_version_match: Some("NotOlderThan".into()),
-        allow_watch_bookmarks: true,
-        ..Options::default()
-    };
+    let initial =
+        Options::default().send_initial_events(true).resource_version_match("NotOlderThan").allow_watch_bookmarks(true);
     let mut events = configs.watch(&initial).await.unwrap();
     while let Some(shown) = events.next().await.map(event) {
         let last = shown == "bookmark true";
@@ -209,7 +205,7 @@ async fn reads(client: &Client, log: &mut Transcript) {
             break;
         }
     }
-    let future = Options { resource_version: Some("99999999".into()), ..Options::default() };
+    let future = Options::default().resource_version("99999999");
     let refused = match configs.watch(&future).await {
         Ok(mut events) => event(events.next().await.unwrap()),
         Err(error) => error.to_string(),
@@ -233,7 +229,7 @@ async fn deletions(client: &Client, log: &mut Transcript) {
     log.note("delete what is held", deleted(configs.delete("held", &foreground).await));
     let release = json!({"metadata": {"finalizers": null}});
     log.object("release it", configs.patch("held", None, PatchKind::Merge, release, &all).await);
-    let dry = Options { dry_run: true, ..Options::default() };
+    let dry = Options::default().dry_run(true);
     log.note("delete for the look of it", deleted(configs.delete("one", &dry).await));
     log.note("delete", deleted(configs.delete("one", &all).await));
     let selected = configs.delete_collection(&Options::default().labels("app=a")).await;

@@ -434,8 +434,8 @@ async fn delete(shared: &Shared, pod: &Pod) -> Result<(), Error> {
     let metadata = &pod.metadata;
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let name = metadata.name.as_deref().unwrap_or_default();
-    let options =
-        Options { grace_period_seconds: Some(0), precondition_uid: metadata.uid.clone(), ..Options::default() };
+    let uid = metadata.uid.as_deref().unwrap_or_default();
+    let options = Options::default().grace_period_seconds(0).precondition_uid(uid);
     let api = shared.client.namespaced::<Pod>(namespace);
     match api.delete(name, &options).await {
         Err(error) if !error.is_not_found() && !error.is_conflict() => Err(Error::Transient(error.to_string())),

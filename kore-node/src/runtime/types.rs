@@ -158,6 +158,7 @@ impl ContainerConfig {
 
 /// Whether a sandbox can hold running containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum SandboxState {
     /// It can.
     Ready,
@@ -232,6 +233,7 @@ impl Exit {
 
 /// Where a container is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ContainerState {
     /// Not started yet.
     Created,

@@ -25,6 +25,7 @@ pub enum Code {
 /// A reason is counted over nodes and shown to users in `0/5 nodes are available: 3 Insufficient cpu, …`: it should read well
 /// after a number, and should not name the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rejection {
     /// What kind of no it is.
     pub code: Code,

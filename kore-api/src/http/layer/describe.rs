@@ -17,6 +17,7 @@ use crate::http::{Body, LONG_RUNNING};
 
 /// What the path and the query of a request say; an `Arc` of it is in the request's extensions behind [`Describe`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RequestInfo {
     /// What the path asks for.
     pub target: Target,

@@ -74,6 +74,7 @@ pub struct Listener {
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {}", self.problem())]
+#[non_exhaustive]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
