@@ -17,6 +17,8 @@ pub(crate) trait Files: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes a directory's own name durable.
+    fn sync_name(&self, dir: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes a lock that ends with what is returned, or with the process; None: somebody else has it.
@@ -46,10 +48,16 @@ impl Files for OsFiles {
         if dir.is_dir() {
             return Ok(());
         }
+        let made: Vec<&Path> = dir.ancestors().take_while(|above| !is_here(above)).collect();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        match dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
-            _ => Ok(()),
+        made.iter().rev().try_for_each(|dir| self.sync_dir(above(dir)))
+    }
+
+    fn sync_name(&self, dir: &Path) -> io::Result<()> {
+        match self.sync_dir(above(dir)) {
+            // Whose directory it is in is not ours to read; it was there before us.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            other => other,
         }
     }
 
@@ -88,6 +96,15 @@ impl Files for OsFiles {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn is_here(dir: &Path) -> bool {
+    dir.as_os_str().is_empty() || dir.is_dir()
+}
+
+/// The directory that a path's last name is in.
+fn above(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Closing the file ends the lock.

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::index::{Deadlines, check};
 use crate::memory::whole_seconds;
@@ -34,7 +34,7 @@ use crate::{
     Watch, WatchRequest,
 };
 use files::{Files, OsFiles};
-use writer::{Command, Writer};
+use writer::{Command, Queued, Writer};
 
 /// How a [`DurableStore`] is set up.
 #[derive(Clone, Debug)]
@@ -151,7 +151,7 @@ pub type Run = BoxFuture<'static, Result<()>>;
 #[derive(Clone)]
 pub struct DurableStore {
     shared: Arc<Shared>,
-    queue: mpsc::Sender<Command>,
+    queue: mpsc::Sender<Queued>,
 }
 
 /// What handles and writer share.
@@ -161,7 +161,7 @@ struct Shared {
     clock: Clock,
     limits: Limits,
     /// KiB that may wait for the writer.
-    room: Semaphore,
+    room: Arc<Semaphore>,
     room_kib: u32,
 }
 
@@ -202,7 +202,7 @@ impl DurableStore {
             deadlines: Mutex::new(deadlines),
             clock: options.clock,
             limits: options.limits,
-            room: Semaphore::new(room_kib as usize),
+            room: Arc::new(Semaphore::new(room_kib as usize)),
             room_kib,
         });
         let writer = Writer::new(shared.clone(), commands, recovered, options.checkpoint_bytes);
@@ -218,9 +218,10 @@ impl DurableStore {
 
     /// Waits for room, hands the writer a command, and waits for the answer.
     async fn ask<T>(&self, bytes: usize, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
-        let _room = self.room_for(bytes).await?;
+        // The room goes with the command: a caller that gives up does not make any.
+        let room = self.room_for(bytes).await?;
         let (reply, answer) = oneshot::channel();
-        if self.queue.send(command(reply)).await.is_err() {
+        if self.queue.send(Queued { command: command(reply), room }).await.is_err() {
             return Err(self.why_stopped());
         }
         match answer.await {
@@ -229,9 +230,9 @@ impl DurableStore {
         }
     }
 
-    async fn room_for(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let room = self.shared.room.acquire_many(kib.clamp(1, self.shared.room_kib));
+        let room = self.shared.room.clone().acquire_many_owned(kib.clamp(1, self.shared.room_kib));
         room.await.map_err(|_| self.why_stopped())
     }
 

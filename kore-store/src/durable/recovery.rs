@@ -5,7 +5,7 @@
 //! | an invalid frame at the end of the log | torn by a crash, never acknowledged: cut off |
 //! | an invalid frame with a valid one behind it, or frames missing between two segments | refused: [`Error::Corrupt`] |
 //! | a newest segment without a valid header and without a frame | torn while it was made: made anew |
-//! | a file with another name | left alone; what a crash left half-written (`*.tmp`) is removed |
+//! | a file with another name | left alone; what a crash left half-written (`FORMAT.tmp`, `checkpoint-N.tmp`) is removed |
 
 use std::ops::Range;
 use std::path::Path;
@@ -42,8 +42,11 @@ pub(crate) fn open(files: Arc<dyn Files>, dir: &Path, entropy: Entropy, segment_
         return Err(Error::InUse { directory: dir.to_owned() });
     };
     let place = Place { files, dir: dir.to_owned(), segment_bytes: segment_bytes.max(1024), lock: lock.into() };
+    let stated = read_format(&place)?;
+    // Not before the directory is known to be ours.
+    remove_unfinished(&place)?;
     let found = Found::look(&place)?;
-    match read_format(&place)? {
+    match stated {
         true => recover(place, found, entropy),
         false => create(place, found, entropy),
     }
@@ -60,13 +63,20 @@ impl Found {
     fn look(place: &Place) -> Result<Found> {
         let mut names = place.files.list(&place.dir).map_err(io_error("list", &place.dir))?;
         names.sort();
-        for name in names.iter().filter(|name| name.ends_with(".tmp")) {
-            let path = place.path(name);
-            place.files.remove(&path).map_err(io_error("remove", &path))?;
-        }
         let of = |kind| names.iter().filter_map(|name| number_of(name, kind)).collect();
         Ok(Found { segments: of("log"), spares: of("spare"), checkpoints: of("checkpoint") })
     }
+}
+
+/// Removes what a crash left half-written.
+fn remove_unfinished(place: &Place) -> Result<()> {
+    let names = place.files.list(&place.dir).map_err(io_error("list", &place.dir))?;
+    let is_ours = |name: &str| name == FORMAT_FILE || number_of(name, "checkpoint").is_some();
+    for name in names.iter().filter(|name| name.strip_suffix(".tmp").is_some_and(is_ours)) {
+        let path = place.path(name);
+        place.files.remove(&path).map_err(io_error("remove", &path))?;
+    }
+    Ok(())
 }
 
 /// Whether the directory states its format, and it is one that this version reads.
@@ -111,6 +121,8 @@ fn create(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
     file.sync().map_err(&write_error)?;
     place.files.rename(&temporary, &format).map_err(&write_error)?;
     place.sync()?;
+    // A crash may have come between making the directory and making its name durable.
+    place.files.sync_name(&place.dir).map_err(io_error("sync the name of", &place.dir))?;
     Ok(Recovered {
         disk: Disk { place, entropy, sequence: 0, segment, full: Vec::new(), spares: found.spares },
         index: Index::new(),

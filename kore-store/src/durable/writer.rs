@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::disk::{Disk, checkpoint_name};
@@ -27,7 +27,14 @@ const TAKE: usize = 256;
 /// Bytes of a group's buffer that are kept for the next one.
 const KEPT_BUFFER: usize = 256 << 10;
 
-/// What is asked of the writer.
+/// What waits for the writer.
+pub(crate) struct Queued {
+    pub(crate) command: Command,
+    /// Its part of what may wait, until it is taken.
+    pub(crate) room: OwnedSemaphorePermit,
+}
+
+/// What the writer is asked for.
 pub(crate) enum Command {
     Txn { txn: Txn, reply: oneshot::Sender<Result<TxnResponse>> },
     Compact { revision: Revision, reply: oneshot::Sender<Result<()>> },
@@ -100,7 +107,7 @@ struct Checkpoint {
 
 pub(crate) struct Writer {
     shared: Arc<Shared>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Queued>,
     /// With everything that was evaluated, durable or not.
     index: Index,
     group: Group,
@@ -123,7 +130,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        commands: mpsc::Receiver<Command>,
+        commands: mpsc::Receiver<Queued>,
         recovered: Recovered,
         checkpoint_bytes: u64,
     ) -> Writer {
@@ -179,8 +186,9 @@ impl Writer {
                 count = self.commands.recv_many(&mut taken, TAKE), if room => {
                     // None: every handle is gone, and nobody will ask for anything again.
                     self.closing |= count == 0;
-                    for command in taken.drain(..) {
+                    for Queued { command, room } in taken.drain(..) {
                         self.take(command);
+                        drop(room);
                     }
                 }
                 () = tokio::task::yield_now(), if self.has_stale() && self.in_flight.is_none() => {}
@@ -400,7 +408,7 @@ impl Writer {
         for reply in self.closed.drain(..) {
             drop(reply.send(Err(reason.clone())));
         }
-        while let Ok(command) = self.commands.try_recv() {
+        while let Ok(Queued { command, .. }) = self.commands.try_recv() {
             command.refuse(reason.clone());
         }
     }

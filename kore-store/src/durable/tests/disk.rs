@@ -233,6 +233,10 @@ impl Files for SimDisk {
         Ok(())
     }
 
+    fn sync_name(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn list(&self, _dir: &Path) -> io::Result<Vec<String>> {
         Ok(self.names())
     }

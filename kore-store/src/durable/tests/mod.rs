@@ -426,3 +426,55 @@ async fn leases_survive_and_live_their_full_time_again() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn other_peoples_files_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let (theirs, ours) = (dir.path().join("letter.tmp"), dir.path().join("checkpoint-0000000000000001.tmp"));
+    std::fs::create_dir(dir.path().join("a directory.tmp")).unwrap();
+    std::fs::write(&theirs, "theirs").unwrap();
+    std::fs::write(&ours, "half").unwrap();
+    let (_store, _run) = DurableStore::open(dir.path(), Options::default()).await.unwrap();
+    assert!(theirs.exists() && !ours.exists());
+
+    // A directory of a newer version is not touched at all.
+    let newer = tempfile::tempdir().unwrap();
+    let half = newer.path().join("checkpoint-0000000000000001.tmp");
+    std::fs::write(newer.path().join("FORMAT"), "kore-store 99\n").unwrap();
+    std::fs::write(&half, "half").unwrap();
+    assert!(matches!(DurableStore::open(newer.path(), Options::default()).await, Err(Error::Format { .. })));
+    assert!(half.exists());
+}
+
+#[tokio::test]
+async fn a_directory_is_made_with_those_above_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join("a/b/c");
+    let (_store, _run) = DurableStore::open(&below, Options::default()).await.unwrap();
+    assert!(below.join("FORMAT").exists());
+}
+
+/// What callers that gave up have asked for still waits, and counts.
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_gives_up_makes_no_room() {
+    let disk = SimDisk::default();
+    let mut options = small();
+    options.queue_kib = 4;
+    let (store, run) = open(&disk, options).await.unwrap();
+    let put = |key: &'static str| store.put(key.into(), vec![0; 1000].into());
+    for key in ["a", "b", "c", "d"] {
+        assert!(tokio::time::timeout(Duration::from_secs(1), put(key)).await.is_err(), "nobody writes yet");
+    }
+    // All room is taken: this one is not even asked for.
+    assert!(tokio::time::timeout(Duration::from_secs(1), put("e")).await.is_err());
+    let work = async {
+        put("f").await.unwrap();
+        everything(&store).await.1.iter().map(|kv| kv.key.clone()).collect::<Vec<_>>()
+    };
+    let keys = tokio::select! {
+        biased;
+        keys = work => keys,
+        stopped = run => panic!("the store stopped: {stopped:?}"),
+    };
+    assert_eq!(keys, ["a", "b", "c", "d", "f"]);
+}
