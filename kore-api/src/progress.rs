@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// A number that only grows. Those who wait for it are woken in the order in which they came.
+/// A number that grows, unless it is begun anew. Those who wait for it are woken in the order in which they came.
 ///
 /// That order is why this is not tokio's `watch`, which wakes them in a random one: what happens next would depend on it, and no seed
 /// decides it.
@@ -24,6 +24,12 @@ impl Progress {
         if self.reached.fetch_max(to, Ordering::AcqRel) < to {
             self.grown.notify_waiters();
         }
+    }
+
+    /// Begins anew from `to`, which may be lower than where it was.
+    pub(crate) fn set(&self, to: u64) {
+        self.reached.store(to, Ordering::Release);
+        self.grown.notify_waiters();
     }
 
     /// Raises it by one.

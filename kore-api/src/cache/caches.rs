@@ -1,6 +1,7 @@
 //! The caches of all resources, and how far they have followed the store.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) struct Caches {
     /// Somebody waits for progress that the store has not told of.
     pub(super) wanted: Notify,
     stopped: watch::Sender<bool>,
+    /// Whether changes of the store are heard of at present.
+    followed: AtomicBool,
 }
 
 /// The server has stopped: its `run` future has ended or has been dropped.
@@ -47,6 +50,7 @@ impl Caches {
             progress: Progress::default(),
             wanted: Notify::new(),
             stopped: watch::Sender::new(false),
+            followed: AtomicBool::new(false),
         }
     }
 
@@ -124,6 +128,15 @@ impl Caches {
         let causes = vec![cause];
         status.details = Some(crate::error::StatusDetails { causes, retry_after_seconds: 1, ..Default::default() });
         status
+    }
+
+    pub(super) fn set_followed(&self, followed: bool) {
+        self.followed.store(followed, Ordering::Relaxed);
+    }
+
+    /// Whether changes of the store are heard of at present.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.followed.load(Ordering::Relaxed)
     }
 
     /// Whether the server has stopped.

@@ -42,6 +42,7 @@ pub(crate) async fn follow(store: Arc<dyn Store>, caches: Arc<Caches>) {
             watch(&*store, &caches).await
         };
         let Err(error) = outcome.await;
+        caches.set_followed(false);
         if caches.progress() > before {
             wait = BACKOFF_MIN;
         }
@@ -92,6 +93,7 @@ async fn list(store: &dyn Store, caches: &Caches) -> Result<(), Error> {
 async fn watch(store: &dyn Store, caches: &Caches) -> Result<std::convert::Infallible, Error> {
     let request = WatchRequest::prefix(layout::ROOT).from(caches.progress() + 1).with_progress();
     let mut watch = store.watch(request).await?;
+    caches.set_followed(true);
     loop {
         let first = next(&mut watch, caches).await?;
         let mut group = Group { caches, touched: BTreeMap::new(), revision: 0 };

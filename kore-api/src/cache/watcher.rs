@@ -105,7 +105,8 @@ impl Watcher {
             told,
             bookmarks,
             next_bookmark: now + BOOKMARK_EVERY,
-            deadline: timeout.map(|timeout| now + timeout),
+            // One that is too far away to be a time is none.
+            deadline: timeout.and_then(|timeout| now.checked_add(timeout)),
             ended: false,
         })
     }

@@ -225,12 +225,14 @@ impl Cache {
             state.set(&key, None);
         }
         for (key, object) in listed {
-            if state.objects.get(&key).is_none_or(|known| known.revision() != object.revision()) {
+            let is_same = |known: &Object| (known.revision(), known.uid()) == (object.revision(), object.uid());
+            if !state.objects.get(&key).is_some_and(is_same) {
                 state.set(&key, Some(object));
             }
         }
         drop(state);
-        self.advance(revision.max(1));
+        // A store that was put back to an earlier state has lower revisions.
+        self.progress.set(revision.max(1));
     }
 
     fn advance(&self, revision: Revision) {
@@ -283,6 +285,7 @@ async fn follow(api: DynamicApi, selection: Selection, closing: Closing) {
     let mut wait = BACKOFF_MIN;
     let mut listed = false;
     loop {
+        let before = cache.progress.get();
         let outcome = if listed { resume(&api, &mut options, cache).await } else { list(&api, &options, cache).await };
         match outcome {
             Ok(true) => {
@@ -294,9 +297,14 @@ async fn follow(api: DynamicApi, selection: Selection, closing: Closing) {
             Ok(false) => {}
             // The server no longer has the revision: what happened since is found by comparing with a list.
             Err(error) if listed && error.is_expired() => listed = false,
+            // Nor does one that does not have it yet: it is behind, or its store is another one than before.
+            Err(error) if listed && error.is_future_revision() => listed = false,
             Err(error) => {
                 tracing::warn!(resource = %api.resource(), %error, "cannot follow; trying again")
             }
+        }
+        if cache.progress.get() != before {
+            wait = BACKOFF_MIN;
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(BACKOFF_MAX);
@@ -304,7 +312,7 @@ async fn follow(api: DynamicApi, selection: Selection, closing: Closing) {
 }
 
 async fn list(api: &DynamicApi, options: &Options, cache: &Cache) -> Result<bool, Error> {
-    let mut options = Options { allow_watch_bookmarks: false, ..options.clone() };
+    let mut options = Options { allow_watch_bookmarks: false, resource_version: None, ..options.clone() };
     let mut objects = Vec::new();
     loop {
         let page = api.list(&options).await?;
@@ -382,6 +390,22 @@ mod tests {
         cache.replace(vec![object("a", 1), object("c", 9), object("d", 8)], 9);
         let names: Vec<String> = seen(&mut changes).into_iter().map(|(name, ..)| name).collect();
         assert_eq!(names, ["b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_list_of_another_store_takes_the_place_of_everything() {
+        let cache = Arc::new(Cache::default());
+        cache.replace(vec![object("a", 3), object("b", 9)], 9);
+        let mut changes = subscribed(&cache);
+        assert_eq!(seen(&mut changes).len(), 2);
+        let other = json!({"name": "a", "namespace": "ns", "uid": "another"});
+        let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": other});
+        cache.replace(vec![Object::from_value(other, 3).unwrap()], 4);
+        let names: Vec<String> = seen(&mut changes).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["b", "a"]);
+        assert_eq!(cache.progress.get(), 4);
+        cache.apply(WatchEvent::Added(object("c", 5)));
+        assert_eq!(cache.progress.get(), 5);
     }
 
     #[tokio::test]

@@ -139,6 +139,11 @@ pub fn encode(format: Format, value: &Value) -> Result<Bytes, CodecError> {
     }
 }
 
+/// A value as compact JSON with sorted keys: the form in which objects are stored.
+pub(crate) fn canonical(value: &Value) -> Bytes {
+    json::encode(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

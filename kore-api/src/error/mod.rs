@@ -94,11 +94,19 @@ impl Error {
         self.has_reason(Reason::Expired) || self.has_reason(Reason::Gone)
     }
 
+    /// The server has not reached the revision asked for (504): it is behind, or another one than before.
+    pub fn is_future_revision(&self) -> bool {
+        self.has_cause("ResourceVersionTooLarge")
+    }
+
     /// Whether the namespace an object was to be created in is going away.
     pub fn is_namespace_terminating(&self) -> bool {
-        self.status()
-            .and_then(|status| status.details.as_ref())
-            .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
+        self.has_cause("NamespaceTerminating")
+    }
+
+    fn has_cause(&self, reason: &str) -> bool {
+        let details = self.status().and_then(|status| status.details.as_ref());
+        details.is_some_and(|details| details.causes.iter().any(|cause| cause.reason == reason))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One built-in kind as data, and the one strategy that does what an entry says.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -23,6 +24,7 @@ pub(crate) struct Entry {
     pub(crate) create_on_update: bool,
     pub(crate) has_status: bool,
     pub(crate) status_on_create: bool,
+    pub(crate) time_to_live: Option<Duration>,
     pub(crate) scale: Option<ScalePaths>,
     pub(crate) subresources: &'static [&'static str],
     pub(crate) selectable_fields: &'static [&'static str],
@@ -81,6 +83,7 @@ impl Entry {
             create_on_update: false,
             status_on_create: false,
             has_status: true,
+            time_to_live: None,
             scale: None,
             subresources: &[],
             selectable_fields: &[],
@@ -111,6 +114,7 @@ impl Entry {
         info.create_on_update = self.create_on_update;
         info.status_on_create = self.status_on_create;
         info.has_status = self.has_status;
+        info.time_to_live = self.time_to_live;
         info.scale = self.scale.clone();
         info.subresources = self.subresources.to_vec();
         info.selectable_fields = self.selectable_fields.to_vec();

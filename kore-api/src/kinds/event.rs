@@ -1,5 +1,7 @@
 //! Event.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
 
@@ -13,6 +15,8 @@ pub(super) static EVENT: Entry = Entry {
     short_names: &["ev"],
     has_status: false,
     create_on_update: true,
+    // Upstream's default (`--event-ttl`).
+    time_to_live: Some(Duration::from_secs(3600)),
     selectable_fields: &[
         "involvedObject.kind",
         "involvedObject.namespace",

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{Kind, ObjectKey, UndecodableView, View};
+use crate::codec;
 
 /// An object as it was at one revision. Cloning shares it.
 ///
@@ -105,10 +106,9 @@ impl Object {
             metadata.remove("resourceVersion");
             managed_fields = metadata.remove("managedFields").filter(|fields| !fields.is_null());
         }
-        let body = serde_json::to_vec(&fields).expect("a JSON tree always encodes");
-        let managed_fields =
-            managed_fields.map(|fields| Bytes::from(serde_json::to_vec(&fields).expect("a JSON tree always encodes")));
-        Self::from_parts(body.into(), managed_fields, revision)
+        let body = codec::canonical(&Value::Object(fields));
+        let managed_fields = managed_fields.map(|fields| codec::canonical(&fields));
+        Self::from_parts(body, managed_fields, revision)
     }
 
     /// The object whose canonical body is `body`: compact JSON without `resourceVersion` and `managedFields`.

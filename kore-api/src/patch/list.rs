@@ -1,5 +1,7 @@
 //! Strategic merge of lists.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 use super::PatchError;
@@ -19,12 +21,9 @@ pub(super) fn merge(
     let merged = match field.and_then(Schema::merge_key) {
         Some(key) => merge_objects(field, key, items, changes, path)?,
         None => {
+            let mut there: BTreeSet<String> = items.iter().map(Value::to_string).collect();
             let mut merged = items;
-            for change in changes {
-                if !merged.contains(change) {
-                    merged.push(change.clone());
-                }
-            }
+            merged.extend(changes.iter().filter(|change| there.insert(change.to_string())).cloned());
             merged
         }
     };
@@ -41,14 +40,14 @@ fn merge_objects(
     let missing = || PatchError::MissingKey { path: path.to_owned(), key: key.to_owned() };
     let mut replace = false;
     let mut ordinary = Vec::new();
+    let mut deleted = BTreeSet::new();
     for change in changes {
         let members = change.as_object().ok_or_else(missing)?;
         match members.get(DIRECTIVE).map(Value::as_str) {
             None | Some(Some("merge")) => ordinary.push(members),
             Some(Some("replace")) => replace = true,
             Some(Some("delete")) => {
-                let value = members.get(key).ok_or_else(missing)?;
-                items.retain(|item| item.get(key) != Some(value));
+                deleted.insert(members.get(key).ok_or_else(missing)?.to_string());
             }
             Some(_) => {
                 return Err(bad(path, DIRECTIVE, format!("is not replace, delete or merge: {}", members[DIRECTIVE])));
@@ -58,14 +57,23 @@ fn merge_objects(
     if replace {
         items.clear();
     }
+    if !deleted.is_empty() {
+        items.retain(|item| !item.get(key).is_some_and(|value| deleted.contains(&value.to_string())));
+    }
+    // Looked up, not searched: lists are as long as clients make them.
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, item) in items.iter().enumerate() {
+        if let Some(value) = item.get(key) {
+            places.entry(value.to_string()).or_insert(index);
+        }
+    }
     let element = field.and_then(Schema::element);
     for change in ordinary {
         let value = change.get(key).ok_or_else(missing)?;
-        let index =
-            items.iter().position(|item| item.get(key) == Some(value) && item.is_object()).unwrap_or_else(|| {
-                items.push(Value::Object(Map::new()));
-                items.len() - 1
-            });
+        let index = *places.entry(value.to_string()).or_insert_with(|| {
+            items.push(Value::Object(Map::new()));
+            items.len() - 1
+        });
         let members = items[index].as_object_mut().expect("only objects have a merge key");
         merge_map(element.as_ref(), members, change, &format!("{path}[{key}={value}]"))?;
     }
@@ -81,7 +89,8 @@ pub(super) fn delete_from(
 ) -> Result<(), PatchError> {
     let gone = gone.as_array().ok_or_else(|| bad(path, "$deleteFromPrimitiveList", "is not a list"))?;
     if let Some(Value::Array(items)) = members.get_mut(name) {
-        items.retain(|item| !gone.contains(item));
+        let gone: BTreeSet<String> = gone.iter().map(Value::to_string).collect();
+        items.retain(|item| !gone.contains(&item.to_string()));
     }
     Ok(())
 }
@@ -129,10 +138,12 @@ pub(super) fn merge_in_order(
         None if members.contains_key(name) => before.clone(),
         None => return Ok(()),
     };
+    let (wanted, stood) = (places(order.iter().map(|item| Some(item.clone()))), places(before.iter().map(&identity)));
+    let place_in = |places: &BTreeMap<String, usize>, item: &Value| places.get(&identity(item)?.to_string()).copied();
     let (mut named, others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| identity(item).is_some_and(|identity| order.contains(&identity)));
-    named.sort_by_cached_key(|item| order.iter().position(|wanted| Some(wanted) == identity(item).as_ref()));
-    let place = |item: &Value| before.iter().position(|old| identity(old) == identity(item));
+        merged.into_iter().partition(|item| place_in(&wanted, item).is_some());
+    named.sort_by_cached_key(|item| place_in(&wanted, item));
+    let place = |item: &Value| place_in(&stood, item);
     let mut result = Vec::with_capacity(named.len() + others.len());
     let mut others = others.into_iter().peekable();
     for item in named {
@@ -147,6 +158,17 @@ pub(super) fn merge_in_order(
     result.extend(others);
     members.insert(name.to_owned(), Value::Array(result));
     Ok(())
+}
+
+/// Where in a list each item stands first.
+fn places(identities: impl Iterator<Item = Option<Value>>) -> BTreeMap<String, usize> {
+    let mut places = BTreeMap::new();
+    for (index, identity) in identities.enumerate() {
+        if let Some(identity) = identity {
+            places.entry(identity.to_string()).or_insert(index);
+        }
+    }
+    places
 }
 
 /// The items that the patch sets must stand in the order that it demands.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
 
 use super::{Generic, NameRule, Strategy};
 use crate::object::{Kind, ResourceType};
@@ -30,6 +33,9 @@ pub struct ResourceInfo {
     pub has_status: bool,
     /// Whether a new object may come with its status, as nodes do; else what a client says of it is dropped.
     pub status_on_create: bool,
+    /// For how long an object lives after it was last written, and a twentieth longer at most; then the store deletes it. `None`: until it is
+    /// deleted. In a store without leases it stays.
+    pub time_to_live: Option<Duration>,
     /// Where the `scale` subresource finds its numbers, if the resource has one.
     pub scale: Option<ScalePaths>,
     /// Further subresources that the server knows how to answer, for example `binding` and `log` of pods.
@@ -40,6 +46,8 @@ pub struct ResourceInfo {
     pub columns: Vec<Column>,
     /// What differs from kind to kind.
     pub strategy: Arc<dyn Strategy>,
+    /// Whether an object can be read as the type the entry was made for. Of built-in kinds the server knows the shape.
+    pub(crate) decodes: fn(&Value) -> Result<(), serde_json::Error>,
 }
 
 /// Where a resource keeps what its `scale` subresource shows, as dotted paths.
@@ -70,9 +78,9 @@ pub struct Column {
 
 impl ResourceInfo {
     /// An entry for the resource `K`, with the generic strategy, names that are DNS subdomains, generations, a `status`
-    /// subresource and no columns but name and age.
+    /// subresource and no columns but name and age. What cannot be read as `K` is refused.
     pub fn of<K: Kind>() -> Self {
-        Self::new(ResourceType::of::<K>())
+        Self { decodes: |value| K::deserialize(value).map(drop), ..Self::new(ResourceType::of::<K>()) }
     }
 
     /// An entry for `resource`, with the generic strategy, names that are DNS subdomains, generations, a `status`
@@ -89,11 +97,13 @@ impl ResourceInfo {
             create_on_update: false,
             has_status: true,
             status_on_create: false,
+            time_to_live: None,
             scale: None,
             subresources: Vec::new(),
             selectable_fields: Vec::new(),
             columns: Vec::new(),
             strategy: Arc::new(Generic),
+            decodes: |_| Ok(()),
         }
     }
 

@@ -24,8 +24,9 @@ use crate::error::FieldError;
 ///
 /// impl Strategy for Backup {
 ///     fn default(&self, object: &mut Value) {
-///         if object["spec"]["keep"].is_null() {
-///             object["spec"]["keep"] = json!(7);
+///         // What a client sends may have any form.
+///         if let Some(spec) = object["spec"].as_object_mut() {
+///             spec.entry("keep").or_insert(json!(7));
 ///         }
 ///     }
 ///     fn validate(&self, transition: &Transition<'_>) -> Vec<FieldError> {

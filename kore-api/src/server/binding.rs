@@ -13,7 +13,7 @@ impl Call<'_> {
     /// Sets `spec.nodeName` and the condition `PodScheduled` in one write, if the pod is still the one that is meant, and is not
     /// assigned or on its way out.
     pub(super) async fn bind(&mut self, name: &str, body: Body) -> Result<Content, Status> {
-        let binding = body::other(body)?;
+        let binding = body::other(body, "v1", "Binding")?;
         metadata::check_key(&binding, &self.key(name))?;
         let target = &binding["target"];
         let node = target["name"].as_str().unwrap_or_default();

@@ -7,7 +7,10 @@ use crate::codec::{self, CodecError, Limits};
 use crate::error::{Reason, Status};
 use crate::patch::{PatchError, PatchKind};
 use crate::request::{Body, FieldValidation};
-use crate::schema::{self, SchemaError};
+use crate::schema::{self, Schema, SchemaError};
+
+/// What all objects have in common.
+const METADATA: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// A body as a tree, and the fields that stood twice in it.
 fn decode(body: Body) -> Result<(Value, Vec<String>), Status> {
@@ -31,11 +34,19 @@ fn undecodable(error: CodecError) -> Status {
     Status::new(reason, error.to_string())
 }
 
-/// A body that is of a kind of its own, and no object of the resource: a Binding, a Scale.
-pub(super) fn other(body: Body) -> Result<Value, Status> {
-    match decode(body)?.0 {
-        value @ Value::Object(_) => Ok(value),
-        _ => Err(Status::bad_request("the body is not an object")),
+/// A body that is of a kind of its own, and no object of the resource: a Binding, a Scale. Its fields have the types that this kind
+/// says.
+pub(super) fn other(body: Body, api_version: &str, kind: &str) -> Result<Value, Status> {
+    let value = decode(body)?.0;
+    if !value.is_object() {
+        return Err(Status::bad_request("the body is not an object"));
+    }
+    let schema = Schema::of(api_version, kind);
+    let wrong = schema.map(|schema| schema::check(&schema, &value)).unwrap_or_default();
+    let fatal: Vec<_> = wrong.into_iter().filter(SchemaError::is_fatal).collect();
+    match schema::bad_request(api_version, kind, &fatal) {
+        Some(message) => Err(Status::bad_request(message)),
+        None => Ok(value),
     }
 }
 
@@ -107,7 +118,7 @@ impl Call<'_> {
     /// stored. What the client is told of unknown and duplicate fields is up to its `fieldValidation`.
     pub(super) fn settle(&mut self, value: &mut Value, duplicates: Vec<String>) -> Result<(), Status> {
         let Some(schema) = &self.route.schema else {
-            return Ok(());
+            return self.settle_metadata(value);
         };
         let mut found = schema::check(schema, value);
         found.extend(duplicates.into_iter().map(SchemaError::duplicate));
@@ -122,6 +133,21 @@ impl Call<'_> {
             self.warnings.extend(told.iter().map(ToString::to_string));
         }
         schema::normalize(schema, value);
+        Ok(())
+    }
+
+    /// Of a kind that is not built in, what all objects have in common: everybody reads that.
+    fn settle_metadata(&mut self, value: &mut Value) -> Result<(), Status> {
+        let schema = Schema::definition(METADATA).expect("the table has it");
+        let Some(metadata) = value.get_mut("metadata") else {
+            return Ok(());
+        };
+        let fatal: Vec<_> = schema::check(&schema, metadata).into_iter().filter(SchemaError::is_fatal).collect();
+        let resource = self.resource();
+        if let Some(message) = schema::bad_request(&resource.api_version(), &resource.kind, &fatal) {
+            return Err(Status::bad_request(message));
+        }
+        schema::normalize(&schema, metadata);
         Ok(())
     }
 }

@@ -57,10 +57,17 @@ impl Call<'_> {
             let released: Vec<Claimed> = held.iter().filter(|claim| !wanted.contains(claim)).cloned().collect();
             self.core.check_claims(self.resource(), put.key, &taken)?;
 
+            let lease = match self.route.info.time_to_live {
+                Some(lifetime) if !self.options.dry_run => {
+                    self.core.lifetimes.lease(&*self.core.store, lifetime).await?
+                }
+                _ => 0,
+            };
             let pending = self.pending(put.key, new)?;
             let expected = put.old.map_or(0, |(old, _)| old.revision());
             let mut txn = self.guarded(pending.key(), expected, &put.guards);
-            txn = txn.then(Op::put(pending.key().clone(), pending.value().clone()));
+            let written = kore_store::Put::new(pending.key().clone(), pending.value().clone());
+            txn = txn.then(Op::Put(written.lease(lease)));
             let owner = format!("{} {}", self.resource(), put.key);
             for claim in &taken {
                 txn = txn.when(Compare::mod_revision(claim.key.clone(), 0));
@@ -89,6 +96,11 @@ impl Call<'_> {
                     if sent.contains(&lost) {
                         return Err(self.core.claim_taken(self.resource(), put.key, &lost));
                     }
+                }
+                Err(Error::LeaseNotFound { .. }) if lease != 0 => {
+                    self.route.cache.handoff.take_back(&pending);
+                    self.core.lifetimes.forget(lease).await;
+                    return Ok(Outcome::Overtaken);
                 }
                 Err(error) => {
                     // One that may have happened is left for the event that would tell.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kore_store::{Clock, Entropy, Revision, Store};
 
 use super::Nodes;
+use super::lifetime::Lifetimes;
 use crate::admission::Admission;
 use crate::auth::{Attributes, Authorizer, Decision, ResourceAttributes, User};
 use crate::cache::{Caches, ResourceCache, layout};
@@ -29,6 +30,7 @@ pub(crate) struct Core {
     pub(super) admission: Vec<Arc<dyn Admission>>,
     pub(super) nodes: Nodes,
     pub(super) pools: BTreeMap<&'static str, Pool>,
+    pub(super) lifetimes: Lifetimes,
 }
 
 /// A resource, with what is looked up once for it.
@@ -148,6 +150,27 @@ impl Core {
         self.authorize(&Attributes { user, resource: Some(resource), path: "", verb }).await
     }
 
+    /// Whether the user may do this to the object, too.
+    pub(super) async fn authorize_verb(
+        &self,
+        user: &User,
+        verb: Verb,
+        resource: &ResourceType,
+        namespace: Option<&Arc<str>>,
+        name: &str,
+    ) -> Result<(), Status> {
+        let resource = ResourceAttributes {
+            verb,
+            group: &resource.group,
+            version: &resource.version,
+            resource: &resource.plural,
+            subresource: "",
+            namespace: namespace.map_or("", |namespace| &**namespace),
+            name,
+        };
+        self.authorize(&Attributes { user, resource: Some(resource), path: "", verb: verb.as_str() }).await
+    }
+
     /// The first decision of an authoriser, if one has an opinion.
     pub(super) async fn decide(&self, attributes: &Attributes<'_>) -> Decision {
         let mut reasons: Vec<String> = Vec::new();
@@ -170,7 +193,7 @@ impl Core {
 
     /// Whether the caches are filled and followed.
     pub(super) fn is_ready(&self) -> bool {
-        self.caches.progress() > 0 && self.caches.check_running().is_ok()
+        self.caches.progress() > 0 && self.caches.check_running().is_ok() && self.caches.is_followed()
     }
 
     /// Waits until the caches have reached the store's present revision, and returns that.

@@ -111,6 +111,15 @@ impl Call<'_> {
         if check {
             let old = subject.old.map(|(_, value)| value);
             let transition = Transition { new: &write.object, old, subresource: subject.subresource };
+            if self.route.schema.is_none() {
+                let resource = &info.resource;
+                (info.decodes)(&write.object).map_err(|problem| {
+                    let (kind, version) = (&resource.kind, resource.api_version());
+                    Status::bad_request(format!(
+                        "{kind} in version {version:?} cannot be handled as a {kind}: {problem}"
+                    ))
+                })?;
+            }
             let mut errors = metadata::validate(&write.object, write.old, info);
             errors.extend(info.strategy.validate(&transition));
             if !errors.is_empty() {

@@ -12,7 +12,7 @@ use crate::request::{Body, Content, Verb};
 impl Call<'_> {
     /// A namespace on its way out from which the last finalizer is taken is gone.
     pub(super) async fn finalize(&mut self, name: &str, body: Body) -> Result<Content, Status> {
-        let sent = body::other(body)?;
+        let sent = body::other(body, "v1", "Namespace")?;
         metadata::check_key(&sent, &self.key(name))?;
         let mut make = |_: &mut Vec<String>, old: &Object| {
             let mut object = old.to_value();

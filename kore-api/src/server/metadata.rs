@@ -111,11 +111,13 @@ pub(super) fn keep_field(object: &mut Value, old: &Value, field: &str) {
 
 /// Counts a change of the desired state: of anything but metadata and status.
 pub(super) fn count_generation(object: &mut Value, old: &Value, info: &ResourceInfo) {
-    let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
-    let apart = |name: &str| name == "metadata" || info.has_status && name == "status";
-    let (new_fields, old_fields) = (object.as_object(), fields(old));
-    let desired = |(name, _): &(&String, &Value)| !apart(name);
-    let same = new_fields.is_some_and(|fields| fields.iter().filter(desired).eq(old_fields.iter().filter(desired)));
+    let nothing = Map::new();
+    let fields = |value| Value::as_object(value).unwrap_or(&nothing);
+    let (new_fields, old_fields) = (fields(object), fields(old));
+    let desired = |name: &&String| *name != "metadata" && !(info.has_status && *name == "status");
+    // By name: the order of fields says nothing.
+    let same = new_fields.keys().filter(desired).all(|name| new_fields.get(name) == old_fields.get(name))
+        && old_fields.keys().filter(desired).all(|name| new_fields.contains_key(name));
     if info.has_generation && !same {
         add_generation(object);
     }

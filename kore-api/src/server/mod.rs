@@ -10,7 +10,7 @@
 //! | `read.rs`, `page.rs`, `watch.rs` | get, list, watch |
 //! | `body.rs`, `metadata.rs` | what clients send, and the rules for what all objects have |
 //! | `create.rs`, `update.rs`, `delete.rs` | the writes, each as attempts on what there is |
-//! | `commit.rs`, `claims.rs` | one write as one transaction of the store |
+//! | `commit.rs`, `claims.rs`, `lifetime.rs` | one write as one transaction of the store |
 //! | `scale.rs`, `binding.rs`, `finalize.rs`, `log.rs` | subresources of their own shape |
 //! | `nodes.rs` | [`Nodes`]: the way to the agents of nodes |
 //!
@@ -28,6 +28,7 @@ mod create;
 mod delete;
 mod finalize;
 mod history;
+mod lifetime;
 mod local;
 mod log;
 mod metadata;

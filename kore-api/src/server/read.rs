@@ -122,7 +122,7 @@ impl Call<'_> {
         let items: Vec<Object> = matching.by_ref().take(limit).map(|entry| entry.object.clone()).collect();
         let mut list = ObjectList { items, revision, ..ObjectList::default() };
         if list.items.len() == limit && matching.next().is_some() {
-            let listed = page.map_or(0, |page| page.listed) + limit as u64;
+            let listed = page.map_or(0, |page| page.listed).saturating_add(limit as u64);
             list.continue_token = self.token(&list, listed);
             list.remaining = if filter.is_all() {
                 Some((objects.len() as u64).saturating_sub(listed))
@@ -179,7 +179,7 @@ impl Call<'_> {
                     continue;
                 }
                 if list.items.len() == limit {
-                    let listed = page.map_or(0, |page| page.listed) + limit as u64;
+                    let listed = page.map_or(0, |page| page.listed).saturating_add(limit as u64);
                     list.continue_token = self.token(&list, listed);
                     return Ok(list);
                 }

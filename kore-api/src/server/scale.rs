@@ -30,7 +30,7 @@ impl Call<'_> {
     }
 
     pub(super) async fn update_scale(&mut self, name: &str, body: Body) -> Result<Content, Status> {
-        let scale = body::other(body)?;
+        let scale = body::other(body, "autoscaling/v1", "Scale")?;
         metadata::check_key(&scale, &self.key(name))?;
         self.set_scale(name, Verb::Update, &mut |_| Ok(scale.clone())).await
     }

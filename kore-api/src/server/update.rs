@@ -72,6 +72,8 @@ impl Call<'_> {
         let outcome = self.modify(name, Verb::Update, part, &mut |_, _| Ok(sent.clone())).await;
         match outcome {
             Err(status) if status.code == 404 && part == Part::Whole && self.route.info.create_on_update => {
+                // Whoever may change objects may not therefore make them.
+                self.core.authorize_verb(self.user, Verb::Create, self.resource(), self.namespace, name).await?;
                 let mut sent = sent;
                 metadata::metadata_mut(&mut sent)?.remove("resourceVersion");
                 self.create_object(sent).await.map(Content::Created)
@@ -217,12 +219,14 @@ impl Call<'_> {
     /// Whether what was sent is about the object there is: this one (uid), and, if the client says so, at this revision.
     fn check_identity(&self, sent: &Value, old: &Object) -> Result<(), Status> {
         let conflict = |problem: String| Err(Status::conflict(self.resource(), old.name(), problem));
-        let uid = metadata::text(sent, "uid");
-        if !uid.is_empty() && uid != old.uid() {
-            return conflict(format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                old.uid()
-            ));
+        let asked = self.options.precondition_uid.as_deref().unwrap_or_default();
+        for uid in [metadata::text(sent, "uid"), asked] {
+            if !uid.is_empty() && uid != old.uid() {
+                return conflict(format!(
+                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                    old.uid()
+                ));
+            }
         }
         match metadata::text(sent, "resourceVersion") {
             "" => Ok(()),

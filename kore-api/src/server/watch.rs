@@ -7,6 +7,7 @@ use super::read::{Freshness, revision_of};
 use crate::cache::{Filter, Start, Watcher};
 use crate::error::Status;
 use crate::request::{Options, WatchStream};
+use futures::StreamExt;
 
 impl Call<'_> {
     pub(super) async fn watch(&self, name: Option<&str>) -> Result<WatchStream, Status> {
@@ -28,16 +29,23 @@ impl Call<'_> {
             (Some(revision), true) => (Freshness::NotOlderThan(revision), Start::Objects { bookmark }),
             (Some(revision), false) => (Freshness::NotOlderThan(revision), Start::After(revision)),
         };
-        self.wait_for(freshness).await?;
-        let watcher = Watcher::new(
-            self.core.caches.clone(),
-            self.route.cache.clone(),
-            filter,
-            start,
-            options.allow_watch_bookmarks,
-            options.timeout_seconds.map(Duration::from_secs),
-        )?;
-        Ok(watcher.into_stream())
+        let watcher = async {
+            self.wait_for(freshness).await?;
+            Watcher::new(
+                self.core.caches.clone(),
+                self.route.cache.clone(),
+                filter,
+                start,
+                options.allow_watch_bookmarks,
+                options.timeout_seconds.map(Duration::from_secs),
+            )
+        };
+        // A request that was in order is answered with a watch, and what keeps that from starting is its one event, as
+        // upstream has it: it is there that clients look for an expired revision.
+        Ok(match watcher.await {
+            Ok(watcher) => watcher.into_stream(),
+            Err(status) => futures::stream::iter([Err(status.into())]).boxed(),
+        })
     }
 
     fn filter(&self, name: Option<&str>) -> Result<Filter, Status> {

@@ -4,6 +4,7 @@ mod builtin;
 mod claims;
 mod deletion;
 mod faults;
+mod guards;
 mod harness;
 mod http;
 mod lists;
