@@ -16,8 +16,7 @@ struct Light {
 
 #[rustfmt::skip]
 impl Kind for Light {
-    const GROUP: &'static str = "example.com";
-    const VERSION: &'static str = "v1";
+    const GROUP: &'static str = "example.com"; const VERSION: &'static str = "v1";
     const KIND: &'static str = "Light";
     const PLURAL: &'static str = "lights";
     const SCOPE: Scope = Scope::Cluster;
@@ -39,22 +38,23 @@ impl Reconciler for Switch {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::args().nth(1).ok_or("usage: own-api DIR")?;
     let (store, run) = kore_store::DurableStore::open(dir, Default::default()).await?;
-    tokio::spawn(run);
+    let storing = tokio::spawn(run);
     let lights = Registry::new().with(ResourceInfo::of::<Light>());
-    let (server, run) = Server::builder(Arc::new(store)).registry(lights).open().await?;
-    tokio::spawn(run);
+    let (server, serve) = Server::builder(Arc::new(store)).registry(lights).open().await?;
     let client = server.client(User::admin());
     let mut caches = Caches::new(&client);
     let (_switch, run) = Controller::new("switch", &client, &mut caches).open(Switch);
     let mut changes = caches.informer::<Light>().subscribe();
-    tokio::spawn(async { futures::join!(run, caches.run()) });
+    tokio::spawn(async { futures::join!(serve, run, caches.run()) });
     let metadata = ObjectMeta { generate_name: Some("hall-".into()), ..Default::default() };
     let light = client.api().create(&Light { metadata, wanted: true, status: None }).await?;
-    while let Some(seen) = changes.next().await.and_then(|change| change.after) {
-        if seen.uid() == light.object().uid() && seen.view::<Light>()?.status == Some(true) {
-            println!("{} is on, at revision {}", seen.name(), seen.revision());
-            break;
+    let turned_on = async {
+        while let Some(seen) = changes.next().await.and_then(|change| change.after) {
+            if seen.uid() == light.object().uid() && seen.view::<Light>()?.status == Some(true) {
+                return Ok(println!("{} is on, at revision {}", seen.name(), seen.revision()));
+            }
         }
-    }
-    Ok(())
+        Err("the cluster has stopped".into())
+    };
+    tokio::select! { ended = storing => Ok(ended??), outcome = turned_on => outcome }
 }

@@ -142,11 +142,11 @@ pub struct Options {
     pub send_initial_events: bool,
     /// All but the storing: admission and validation happen, nothing is kept.
     pub dry_run: bool,
-    /// Who writes, for `managedFields`.
+    /// Who writes, for `managedFields`. The server of this version keeps none: it is passed on, and nothing comes of it.
     pub field_manager: Option<String>,
     /// What to do about unknown and duplicate fields.
     pub field_validation: FieldValidation,
-    /// Server-side apply takes fields over from other managers.
+    /// Server-side apply takes fields over from other managers. The server of this version refuses server-side apply (415).
     pub force: bool,
     /// A deletion lets the object live on for so long; `None`: as its kind says.
     pub grace_period_seconds: Option<i64>,
