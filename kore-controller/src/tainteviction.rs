@@ -57,7 +57,7 @@ impl Reconciler for TaintEviction {
         };
         let taints = self.dated(node, evicting(&found), ctx.now());
         let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.clone()).unwrap_or_default();
-        match plan(&tolerations, &taints) {
+        match plan(&tolerations, &taints, bound_at(&pod)) {
             None => Ok(Action::Done),
             Some(at) if at > ctx.now() => {
                 let delay = at.duration_since(ctx.now());
@@ -112,15 +112,22 @@ pub(crate) fn with_condition(pod: &Pod, condition: PodCondition) -> Pod {
     pod
 }
 
-/// When a pod with these tolerations has to leave a node with these taints; `None`: it may stay.
-fn plan(tolerations: &[Toleration], taints: &[(Taint, Timestamp)]) -> Option<Timestamp> {
+/// Since when a pod has been bound, as far as it says.
+fn bound_at(pod: &Pod) -> Timestamp {
+    let scheduled = pods::condition(pod, "PodScheduled").and_then(|condition| condition.last_transition_time.as_ref());
+    scheduled.or(pod.metadata.creation_timestamp.as_ref()).map_or(Timestamp::MIN, |time| time.0)
+}
+
+/// When a pod with these tolerations, bound at `bound`, has to leave a node with these taints; `None`: it may stay. What it bears
+/// with for a time, it bears with from when both were there: a pod that is put onto a tainted node has its time there, too.
+fn plan(tolerations: &[Toleration], taints: &[(Taint, Timestamp)], bound: Timestamp) -> Option<Timestamp> {
     let leaves = |(taint, since): &(Taint, Timestamp)| {
         let mut tolerated = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).peekable();
         if tolerated.peek().is_none() {
             return Some(Timestamp::MIN);
         }
         let seconds = tolerated.filter_map(|toleration| toleration.toleration_seconds).min()?;
-        Some(since.saturating_add(SignedDuration::from_secs(seconds.max(0))).unwrap_or(Timestamp::MAX))
+        Some((*since).max(bound).saturating_add(SignedDuration::from_secs(seconds.max(0))).unwrap_or(Timestamp::MAX))
     };
     taints.iter().filter_map(leaves).min()
 }
@@ -196,7 +203,11 @@ mod tests {
         ];
         for (what, tolerations, taints, expected) in rows {
             let taints: Vec<(Taint, Timestamp)> = taints.into_iter().map(|taint| (taint, at(100))).collect();
-            assert_eq!(plan(&tolerations, &taints), expected, "{what}");
+            assert_eq!(plan(&tolerations, &taints, at(50)), expected, "{what}");
         }
+        // Bound after the taint came: what it bears with, it bears with from then on.
+        let taints = [(taint("a", ""), at(100))];
+        assert_eq!(plan(&[t("a", "Exists", "", "", Some(30))], &taints, at(200)), Some(at(230)));
+        assert_eq!(plan(&[], &taints, at(200)), now);
     }
 }

@@ -30,10 +30,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// On this node.
+    /// On this node; called again, on this one, too: where several nodes are one machine.
     #[must_use]
     pub fn node(mut self, name: impl Into<String>) -> Self {
-        self.topology.node = Some(name.into());
+        self.topology.nodes.insert(name.into());
         self
     }
 

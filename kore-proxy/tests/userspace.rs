@@ -27,6 +27,10 @@ async fn conformance() {
 }
 
 fn upsert(frontend: Frontend) -> Operation {
+    upsert_to(frontend, 1)
+}
+
+fn upsert_to(frontend: Frontend, target: u16) -> Operation {
     let mut map = ServiceMap::new(Topology::default());
     let (address, port, protocol) = (frontend.address, frontend.port, frontend.protocol);
     let ports = serde_json::json!([{"port": port, "protocol": protocol.to_string()}]);
@@ -37,7 +41,7 @@ fn upsert(frontend: Frontend) -> Operation {
     let slice = serde_json::json!({
         "metadata": {"name": "web-1", "namespace": "ns", "labels": {"kubernetes.io/service-name": "web"}},
         "addressType": "IPv4",
-        "ports": [{"port": 1, "protocol": protocol.to_string()}],
+        "ports": [{"port": target, "protocol": protocol.to_string()}],
         "endpoints": [{"addresses": ["127.0.0.1"]}],
     });
     let (service, slice) = (serde_json::from_value(service).unwrap(), serde_json::from_value(slice).unwrap());
@@ -65,6 +69,29 @@ async fn a_port_that_is_taken_is_named_and_the_others_are_served() {
         assert!(failures[1].to_string().contains("UDP"), "{}", failures[1]);
         let served = backend.observe().await.unwrap().entries;
         assert_eq!(served.keys().copied().collect::<Vec<_>>(), [free]);
+    })
+    .await;
+}
+
+/// As many connections at once as the limit says, through any number of frontends.
+#[tokio::test]
+async fn frontends_without_clients_take_no_room() {
+    let (backend, run) = UserSpace::with_limit(1);
+    while_running(run, async {
+        let target = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let frontends = [300, 301, 302].map(|offset| {
+            let frontend = conformance::loopback_frontends()[0];
+            Frontend { port: frontend.port + offset, ..frontend }
+        });
+        let operations =
+            frontends.iter().map(|frontend| upsert_to(*frontend, target.local_addr().unwrap().port())).collect();
+        backend.apply(&Delta { revision: 1, operations, stale_udp: Vec::new() }).await.unwrap();
+        for frontend in frontends {
+            let client = tokio::net::TcpStream::connect((frontend.address, frontend.port)).await.unwrap();
+            let (carried, _) = target.accept().await.unwrap();
+            // The next one has to wait for this one to end.
+            drop((client, carried));
+        }
     })
     .await;
 }

@@ -39,11 +39,13 @@ pub fn open(client: &Client, caches: &mut Caches, config: Config) -> (Handle, im
         name.into_iter().collect()
     });
     let pods = controller.reads::<Pod>();
-    controller.open(NodeLifecycle { config, leases, pods, memory: Mutex::default() })
+    let nodes = controller.primary();
+    controller.open(NodeLifecycle { config, nodes, leases, pods, memory: Mutex::default() })
 }
 
 struct NodeLifecycle {
     config: Config,
+    nodes: Informer<Node>,
     leases: Informer<Lease>,
     pods: Informer<Pod>,
     memory: Mutex<Memory>,
@@ -64,15 +66,28 @@ impl NodeLifecycle {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Memory {
+    /// Zone and readiness of every node: the last verdict, or, of those that have had none since the controller was opened, what they
+    /// say.
+    fn all<'a>(&'a self, memory: &'a Memory) -> impl Iterator<Item = (String, Readiness)> + 'a {
+        self.nodes.list().into_iter().filter_map(|node| match memory.readiness.get(&node.key().name) {
+            Some(known) => Some(known.clone()),
+            None => node.view::<Node>().ok().map(|node| (plan::zone(&node), plan::stated_readiness(&node))),
+        })
+    }
+
+    /// Whether any node is ready. Known verdicts first: they mostly are enough.
+    fn any_ready(&self, memory: &Memory) -> bool {
+        memory.readiness.values().any(|(_, is)| *is == Readiness::Ready)
+            || self.all(memory).any(|(_, is)| is == Readiness::Ready)
+    }
+
     /// Whether another node of the zone may be given up now.
-    fn may_evict(&self, config: &Config, zone: &str, now: Timestamp) -> bool {
-        let in_zone = || self.readiness.values().filter(|(of, _)| of == zone);
-        let not_ready = in_zone().filter(|(_, is)| *is != Readiness::Ready).count();
-        let interval = plan::eviction_interval(config, in_zone().count(), not_ready);
-        let last = self.given_up.get(zone);
+    fn may_evict(&self, memory: &Memory, zone: &str, now: Timestamp) -> bool {
+        let in_zone: Vec<Readiness> = self.all(memory).filter(|(of, _)| of == zone).map(|(_, is)| is).collect();
+        let not_ready = in_zone.iter().filter(|is| **is != Readiness::Ready).count();
+        let interval = plan::eviction_interval(&self.config, in_zone.len(), not_ready);
+        let last = memory.given_up.get(zone);
         interval.is_some_and(|interval| last.is_none_or(|last| now.duration_since(*last).unsigned_abs() >= interval))
     }
 }
@@ -88,8 +103,8 @@ impl Reconciler for NodeLifecycle {
         let (plan, before) = {
             let mut memory = self.memory();
             let sign = Sign::observe(memory.signs.get(&name), &node, lease.as_deref(), now);
-            let any_ready = memory.readiness.values().any(|(_, is)| *is == Readiness::Ready);
-            let may_evict = || memory.may_evict(&self.config, &zone, now);
+            let any_ready = self.any_ready(&memory);
+            let may_evict = || self.may_evict(&memory, &zone, now);
             let plan = plan::plan(&self.config, &node, &sign, any_ready, &may_evict, now);
             memory.signs.insert(name.clone(), sign);
             let before = memory.readiness.insert(name.clone(), (zone.clone(), plan.readiness));

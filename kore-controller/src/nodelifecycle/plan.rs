@@ -132,6 +132,11 @@ pub(crate) fn plan(
     }
 }
 
+/// What the node's conditions say.
+pub(crate) fn stated_readiness(node: &Node) -> Readiness {
+    node.status.as_ref().map_or(Readiness::Unsaid, readiness)
+}
+
 /// Whether the node's pods are being evicted for its sake.
 pub(crate) fn is_given_up(node: &Node) -> bool {
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());

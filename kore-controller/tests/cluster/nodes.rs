@@ -82,6 +82,44 @@ async fn a_silent_node_loses_its_pods() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_was_given_up_stays_so_when_the_controllers_restart() {
+    let world = World::new(23).controllers("*,-node-lifecycle");
+    world
+        .run(async |cluster| {
+            // The silent one comes first in every order.
+            register(&cluster, "a-silent").await;
+            register(&cluster, "b").await;
+            let given_up = |nodes: &[View<Node>]| {
+                let taints =
+                    nodes.iter().find(|node| node.object().name() == "a-silent")?.spec.as_ref()?.taints.clone();
+                let taint = taints?.into_iter().find(|taint| taint.effect == "NoExecute")?;
+                taint.time_added.map(|time| time.0)
+            };
+            let mut since = None;
+            for _ in 0..3 {
+                let controllers = kore_controller::Controllers::new(&cluster.client);
+                let (_controllers, run) = controllers.select("node-lifecycle").expect("a controller").open();
+                let test = async {
+                    cluster.until::<Node>("", |nodes| given_up(nodes).is_some()).await;
+                    for _ in 0..20 {
+                        let now = given_up(&cluster.list::<Node>("", "").await);
+                        assert_eq!(now, *since.get_or_insert(now), "since when it is given up");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = test => {}
+                    () = run => unreachable!("it runs until it is dropped"),
+                    () = heartbeat(&cluster, "b") => {}
+                }
+            }
+        })
+        .await
+        .expect("no crash");
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_all_nodes_are_silent_nobody_is_evicted() {
     let world = World::new(22).controllers("*");
     world

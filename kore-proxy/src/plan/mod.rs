@@ -13,14 +13,15 @@ mod resolve;
 pub use delta::{Delta, Entry, Frontend, Operation, Protocol, Snapshot, SourceRange, Target, WhenEmpty};
 pub use map::ServiceMap;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Where the proxy runs, as far as it decides which endpoints are near.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Topology {
-    /// The node's name: endpoints on it are local.
-    pub node: Option<String>,
+    /// The names of the nodes that the proxy stands for, one but for several nodes in one process: endpoints on them are local.
+    pub nodes: BTreeSet<String>,
     /// The node's zone, for hints.
     pub zone: Option<String>,
     /// The addresses on which node ports are served.

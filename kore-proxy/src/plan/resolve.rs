@@ -158,8 +158,9 @@ fn candidate(endpoint: &Endpoint, address: SocketAddr, topology: &Topology) -> C
     let hints = endpoint.hints.as_ref();
     let nodes = hints.and_then(|hints| hints.for_nodes.as_ref()).into_iter().flatten();
     let zones = hints.and_then(|hints| hints.for_zones.as_ref()).into_iter().flatten();
+    let local = endpoint.node_name.as_ref().is_some_and(|name| topology.nodes.contains(name));
     Candidate {
-        target: Target { address, local: endpoint.node_name.is_some() && endpoint.node_name == topology.node },
+        target: Target { address, local },
         ready,
         serving: conditions.and_then(|conditions| conditions.serving).unwrap_or(ready),
         terminating: conditions.and_then(|conditions| conditions.terminating).unwrap_or(false),
@@ -187,12 +188,11 @@ fn eligible(candidates: &[Candidate], local: bool, topology: &Topology) -> (Arc<
 
 /// Those that hints assign to this node, else to its zone. Hints are used only if every ready endpoint has one and one matches.
 fn hinted<'a>(usable: &[&'a Candidate], topology: &Topology) -> Option<Vec<&'a Candidate>> {
-    let matching = |hints: fn(&Candidate) -> &BTreeSet<String>, own: Option<&String>| {
-        let own = own?;
+    let matching = |hints: fn(&Candidate) -> &BTreeSet<String>, own: &BTreeSet<String>| {
         let all_hinted = usable.iter().all(|one| one.ready && !hints(one).is_empty());
-        let matching: Vec<_> = usable.iter().filter(|one| hints(one).contains(own)).copied().collect();
+        let matching: Vec<_> = usable.iter().filter(|one| !hints(one).is_disjoint(own)).copied().collect();
         (all_hinted && !matching.is_empty()).then_some(matching)
     };
-    matching(|one| &one.node_hints, topology.node.as_ref())
-        .or_else(|| matching(|one| &one.zone_hints, topology.zone.as_ref()))
+    matching(|one| &one.node_hints, &topology.nodes)
+        .or_else(|| matching(|one| &one.zone_hints, &topology.zone.iter().cloned().collect()))
 }

@@ -42,7 +42,11 @@ fn with(mut base: Value, more: Value) -> Value {
 }
 
 fn topology() -> Topology {
-    Topology { node: Some("here".into()), zone: Some("a".into()), node_addresses: vec!["192.0.2.1".parse().unwrap()] }
+    Topology {
+        nodes: ["here".into()].into(),
+        zone: Some("a".into()),
+        node_addresses: vec!["192.0.2.1".parse().unwrap()],
+    }
 }
 
 fn map_of(spec: Value, endpoints: Value) -> ServiceMap {

@@ -233,10 +233,12 @@ async fn accept_all(accepting: Accepting, back: mpsc::WeakSender<Work>, limit: A
                 Ok(()) => {}
                 Err(_) => break,
             },
-            accepted = next_connection(&listener, &limit), if !current.targets.is_empty() => {
-                let Some((client, peer, permit)) = accepted else { continue };
+            accepted = next_connection(&listener), if !current.targets.is_empty() => {
+                let Some((client, peer)) = accepted else { continue };
+                let Some(permit) = room(&limit, &mut entry).await else { break };
+                let current = entry.borrow_and_update().clone();
                 let allowed = current.sources.is_empty() || current.sources.iter().any(|range| range.contains(peer.ip()));
-                if !allowed {
+                if !allowed || current.targets.is_empty() {
                     continue;
                 }
                 let targets = balancer.order(&current, peer.ip(), tokio::time::Instant::now());
@@ -251,19 +253,28 @@ async fn accept_all(accepting: Accepting, back: mpsc::WeakSender<Work>, limit: A
     drop(closed);
 }
 
-/// The next connection, as soon as one more may be carried; `None` if accepting failed.
-async fn next_connection(
-    listener: &TcpListener,
-    limit: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = limit.clone().acquire_owned().await.expect("the semaphore is never closed");
+/// The next connection; `None` if accepting failed.
+async fn next_connection(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
-        Ok((client, peer)) => Some((client, peer, permit)),
+        Ok(connection) => Some(connection),
         Err(error) => {
             tracing::warn!(%error, "cannot accept a connection");
             // Out of file descriptors, mostly: not again at once.
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             None
+        }
+    }
+}
+
+/// Room for one more connection, for who has one: a frontend without clients takes none. `None`: the frontend is removed.
+async fn room(limit: &Arc<Semaphore>, entry: &mut watch::Receiver<Arc<Entry>>) -> Option<OwnedSemaphorePermit> {
+    let permit = limit.clone().acquire_owned();
+    tokio::pin!(permit);
+    loop {
+        tokio::select! {
+            biased;
+            permit = &mut permit => return Some(permit.expect("the semaphore is never closed")),
+            changed = entry.changed() => changed.ok()?,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Ctx, NodeRef, Plugin, Rejection, Verdict};
 use crate::node::NodeIndex;
 use crate::node_set::NodeSet;
-use crate::pod::{PodInfo, PodKey};
+use crate::pod::PodKey;
 
 /// Which nodes a [`PreFilter`] leaves to look at.
 #[derive(Clone, Debug)]
@@ -47,13 +47,6 @@ pub enum Candidates {
 pub trait PreFilter: Plugin {
     /// Prepares, narrows or refuses.
     fn pre_filter(&self, ctx: &Ctx<'_>, state: &mut Self::State) -> Result<Candidates, Rejection>;
-
-    /// Brings the state up to date as if `pod` ran on `node` too. Needed by plugins whose state counts pods, so that what
-    /// evictions would achieve can be tried out.
-    fn add_pod(&self, _ctx: &Ctx<'_>, _state: &mut Self::State, _pod: &PodInfo, _node: NodeRef<'_>) {}
-
-    /// Brings the state up to date as if `pod` did not run on `node`.
-    fn remove_pod(&self, _ctx: &Ctx<'_>, _state: &mut Self::State, _pod: &PodInfo, _node: NodeRef<'_>) {}
 }
 
 /// Says of one node whether the pod may run there.

@@ -313,7 +313,7 @@ impl Nodes {
     }
 
     fn place(&mut self, node: NodeIndex, pod: Arc<PodInfo>) {
-        self.charge(node, &pod, 1);
+        self.charge(node, &pod);
         let taken = &pod.class().host_ports;
         if !taken.is_empty() {
             let on_node = self.ports.entry(node).or_default();
@@ -329,7 +329,7 @@ impl Nodes {
             return;
         };
         let pod = running.swap_remove(at);
-        self.charge(node, &pod, -1);
+        self.release(node, &pod);
         if let Some(ports) = self.ports.get_mut(&node) {
             ports.retain(|(holder, _)| holder != key);
             if ports.is_empty() {
@@ -339,17 +339,40 @@ impl Nodes {
         self.changes.push(node, self.infos.len());
     }
 
-    fn charge(&mut self, node: NodeIndex, pod: &PodInfo, sign: i64) {
+    /// Adds what a pod takes. Sums end at the largest number: more than that is taken nowhere.
+    fn charge(&mut self, node: NodeIndex, pod: &PodInfo) {
+        self.each_use(node, pod, |used, amount| *used = used.saturating_add(amount));
+    }
+
+    /// Takes off again what a pod that is no longer among the running ones took.
+    fn release(&mut self, node: NodeIndex, pod: &PodInfo) {
+        let mut is_full = false;
+        self.each_use(node, pod, |used, amount| {
+            is_full |= *used == i64::MAX;
+            *used -= amount;
+        });
+        if is_full {
+            // A sum that has ended at the largest number cannot be taken apart: it is made anew.
+            self.each_use(node, pod, |used, _| *used = 0);
+            let running = std::mem::take(&mut self.running[node.row()]);
+            running.iter().for_each(|other| self.each_use(node, other, |used, _| *used = 0));
+            running.iter().for_each(|other| self.charge(node, other));
+            self.running[node.row()] = running;
+        }
+    }
+
+    /// Every count of a node that a pod takes part in, and by how much.
+    fn each_use(&mut self, node: NodeIndex, pod: &PodInfo, mut change: impl FnMut(&mut i64, i64)) {
         let row = node.row();
         let class = pod.class();
-        self.cpu.used[row] += sign * class.requests.cpu_milli;
-        self.memory.used[row] += sign * class.requests.memory_bytes;
-        self.ephemeral.used[row] += sign * class.requests.ephemeral_bytes;
-        self.pods.used[row] += sign;
-        self.scoring_cpu[row] += sign * class.scoring_requests.cpu_milli;
-        self.scoring_memory[row] += sign * class.scoring_requests.memory_bytes;
+        change(&mut self.cpu.used[row], class.requests.cpu_milli);
+        change(&mut self.memory.used[row], class.requests.memory_bytes);
+        change(&mut self.ephemeral.used[row], class.requests.ephemeral_bytes);
+        change(&mut self.pods.used[row], 1);
+        change(&mut self.scoring_cpu[row], class.scoring_requests.cpu_milli);
+        change(&mut self.scoring_memory[row], class.scoring_requests.memory_bytes);
         for (name, amount) in &class.requests.extended {
-            self.extended_column(name).used[row] += sign * amount;
+            change(&mut self.extended_column(name).used[row], *amount);
         }
     }
 }

@@ -51,7 +51,7 @@ impl Score for NodeResourcesBalancedAllocation {
             let row = node.row();
             let fraction = |(capacity, taken, added): (&[i64], &[i64], i64)| {
                 let capacity = capacity[row];
-                (capacity != 0).then(|| ((taken[row] + added) as f64 / capacity as f64).min(1.0))
+                (capacity != 0).then(|| (taken[row].saturating_add(added) as f64 / capacity as f64).min(1.0))
             };
             // The deviation of two values from their mean is half of their distance.
             let deviation = match (fraction(cpu), fraction(memory)) {

@@ -195,7 +195,7 @@ impl Score for NodeResourcesFit {
             let row = node.row();
             let (mut sum, mut weights) = (0, 0);
             for ((capacity, taken, added), weight) in &resources {
-                let (capacity, taken) = (capacity[row], taken[row] + added);
+                let (capacity, taken) = (capacity[row], taken[row].saturating_add(*added));
                 if capacity == 0 {
                     continue;
                 }

@@ -294,3 +294,14 @@ fn pod_level_requests_take_the_place_of_the_sum() {
     let schedule = Cluster::new().node(offers(10, 20)).pod(pod).schedule();
     assert_eq!(schedule.node_of("p").as_deref(), Some("n"));
 }
+
+/// No amounts that pods ask for, together on one node, make its use something else than very much.
+#[test]
+fn amounts_without_end_add_up() {
+    let huge = |name: &str| pod(name).cpu("9223372036854775807").memory("8Ei").on("n");
+    let schedule = (0..100)
+        .fold(Cluster::new().node(offers(1000, 1 << 30)), |cluster, at| cluster.pod(huge(&format!("huge-{at}"))))
+        .pod(asks(1, 1))
+        .schedule();
+    assert_eq!(schedule.node_of("p"), None);
+}

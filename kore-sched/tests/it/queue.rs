@@ -366,3 +366,27 @@ fn no_node_is_given_more_than_it_has() {
         assert!(column.used().iter().zip(column.capacity()).all(|(used, capacity)| used <= capacity));
     }
 }
+
+/// A node on which more was asked for than numbers hold is the same as before when that is gone.
+#[test]
+fn amounts_without_end_go_again() {
+    let mut bench = Bench::new(Cluster::new());
+    bench.node(node("n").cpu("2").memory("8Gi"));
+    let huge = |name: &str| {
+        pod(name).cpu("9223372036854775807").memory("8Ei").resource("example.com/x", "9223372036854775807").on("n")
+    };
+    bench.pod(pod("small").cpu("1").memory("4Gi").on("n"));
+    for name in ["a", "b", "c"] {
+        bench.pod(huge(name));
+    }
+    bench.pod(pod("new").cpu("1").memory("4Gi"));
+    assert_eq!(bench.placed(), [""; 0]);
+    bench.gone("b");
+    bench.gone("a");
+    assert_eq!(bench.placed(), [""; 0]);
+    bench.gone("c");
+    bench.wait(60);
+    assert_eq!(bench.placed(), ["new -> n"]);
+    bench.pod(pod("one too many").cpu("1m"));
+    assert_eq!(bench.placed(), [""; 0]);
+}
