@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// How many nodes run in this process; 0: a control plane alone. Fewer than before: the pods of the others go elsewhere
+    /// How many nodes run in this process, at most 62; 0: a control plane alone. Fewer than before: the pods of the others go elsewhere
     /// [default: as many as at the last start, 1 at the first].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=i64::from(NODES_MAX)))]
     pub(crate) nodes: Option<u16>,

@@ -12,7 +12,7 @@ use kore_node::runtime::Runtime;
 use kore_node::shim::Shim;
 
 use crate::progress::say;
-use crate::settle::NODES_MAX;
+use crate::settle::{NODES_MAX, node};
 
 /// Ends what a crash has left running on nodes beyond `nodes`, and removes them and their pods from the cluster: whoever looks after
 /// those pods makes others elsewhere. To be done before the scheduler sees those nodes.
@@ -20,7 +20,7 @@ use crate::settle::NODES_MAX;
 /// # Errors
 /// Names the node that cannot be removed.
 pub(crate) async fn remove(dir: &Path, nodes: u16, admin: &Client) -> Result<(), String> {
-    for name in (nodes + 1..=NODES_MAX).map(|number| format!("node-{number}")) {
+    for name in (nodes + 1..=NODES_MAX).map(node) {
         let home = dir.join(&name);
         if home.exists() {
             remove_one(&name, &home, admin).await.map_err(|error| format!("{name} cannot be removed: {error}"))?;

@@ -1,10 +1,11 @@
 //! A whole cluster in one process: the page to copy from. Every part is a line or two; to have another one, replace them.
 //!
-//! `args.rs` is the command line, `settle.rs` what a data directory remembers, `apply.rs` and `progress.rs` what `--apply` does
-//! and shows, `hello.rs` the workload that comes with the binary; `lost.rs` is for when there are fewer nodes than before.
+//! `args.rs` is the command line, `settle.rs` what a data directory remembers, `apply.rs`, `follow.rs` and `progress.rs` what `--apply`
+//! does and shows, `hello.rs` the workload that comes with the binary; `lost.rs` is for when there are fewer nodes than before.
 
 mod apply;
 mod args;
+mod follow;
 mod hello;
 mod lost;
 mod progress;
@@ -24,7 +25,7 @@ use kore_api::http::ApiService;
 use kore_api::kubeconfig::{Access, Credentials, Kubeconfig};
 use kore_api::server::Server;
 use kore_api::tls::Authority;
-use kore_controller::Controllers;
+use kore_controller::{Controllers, Resources};
 use kore_node::agent::Agent;
 use kore_node::native::{NativeRuntime, Program};
 use kore_node::shim::Shim;
@@ -98,11 +99,13 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let account = server.clone();
     let account = move |name: &str| account.client(User::service_account("kube-system", name));
     let controllers = Controllers::new(&user("system:kube-controller-manager"));
-    let (_controllers, run) = controllers.select(&args.controllers)?.identities(account).open();
+    let controllers = controllers.select(&args.controllers)?.resources(Resources::of(server.registry()));
+    let (_controllers, run) = controllers.identities(account).open();
     parts.spawn(run.map(Ok));
 
     let (backend, forward) = UserSpace::new();
     let served = kore_proxy::Config::default().node_addresses([[127, 0, 0, 1].into()]);
+    let served = (1..=settled.nodes).fold(served, |served, number| served.node(settle::node(number)));
     let (_proxy, run) = Proxy::open(user("system:kube-proxy"), backend, served);
     parts.spawn(forward.map(Ok));
     parts.spawn(run.map(Ok));
@@ -110,7 +113,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     // The nodes, whose pods are processes of this machine.
     let mut agents = Vec::new();
     for number in 1..=settled.nodes {
-        let (name, addresses) = (format!("node-{number}"), settled.pod_addresses(number)?);
+        let (name, addresses) = (settle::node(number), settled.pod_addresses(number)?);
         let home = dir.join(&name);
         let runtime = NativeRuntime::builder(home.join("runtime"), Shim::this_binary()?)
             .addresses(&addresses)

@@ -8,7 +8,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 /// What the parts have to say goes to standard error: errors, or what `RUST_LOG` asks for.
 pub(crate) fn log() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::ERROR.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 }
 
 /// Prints a line. That nobody reads it any longer is no reason for a cluster to end.

@@ -17,12 +17,20 @@ const CLAIM_PORT: u16 = 20_127;
 /// How many ranges of addresses are tried for one that no other cluster on this machine has.
 const TRIES: usize = 64;
 
+/// Longer tokens do not fit into the headers that servers take.
+const TOKEN_MAX: usize = 4096;
+
 /// How often, and after what wait, what somebody else holds is tried again: a second, all in all.
 const AGAIN: u32 = 50;
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// There are ranges of addresses for so many nodes.
 pub(crate) const NODES_MAX: u16 = 62;
+
+/// The name of a node, from 1 on.
+pub(crate) fn node(number: u16) -> String {
+    format!("node-{number}")
+}
 
 /// What is settled.
 #[derive(Debug)]
@@ -50,13 +58,13 @@ impl Settled {
         let entropy = Entropy::system();
         let token_path = admin_token_file.map_or_else(|| dir.join("admin.token"), PathBuf::from);
         let admin_token = match read(&token_path)? {
-            Some(token) if !token.is_empty() => token,
+            Some(token) => check_token(token).map_err(|problem| format!("{}: {problem}", token_path.display()))?,
             None if admin_token_file.is_none() => {
                 let token = (0..4).map(|_| format!("{:016x}", entropy.next_u64())).collect::<String>();
                 write(&token_path, &token)?;
                 token
             }
-            _ => return Err(format!("{}: there is no token in it", token_path.display())),
+            None => return Err(format!("{}: there is no such file", token_path.display())),
         };
         let range_path = dir.join("addresses");
         let (range, claim) = match read(&range_path)? {
@@ -101,6 +109,18 @@ impl Settled {
         let third = u8::try_from(node).ok().filter(|node| u16::from(*node) <= NODES_MAX);
         let third = third.ok_or_else(|| format!("at most {NODES_MAX} nodes in one process"))?;
         Ok(format!("127.{}.{}.0/24", self.range[0], self.range[1] + third))
+    }
+}
+
+/// A token that a client can send.
+fn check_token(token: String) -> Result<String, String> {
+    match token.len() {
+        0 => Err("there is no token in it".into()),
+        TOKEN_MAX.. => Err(format!("a token has less than {TOKEN_MAX} characters")),
+        _ if !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err("a token is one word of printable ASCII characters".into())
+        }
+        _ => Ok(token),
     }
 }
 
