@@ -83,7 +83,8 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     // The API over HTTPS, and how the administrator gets in.
     let authority = Authority::open(&dir.join("pki"), Clock::system()).await?;
     let listener = settle::listen(&args.listen()).await?;
-    let tls = authority.server([listener.address().ip().to_string()])?;
+    server.advertise(listener.address()).await?;
+    let tls = authority.server([listener.address().ip().to_string(), settled.api_address()])?;
     let listener = listener.tls(tls);
     let access = Access::new(listener.url(), Credentials::Token(settled.admin_token.clone()));
     let access = access.trust(authority.certificate_pem());

@@ -101,6 +101,11 @@ impl Settled {
         format!("127.{}.{}.0/18", self.range[0] + 32, self.range[1])
     }
 
+    /// The first of them, which is the API's own.
+    pub(crate) fn api_address(&self) -> String {
+        format!("127.{}.{}.1", self.range[0] + 32, self.range[1])
+    }
+
     /// The range that the pods of a node get addresses from.
     ///
     /// # Errors

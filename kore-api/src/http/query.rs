@@ -123,6 +123,9 @@ pub(super) fn delete_options(options: &mut Options, body: &Value) -> Result<(), 
         return Err(Status::bad_request(format!("the body of a deletion must be DeleteOptions, not {kind:?}")));
     }
     let set = |name: &str| fields.get(name).filter(|value| !value.is_null());
+    if set("orphanDependents").is_some() && set("propagationPolicy").is_some() {
+        return Err(Status::bad_request("DeleteOptions: orphanDependents and propagationPolicy may not both be set"));
+    }
     if let Some(seconds) = set("gracePeriodSeconds") {
         let seconds = seconds.as_i64().ok_or_else(|| wrong("gracePeriodSeconds", seconds))?;
         options.grace_period_seconds = Some(seconds);

@@ -1,14 +1,17 @@
 //! What every server has.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 
+use super::Server;
 use super::commit::store_failed;
 use super::core::{Call, Core};
 use crate::auth::{MASTERS, User};
-use crate::error::{Reason, Status};
-use crate::object::ObjectKey;
+use crate::error::{Error, Reason, Status};
+use crate::object::{ObjectKey, ResourceType};
 use crate::registry::SERVICE_ADDRESSES;
 use crate::request::Options;
 
@@ -27,7 +30,7 @@ pub(super) async fn make(core: &Core) -> Result<(), Status> {
         }
         attempt += 1;
     }
-    let user = User::new("system:apiserver").in_group(MASTERS);
+    let user = itself();
     let namespaces = NAMESPACES.map(|name| {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         create(core, &user, "namespaces", None, namespace)
@@ -48,6 +51,31 @@ pub(super) async fn make(core: &Core) -> Result<(), Status> {
     create(core, &user, "services", Some("default"), service).await?;
     // Who reads before the server's future has been polled finds the caches up to date.
     core.catch_up().await.map(drop)
+}
+
+/// Where the Service `kubernetes` leads.
+pub(super) async fn advertise(server: &Server, address: SocketAddr) -> Result<(), Error> {
+    let resource = ResourceType::of::<EndpointSlice>();
+    if server.core.route(&resource).is_err() {
+        return Ok(());
+    }
+    let slices = server.client(itself()).dynamic(resource).in_namespace("default");
+    let slice = json!({
+        "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
+        "endpoints": [{"addresses": [address.ip().to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": address.port(), "protocol": "TCP"}],
+    });
+    let options = Options::default();
+    match slices.create(slice.clone(), &options).await {
+        Err(error) if error.is_already_exists() => slices.replace("kubernetes", None, slice, &options).await.map(drop),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// As whom the server writes.
+fn itself() -> User {
+    User::new("system:apiserver").in_group(MASTERS)
 }
 
 async fn create(core: &Core, user: &User, plural: &str, namespace: Option<&str>, object: Value) -> Result<(), Status> {

@@ -43,6 +43,7 @@ pub use builder::Builder;
 pub use nodes::{NodeBody, NodeService, Nodes};
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -51,7 +52,7 @@ use kore_store::{Clock, Entropy, Store};
 use self::core::Core;
 use crate::auth::{Attributes, Decision, User};
 use crate::client::Client;
-use crate::error::Status;
+use crate::error::{Error, Status};
 use crate::http;
 use crate::registry::Registry;
 use crate::request::{Request, Response};
@@ -114,6 +115,15 @@ impl Server {
     /// What the client is told when the answer is no.
     pub async fn handle(&self, user: &User, request: Request) -> Result<Response, Status> {
         self.core.handle(user, request).await
+    }
+
+    /// Lets the Service `default/kubernetes`, which every pod is told of, lead to this address: where the API is served. (Its slice, in
+    /// the words of upstream's `kube-apiserver`.) Without the resource `endpointslices` nothing happens.
+    ///
+    /// # Errors
+    /// What the server says to the write.
+    pub async fn advertise(&self, address: SocketAddr) -> Result<(), Error> {
+        bootstrap::advertise(self, address).await
     }
 
     /// Waits until requests are answered: the store is there, and the caches have caught up with it.

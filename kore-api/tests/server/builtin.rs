@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kore_api::kinds;
 use kore_api::object::ResourceType;
 use kore_api::patch::PatchKind;
@@ -31,6 +32,29 @@ async fn every_server_has_its_namespaces_and_its_own_service() {
         })
         .await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_servers_own_service_leads_to_where_it_is_served() {
+    with_kinds(async |server| {
+        let slices = admin(&server).namespaced::<EndpointSlice>("default");
+        for address in ["127.0.0.1:6443", "127.0.0.1:7443", "[::1]:7443"] {
+            let outcome = server.advertise(address.parse().unwrap()).await;
+            if address.starts_with('[') {
+                // Of another family: what a slice is about cannot be changed.
+                assert_eq!(refused(outcome).code, 422);
+                continue;
+            }
+            outcome.unwrap();
+            let slice = slices.get("kubernetes").await.unwrap();
+            let value = slice.object().to_value();
+            let (host, port) = (&value["endpoints"][0]["addresses"][0], &value["ports"][0]["port"]);
+            let endpoint = format!("{}:{port}", host.as_str().unwrap());
+            assert_eq!(endpoint, address);
+            assert_eq!(slice.object().label("kubernetes.io/service-name"), Some("kubernetes"));
+        }
+    })
+    .await;
 }
 
 fn service(name: &str, spec: Value) -> Value {
