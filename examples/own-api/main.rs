@@ -17,8 +17,7 @@ struct Light {
 #[rustfmt::skip]
 impl Kind for Light {
     const GROUP: &'static str = "example.com"; const VERSION: &'static str = "v1";
-    const KIND: &'static str = "Light";
-    const PLURAL: &'static str = "lights";
+    const KIND: &'static str = "Light"; const PLURAL: &'static str = "lights";
     const SCOPE: Scope = Scope::Cluster;
     fn metadata(&self) -> &ObjectMeta { &self.metadata }
     fn metadata_mut(&mut self) -> &mut ObjectMeta { &mut self.metadata }
@@ -51,7 +50,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let turned_on = async {
         while let Some(seen) = changes.next().await.and_then(|change| change.after) {
             if seen.uid() == light.object().uid() && seen.view::<Light>()?.status == Some(true) {
-                return Ok(println!("{} is on, at revision {}", seen.name(), seen.revision()));
+                println!("{} is on, at revision {}", seen.name(), seen.revision());
+                return Ok(());
             }
         }
         Err("the cluster has stopped".into())

@@ -130,7 +130,44 @@ impl Event {
     }
 }
 
-/// What stands behind a [`Watch`]. A store's own watches implement it, and so do wrappers that change one on its way.
+/// What stands behind a [`Watch`]. A store's own watches implement it, and so do wrappers that change one on its way:
+///
+/// ```
+/// use std::pin::Pin;
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::task::{Context, Poll};
+///
+/// use futures::{Stream, StreamExt};
+/// use kore_store::{Result, Watch, WatchSource, Watched};
+///
+/// /// Counts what a watch tells.
+/// struct Counted {
+///     watch: Watch,
+///     told: Arc<AtomicU64>,
+/// }
+///
+/// impl Stream for Counted {
+///     type Item = Result<Watched>;
+///     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Watched>>> {
+///         let told = self.watch.poll_next_unpin(context);
+///         if told.is_ready() {
+///             self.told.fetch_add(1, Ordering::Relaxed);
+///         }
+///         told
+///     }
+/// }
+///
+/// impl WatchSource for Counted {
+///     fn request_progress(mut self: Pin<&mut Self>) {
+///         self.watch.request_progress();
+///     }
+/// }
+///
+/// fn counted(watch: Watch, told: Arc<AtomicU64>) -> Watch {
+///     Watch::new(Counted { watch, told })
+/// }
+/// ```
 pub trait WatchSource: Stream<Item = Result<Watched>> + Send {
     /// Asks for one [`Watched::Progress`] as soon as everything that has happened until now has been told.
     fn request_progress(self: Pin<&mut Self>);

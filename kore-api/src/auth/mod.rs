@@ -116,6 +116,7 @@ pub struct InvalidCredentials(pub String);
 
 /// What somebody asks to do.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Attributes<'a> {
     /// Who.
     pub user: &'a User,
@@ -127,8 +128,30 @@ pub struct Attributes<'a> {
     pub verb: &'a str,
 }
 
+impl<'a> Attributes<'a> {
+    /// Something done to a resource.
+    pub fn on_resource(user: &'a User, resource: ResourceAttributes<'a>) -> Self {
+        let verb = resource.verb.as_str();
+        Self { user, resource: Some(resource), path: "", verb }
+    }
+
+    /// A method, in lower case, on a path outside the resources.
+    pub fn on_path(user: &'a User, verb: &'a str, path: &'a str) -> Self {
+        Self { user, resource: None, path, verb }
+    }
+}
+
+impl<'a> ResourceAttributes<'a> {
+    /// A verb on a collection of a group (empty: the core group), in all namespaces. Which part of it, where and of which name can
+    /// be set.
+    pub fn new(verb: Verb, group: &'a str, version: &'a str, resource: &'a str) -> Self {
+        Self { verb, group, version, resource, subresource: "", namespace: "", name: "" }
+    }
+}
+
 /// The part of [`Attributes`] about a resource.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ResourceAttributes<'a> {
     /// What to do.
     pub verb: Verb,

@@ -20,7 +20,7 @@ use Verb::{Create, Delete, Get, List, Patch, Update, Watch};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let user = User::admin();
-/// let attributes = Attributes { user: &user, resource: None, path: "/metrics", verb: "get" };
+/// let attributes = Attributes::on_path(&user, "get", "/metrics");
 /// assert_eq!(ComponentRules.authorize(&attributes).await, Decision::Allow);
 /// # }
 /// ```
