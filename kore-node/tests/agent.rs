@@ -19,21 +19,29 @@ use k8s_openapi::api::{
 use kore_api::{object::ObjectKey, request::Options, server::Server};
 use kore_node::{
     agent::Agent,
-    runtime::{ExecOutput, Runtime},
+    runtime::{Error, ExecOutput, Runtime},
     task::TaskRuntime,
 };
 use serde_json::{Value, json};
-use support::*;
+use support::{faulty::Faulty, *};
 use tower::ServiceExt;
 
 /// Runs `test` beside a server, a runtime with some images, and an agent.
 async fn cluster(test: impl AsyncFnOnce(&Server, &TaskRuntime, &Agent, &Path)) {
+    faulty_cluster(|_, _| None, test).await;
+}
+
+/// The same with an agent that sees faults in the runtime.
+async fn faulty_cluster(
+    fault: impl Fn(&str, &str) -> Option<Error> + Send + Sync + 'static,
+    test: impl AsyncFnOnce(&Server, &TaskRuntime, &Agent, &Path),
+) {
     with_server(async |server| {
         let dir = tempfile::tempdir().unwrap();
         let (runtime, run) = tasks(server);
         tokio::select! {
             biased;
-            () = with_agent(server, runtime.clone(), dir.path(), async |agent| {
+            () = with_agent(server, Faulty::new(runtime.clone(), fault), dir.path(), async |agent| {
                 test(server, &runtime, agent, dir.path()).await;
             }) => {}
             () = run => panic!("the runtime ended"),
@@ -374,6 +382,27 @@ async fn a_new_agent_adopts_what_runs_and_ends_what_was_deleted_meanwhile() {
             () = work => {}
             () = run => panic!("the runtime ended"),
         }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_trips_its_worker_is_tried_again_and_harms_nobody() {
+    let trips = AtomicUsize::new(0);
+    let fault = move |call: &str, about: &str| {
+        // The first pod that anything is asked about, three times.
+        assert!(call != "list" || about.is_empty() || trips.fetch_add(1, Ordering::SeqCst) >= 3, "a mistake");
+        None
+    };
+    faulty_cluster(fault, async |server, _, _, _| {
+        let client = admin(server);
+        let pods = client.namespaced::<Pod>("default");
+        let begun = tokio::time::Instant::now();
+        pods.create(&pod("bad", container("sleep:1", json!({})))).await.unwrap();
+        until_ready(&client, "bad").await;
+        assert!((7..10).contains(&begun.elapsed().as_secs()), "after 1, 2 and 4 s: {:?}", begun.elapsed());
+        pods.create(&pod("good", container("sleep:1", json!({})))).await.unwrap();
+        until_ready(&client, "good").await;
     })
     .await;
 }

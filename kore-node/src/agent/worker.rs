@@ -77,26 +77,27 @@ impl Origin {
 /// The label of a sandbox that keeps the pod's grace, in seconds, for when the pod is gone.
 const GRACE: &str = "kore.dev/termination-grace-period";
 
-/// Drives a pod to its end, or until the agent is shut down.
-pub(super) async fn run(shared: Arc<Shared>, mailbox: Arc<Mailbox>, origin: Origin) {
+/// Drives a pod to its end, or until the agent is shut down. `origin` keeps up with the pod, for a worker that is begun anew.
+pub(super) async fn run(shared: Arc<Shared>, mailbox: Arc<Mailbox>, origin: &mut Origin) {
     let now = shared.client.clock().now();
     let machine = |pod: Arc<Pod>| Machine::new(shared.settings.clone(), pod, now);
-    let (view, machine) = match origin {
-        Origin::Api(view) => (Some(view.clone()), machine(view.into_typed())),
+    let (view, machine) = match &*origin {
+        Origin::Api(view) => (Some(view.clone()), machine(view.clone().into_typed())),
         Origin::Runtime(pod) => {
-            let mut machine = machine(pod);
+            let mut machine = machine(pod.clone());
             machine.set_gone();
             (None, machine)
         }
     };
     let sent = view.as_ref().and_then(|view| view.status.clone());
-    let mut worker = Worker { shared, mailbox, machine, sent, view, running: FuturesUnordered::new() };
+    let mut worker = Worker { shared, mailbox, origin, machine, sent, view, running: FuturesUnordered::new() };
     worker.run().await;
 }
 
-struct Worker {
+struct Worker<'a> {
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox>,
+    origin: &'a mut Origin,
     machine: Machine,
     /// The pod as the API last had it.
     view: Option<View<Pod>>,
@@ -105,7 +106,7 @@ struct Worker {
     running: FuturesUnordered<BoxFuture<'static, (Key, Outcome)>>,
 }
 
-impl Worker {
+impl Worker<'_> {
     async fn run(&mut self) {
         let mut shutdown = self.shared.shutdown.clone();
         let mut finished: Vec<(Key, Outcome)> = vec![];
@@ -114,7 +115,10 @@ impl Worker {
             let news = self.mailbox.take();
             match news.pod {
                 Some(Some(view)) => self.set_pod(view),
-                Some(None) => self.machine.set_gone(),
+                Some(None) => {
+                    self.machine.set_gone();
+                    *self.origin = Origin::Runtime(self.machine.pod().clone());
+                }
                 None => {}
             }
             if news.data {
@@ -150,7 +154,7 @@ impl Worker {
             }
             let mut wake_at = step.wake_at;
             if !self.publish().await {
-                let retry = now + RETRY;
+                let retry = crate::machine::spec::after(now, RETRY);
                 wake_at = Some(wake_at.map_or(retry, |at| at.min(retry)));
             }
             let wake = wake_at
@@ -173,6 +177,7 @@ impl Worker {
         let newer = self.view.as_ref().is_none_or(|known| known.object().revision() < view.object().revision());
         if newer {
             self.machine.set_pod(view.clone().into_typed());
+            *self.origin = Origin::Api(view.clone());
             self.view = Some(view);
         }
     }

@@ -13,7 +13,7 @@ impl Machine {
         let metadata = &self.pod.metadata;
         let by = match &metadata.deletion_timestamp {
             Some(time) => time.0,
-            None if self.gone => now + spec::grace(&self.pod),
+            None if self.gone => spec::after(now, spec::grace(&self.pod)),
             None => return,
         };
         let earlier = self.deadline.map_or(by, |deadline| deadline.min(by));

@@ -33,6 +33,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use self::{backoff::Backoff, probes::Probes};
 use crate::runtime::{ContainerId, ContainerStatus, Listing, SandboxId, SandboxStatus};
 
+pub(crate) use self::backoff::retry as retry_wait;
 pub(crate) use self::probes::{ProbeKind, timeout as probe_timeout};
 
 /// What to do: all of it at once, and nothing twice: what is under way is not asked for again.
@@ -195,7 +196,7 @@ impl Progress {
         if self.done {
             *self = Progress { done: true, ..Progress::default() };
         } else {
-            self.retry_at = Some(now + backoff::retry(self.failures));
+            self.retry_at = Some(spec::after(now, backoff::retry(self.failures)));
             self.failures += 1;
         }
     }

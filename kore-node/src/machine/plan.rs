@@ -194,7 +194,7 @@ impl Machine {
         if let Some(waiting) = memory.waiting.as_mut().filter(|one| one.retry_at > now) {
             step.wake(waiting.retry_at);
             if waiting.reason == "ErrImagePull" {
-                let shown_until = waiting.since + SHOW_PULL_ERROR;
+                let shown_until = spec::after(waiting.since, SHOW_PULL_ERROR);
                 if shown_until <= now {
                     waiting.message = format!("Back-off pulling image \"{image}\": ErrImagePull: {}", waiting.message);
                     waiting.reason = "ImagePullBackOff".into();
@@ -221,11 +221,11 @@ impl Machine {
         let retry_at = match reason.as_str() {
             "ErrImagePull" => {
                 memory.pull.next(now, now, cap);
-                now + memory.pull.wait()
+                spec::after(now, memory.pull.wait())
             }
             // The container exists and has exited: the wait between restarts applies.
             "RunContainerError" | "PostStartHookError" => now,
-            _ => now + RETRY_CREATE,
+            _ => spec::after(now, RETRY_CREATE),
         };
         memory.waiting = Some(Waiting { reason, message, since: now, retry_at });
     }
@@ -253,7 +253,7 @@ impl Machine {
         let Some(seconds) = spec.and_then(|spec| spec.active_deadline_seconds) else {
             return false;
         };
-        let at = self.start_time() + Duration::from_secs(seconds.max(0) as u64);
+        let at = spec::after(self.start_time(), Duration::from_secs(seconds.max(0) as u64));
         if at > now {
             step.wake(at);
             return false;

@@ -72,7 +72,7 @@ impl Probes {
         let states = ProbeKind::ALL.into_iter().filter_map(|kind| {
             let probe = kind.of(container)?;
             let state = State {
-                next_at: started_at + seconds(probe.initial_delay_seconds, 0),
+                next_at: spec::after(started_at, seconds(probe.initial_delay_seconds, 0)),
                 successes: 0,
                 failures: 0,
                 good: match kind {
@@ -107,7 +107,7 @@ impl Probes {
         let Some(state) = self.states.get_mut(&kind) else {
             return false;
         };
-        state.next_at = now + seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
+        state.next_at = spec::after(now, seconds(probe.period_seconds, 10).max(Duration::from_secs(1)));
         if success {
             state.failures = 0;
             state.successes += 1;

@@ -416,6 +416,22 @@ fn a_pod_whose_object_is_gone_leaves_nothing() {
 }
 
 #[test]
+fn numbers_of_seconds_that_no_clock_can_hold_are_endless_waits() {
+    let probe = json!({"exec": {}, "initialDelaySeconds": i32::MAX, "periodSeconds": i32::MAX});
+    let spec = json!({
+        "containers": [one(json!({"readinessProbe": probe}))],
+        "terminationGracePeriodSeconds": 9_000_000_000_000_u64,
+        "activeDeadlineSeconds": i64::MAX,
+    });
+    let mut world = World::of(spec);
+    assert_eq!(world.settle(), ["volumes", "sandbox 0", "start app 0"]);
+    world.machine.set_gone();
+    world.deaf = true;
+    let done = world.settle();
+    assert!(done.len() == 1 && done[0].starts_with("stop app-0 "), "{done:?}");
+}
+
+#[test]
 fn what_runs_is_adopted_and_keeps_its_readiness() {
     let spec = json!({"containers": [one(json!({"readinessProbe": {"exec": {}, "initialDelaySeconds": 100}}))]});
     let mut first = World::of(spec.clone());

@@ -1,6 +1,8 @@
 //! A control plane and an agent in one process.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod faulty;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
