@@ -370,20 +370,30 @@ impl Machine {
     fn has_started(&self, container: &Container) -> bool {
         let running = self.newest(&container.name).filter(|newest| newest.state.is_running());
         let Some(running) = running else { return false };
-        let memory = self.containers.get(&container.name);
-        match memory.and_then(|memory| memory.probes.as_ref()) {
-            Some(probes) if *probes.id() == running.id => probes.started(),
-            _ => container.startup_probe.is_none(),
+        match self.probes(&running.id, &container.name) {
+            Some(probes) => probes.started(),
+            None => {
+                let known = self.known_container(&running.id, &container.name);
+                container.startup_probe.is_none() || known.is_some_and(|known| known.started == Some(true))
+            }
         }
     }
 
     fn is_ready(&self, container: &Container) -> bool {
-        let memory = self.containers.get(&container.name);
-        let probes = memory.and_then(|memory| memory.probes.as_ref());
-        self.has_started(container)
-            && match (probes, self.newest(&container.name)) {
-                (Some(probes), Some(newest)) if *probes.id() == newest.id => probes.ready(),
-                _ => container.readiness_probe.is_none(),
+        let Some(newest) = self.newest(&container.name) else { return false };
+        let ready = match self.probes(&newest.id, &container.name) {
+            Some(probes) => probes.ready(),
+            None => {
+                let known = self.known_container(&newest.id, &container.name);
+                container.readiness_probe.is_none() || known.is_some_and(|known| known.ready)
             }
+        };
+        ready && self.has_started(container)
+    }
+
+    /// The probes of this very container. None until it is first looked after, by this agent: what the API has of it holds.
+    fn probes(&self, id: &ContainerId, name: &str) -> Option<&Probes> {
+        let probes = self.containers.get(name)?.probes.as_ref();
+        probes.filter(|probes| probes.id() == id)
     }
 }

@@ -134,8 +134,7 @@ impl Machine {
         };
         let has = self.containers.get(&container.name).and_then(|memory| memory.probes.as_ref());
         if has.is_none_or(|probes| probes.id != *id) {
-            let url = self.container_url(id);
-            let known = self.known_status(&container.name).filter(|known| known.container_id.as_deref() == Some(&url));
+            let known = self.known_container(id, &container.name);
             let probes = Probes::new(container, id.clone(), started_at, known);
             self.memory(&container.name).probes = Some(probes);
         }

@@ -433,7 +433,9 @@ fn numbers_of_seconds_that_no_clock_can_hold_are_endless_waits() {
 
 #[test]
 fn what_runs_is_adopted_and_keeps_its_readiness() {
-    let spec = json!({"containers": [one(json!({"readinessProbe": {"exec": {}, "initialDelaySeconds": 100}}))]});
+    let readiness = json!({"exec": {}, "initialDelaySeconds": 100});
+    let container = one(json!({"readinessProbe": readiness, "startupProbe": {"exec": {}}}));
+    let spec = json!({"containers": [container]});
     let mut first = World::of(spec.clone());
     first.settle();
     let mut known = first.status();
@@ -443,7 +445,10 @@ fn what_runs_is_adopted_and_keeps_its_readiness() {
     pod.status = Some(known);
     second.machine = Machine::new(settings(), Arc::new(pod), second.now);
     second.listing = first.listing.clone();
-    assert_eq!(second.settle(), ["volumes"], "volumes are made again, nothing is started");
+    second.machine.observe(first.listing.clone());
+    let app = second.container("app");
+    assert_eq!((app.started, app.ready), (Some(true), true), "before anything is done, and any probe is made");
+    assert_eq!(second.settle(), ["volumes"], "volumes are made again, nothing is started, nor is it starting up");
     assert_eq!(second.condition("Ready"), "True");
 }
 
