@@ -251,9 +251,37 @@ async fn exec_runs_beside_the_container_and_is_bounded_in_time() {
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "seen\nblue\n");
     assert_eq!((output.stderr.as_slice(), output.exit_code), (&b"e\n"[..], 4));
-    let late = runtime.exec_sync(&id, &run("sleep 1000"), Duration::from_millis(50)).await;
+    // The shell waits for a process of its own: it is not enough to kill the shell.
+    let path = |name: &str| dir.path().join(name);
+    let slow = |name: &str| run(&format!("sleep 1000 & echo $! > {}; wait; true", path(name).display()));
+    let late = runtime.exec_sync(&id, &slow("late"), Duration::from_secs(1)).await;
     assert!(matches!(late, Err(Error::DeadlineExceeded { .. })), "{late:?}");
+    let late = pid(&file(path("late")).await);
+    until("what was late is killed", async || (!runs(late)).then_some(())).await;
+    let slow = slow("dropped");
+    tokio::select! {
+        biased;
+        _ = runtime.exec_sync(&id, &slow, PATIENCE) => panic!("it never ends"),
+        _ = file(path("dropped")) => {}
+    }
+    let dropped = pid(&file(path("dropped")).await);
+    until("what nobody waits for is killed", async || (!runs(dropped)).then_some(())).await;
     runtime.remove(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_behind_ends_with_the_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = open(dir.path(), "127.70.10.0/24").await;
+    let id = start(&runtime, "hook", &shell("exec sleep 1000")).await;
+    let left = dir.path().join("left");
+    let script = format!("setsid sleep 1000 > /dev/null 2>&1 & echo $! > {}", left.display());
+    let output = runtime.exec_sync(&id, &["sh", "-c", &script].map(String::from), PATIENCE).await.unwrap();
+    assert_eq!(output.exit_code, 0);
+    let left = pid(&file(left).await);
+    assert!(runs(left), "a hook may start a daemon");
+    runtime.stop(&id, Duration::ZERO).await.unwrap();
+    until("the daemon is gone", async || (!runs(left)).then_some(())).await;
 }
 
 #[tokio::test]

@@ -61,7 +61,8 @@ pub use self::images::Program;
 /// command, arguments and environment.
 ///
 /// **Stopping** sends TERM to the container's process group, waits for the grace, then kills every descendant. When the
-/// first process ends by itself, its descendants are killed at once. If a shim is killed, its container dies with it.
+/// first process ends by itself, its descendants are killed at once; in both cases so is what commands executed in the container
+/// have left behind. If a shim is killed, its container dies with it.
 ///
 /// **Recovery** reads the directory: containers that run are found running, with their log and exit status in the hands of
 /// their shims. One agent uses a directory at a time.

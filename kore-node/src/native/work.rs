@@ -20,7 +20,7 @@ use crate::{
         ContainerConfig, ContainerId, ContainerState, Error, Listing, Result, SandboxConfig, SandboxId, SandboxState,
         SandboxStatus,
     },
-    shim::{Shim, disk, disk::Launch},
+    shim::{Shim, disk, disk::Launch, tree},
 };
 
 pub(super) struct Inner {
@@ -237,6 +237,8 @@ impl Inner {
 
     pub(super) fn remove(&self, id: &ContainerId) -> Result<()> {
         self.kill(id)?;
+        // A command that was being executed when the container ended may have come too late to be found then.
+        tree::kill_marked(id.as_str());
         remove(&self.container_dir(id), |path| fs::remove_dir_all(path))?;
         self.state().containers.remove(id);
         Ok(())

@@ -190,6 +190,8 @@ impl Supervisor {
             let _ = kill_process_group(self.main, Signal::TERM);
         }
         self.end_descendants(kill_at);
+        // Commands that were executed in the container do not descend from it.
+        tree::kill_marked(&self.launch.id);
         self.drain();
         self.log.finish(finished_at);
         let status = status.expect("the loop ends with a status");

@@ -1,4 +1,4 @@
-//! Finding and killing all processes of a container: by descent while its shim lives, by their mark when it does not.
+//! Finding and killing all processes of a container: by descent while its shim lives, by their mark at the end.
 
 use std::{fs, path::Path};
 
@@ -19,8 +19,8 @@ pub(crate) fn kill_descendants_of(ancestor: Pid) {
     family[1..].iter().for_each(|&pid| kill(pid));
 }
 
-/// Kills every process that carries the mark of this container. For a container whose shim is dead: its main process died with
-/// it, its descendants may not have.
+/// Kills every process that carries the mark of this container: what commands executed in it left behind, and, when its shim is
+/// dead, the descendants that did not die with it.
 pub(crate) fn kill_marked(id: &str) {
     let mark = format!("{MARK}={id}");
     for pid in pids() {
