@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,14 +16,14 @@ use k8s_openapi::api::{
     coordination::v1::Lease,
     core::v1::{ConfigMap, Event, Node, Pod},
 };
-use kore_api::{object::ObjectKey, request::Options, server::Server};
+use kore_api::{auth::User, client::Client, object::ObjectKey, request::Options, server::Server};
 use kore_node::{
     agent::Agent,
     runtime::{Error, ExecOutput, Runtime},
     task::TaskRuntime,
 };
 use serde_json::{Value, json};
-use support::{faulty::Faulty, *};
+use support::{faulty::Faulty, silent::Silent, *};
 use tower::ServiceExt;
 
 /// Runs `test` beside a server, a runtime with some images, and an agent.
@@ -407,34 +407,166 @@ async fn a_pod_that_trips_its_worker_is_tried_again_and_harms_nobody() {
     .await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn shutdown_stops_containers_and_keeps_pods() {
+/// Runs `test` beside an agent that is shut down after it, within this grace; how long that took.
+async fn until_shut_down(
+    fault: impl Fn(&str, &str) -> Option<Error> + Send + Sync + 'static,
+    grace: Duration,
+    test: impl AsyncFnOnce(&Client),
+    after: impl AsyncFnOnce(&Client, &TaskRuntime, Duration),
+) {
     with_server(async |server| {
         let dir = tempfile::tempdir().unwrap();
         let (runtime, run) = tasks(server);
         let client = admin(server);
-        let pods = client.namespaced::<Pod>("default");
-        let agent = kore_node::agent::Agent::builder(
-            server.client(kore_api::auth::User::node(NODE)),
-            runtime.clone(),
-            NODE,
-            dir.path(),
-        );
+        let agent =
+            Agent::builder(server.client(User::node(NODE)), Faulty::new(runtime.clone(), fault), NODE, dir.path());
         let (agent, agent_run) = agent.open().await.unwrap();
         let work = async {
-            pods.create(&pod("web", container("sleep:1", json!({})))).await.unwrap();
-            until_ready(&client, "web").await;
-            agent.shutdown(Duration::from_secs(2)).await;
+            test(&client).await;
+            let begun = tokio::time::Instant::now();
+            tokio::time::timeout(PATIENCE, agent.shutdown(grace)).await.expect("a shutdown ends");
+            begun.elapsed()
         };
-        let both = async { tokio::join!(work, agent_run) };
+        let took = tokio::select! {
+            biased;
+            (took, ()) = async { tokio::join!(work, agent_run) } => took,
+            () = run => panic!("the runtime ended"),
+        };
+        after(&client, &runtime, took).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_stops_containers_and_keeps_pods() {
+    let test = async |client: &Client| {
+        client.namespaced::<Pod>("default").create(&pod("web", container("sleep:1", json!({})))).await.unwrap();
+        until_ready(client, "web").await;
+    };
+    until_shut_down(
+        |_, _| None,
+        Duration::from_secs(2),
+        test,
+        async |client, runtime, took| {
+            assert!(took < Duration::from_secs(1), "{took:?}");
+            let listing = runtime.list(None).await.unwrap();
+            assert!(listing.containers[0].state.exit().is_some());
+            let pod = client.namespaced::<Pod>("default").get("web").await.unwrap();
+            assert!(pod.metadata.deletion_timestamp.is_none());
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_hooks_nor_stops_nor_deaf_containers_hold_a_shutdown_up() {
+    let sleep = json!({"sleep": {"seconds": 1000}});
+    let test = async |client: &Client| {
+        let pods = client.namespaced::<Pod>("default");
+        let cases = [
+            ("starting", "sleep:1", json!({"lifecycle": {"postStart": sleep}})),
+            ("hooked", "sleep:1", json!({"lifecycle": {"preStop": sleep}})),
+            ("deaf", "deaf:1", json!({})),
+        ];
+        for (name, image, more) in cases {
+            let mut spec = container(image, more);
+            spec["terminationGracePeriodSeconds"] = json!(3600);
+            pods.create(&pod(name, spec)).await.unwrap();
+            until_running(client, name).await;
+        }
+        for name in ["hooked", "deaf"] {
+            pods.delete(name, &Options::default()).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    };
+    until_shut_down(
+        |_, _| None,
+        Duration::from_secs(2),
+        test,
+        async |_, runtime, took| {
+            assert!(took < Duration::from_secs(5), "{took:?}");
+            for container in runtime.list(None).await.unwrap().containers {
+                assert!(container.state.exit().is_some(), "{container:?}");
+            }
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_that_does_not_answer_does_not_hold_a_shutdown_up() {
+    let mute = Arc::new(AtomicBool::new(false));
+    let fault = {
+        let mute = mute.clone();
+        move |call: &str, _: &str| {
+            (call == "list" && mute.load(Ordering::SeqCst)).then(|| Error::Transient("no".into()))
+        }
+    };
+    let test = async |client: &Client| {
+        client.namespaced::<Pod>("default").create(&pod("web", container("sleep:1", json!({})))).await.unwrap();
+        until_ready(client, "web").await;
+        mute.store(true, Ordering::SeqCst);
+        client.namespaced::<Pod>("default").delete("web", &Options::default()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    };
+    until_shut_down(fault, Duration::from_secs(2), test, async |_, _, took| {
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_shortens_stops_and_hooks_under_way() {
+    cluster(async |server, _, _, _| {
+        let client = admin(server);
+        let pods = client.namespaced::<Pod>("default");
+        let hook = json!({"sleep": {"seconds": 1000}});
+        let cases = [
+            ("stopping", "deaf:1", json!({})),
+            ("hooked", "sleep:1", json!({"lifecycle": {"preStop": hook}})),
+            ("starting", "sleep:1", json!({"lifecycle": {"postStart": hook}})),
+        ];
+        for (name, image, more) in &cases {
+            let mut spec = container(image, more.clone());
+            spec["terminationGracePeriodSeconds"] = json!(3600);
+            if *name != "starting" {
+                spec["activeDeadlineSeconds"] = json!(1);
+            }
+            pods.create(&pod(name, spec)).await.unwrap();
+            until_running(&client, name).await;
+        }
+        // By now two are being stopped, within an hour.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        for (name, _, _) in cases {
+            let begun = tokio::time::Instant::now();
+            pods.delete(name, &Options::default().grace_period_seconds(2)).await.unwrap();
+            until_gone(&client, name).await;
+            assert!(begun.elapsed() < Duration::from_secs(7), "{name}: {:?}", begun.elapsed());
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_is_restarted_while_no_status_can_be_written() {
+    with_server(async |server| {
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, run) = tasks(server);
+        let client = admin(server);
+        let way = Silent::new(server.client(User::node(NODE)));
+        let test = async |_: &Agent| {
+            client.namespaced::<Pod>("default").create(&pod("web", container("fail:1", json!({})))).await.unwrap();
+            until_waiting(&client, "web", "CrashLoopBackOff").await;
+            way.begin();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let attempts = runtime.list(None).await.unwrap().containers.into_iter().map(|one| one.attempt);
+            assert!(attempts.max().unwrap() >= 3, "after 10 and 20 more seconds");
+        };
         tokio::select! {
             biased;
-            _ = tokio::time::timeout(PATIENCE, both) => {}
+            () = with_agent_of(way.client(), runtime.clone(), dir.path(), test) => {}
             () = run => panic!("the runtime ended"),
         }
-        let listing = runtime.list(None).await.unwrap();
-        assert!(listing.containers[0].state.exit().is_some());
-        assert!(pods.get("web").await.unwrap().metadata.deletion_timestamp.is_none());
     })
     .await;
 }

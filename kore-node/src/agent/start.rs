@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kore_api::{object::Object, schema::quantity};
 
-use super::{Shared, hook, worker};
+use super::{Shared, ending::Ends, hook, stop, worker};
 use crate::{
     env::{self, Context},
     machine::{Outcome, spec},
@@ -20,6 +20,7 @@ pub(super) struct Start<'a> {
     pub(super) object: Option<&'a Object>,
     pub(super) sandbox: &'a SandboxId,
     pub(super) attempt: u32,
+    pub(super) ends: &'a Ends,
 }
 
 /// A status reason and its message.
@@ -73,10 +74,18 @@ impl Start<'_> {
         let Some(hook) = hook.and_then(|lifecycle| lifecycle.post_start.as_ref()) else {
             return Ok(());
         };
-        if let Err(message) = hook::run(self.shared, self.pod, container, &id, hook).await {
+        let mut ending = self.ends.ending();
+        let result = tokio::select! {
+            biased;
+            result = hook::run(self.shared, self.pod, container, &id, hook) => result,
+            // A container that is about to be stopped needs no hook after its start any more.
+            () = ending.comes() => Ok(()),
+        };
+        if let Err(message) = result {
             self.tell(true, "FailedPostStartHook", format!("PostStartHook failed: {message}"));
             let grace = spec::grace(self.pod).min(Duration::from_secs(30));
-            let stopped = runtime.stop(&id, grace).await;
+            let name = &container.name;
+            let stopped = stop::stop(self.shared, self.pod, &id, name, grace, false, self.ends.ending()).await;
             stopped.map_err(|error| ("PostStartHookError", error.to_string()))?;
             return Err(("PostStartHookError", message));
         }

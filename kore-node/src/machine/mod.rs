@@ -47,8 +47,6 @@ pub(crate) enum Action {
     Start { container: String, attempt: u32, sandbox: SandboxId },
     /// Run the preStop hook and stop the container within `grace`, all in all.
     Stop { id: ContainerId, container: String, grace: Duration, pre_stop: bool },
-    /// A stop is under way that must end earlier.
-    Hurry { id: ContainerId, grace: Duration },
     /// Forget an old container and its log.
     Remove { id: ContainerId },
     /// Stop a sandbox.
@@ -70,7 +68,6 @@ pub(crate) enum Key {
     Sandbox,
     Container(String),
     Stop(ContainerId),
-    Hurry(ContainerId),
     Remove(ContainerId),
     EndSandbox(SandboxId),
     Probe(ContainerId, ProbeKind),
@@ -85,7 +82,6 @@ impl Action {
             Action::RunSandbox { .. } => Key::Sandbox,
             Action::Start { container, .. } => Key::Container(container.clone()),
             Action::Stop { id, .. } => Key::Stop(id.clone()),
-            Action::Hurry { id, .. } => Key::Hurry(id.clone()),
             Action::Remove { id } => Key::Remove(id.clone()),
             Action::StopSandbox { id } | Action::RemoveSandbox { id } => Key::EndSandbox(id.clone()),
             Action::Probe { id, kind, .. } => Key::Probe(id.clone(), *kind),
@@ -125,6 +121,8 @@ pub(crate) struct Step {
     pub(crate) events: Vec<Told>,
     /// When to step again at the latest.
     pub(crate) wake_at: Option<Timestamp>,
+    /// Everything must be over by then, also what was asked for in earlier steps. The earliest counts.
+    pub(crate) end_by: Option<Timestamp>,
 }
 
 impl Step {
@@ -162,8 +160,6 @@ pub(crate) struct Machine {
     sandbox: Progress,
     /// The pod must be over by then, its object is deleted or being deleted.
     deadline: Option<Timestamp>,
-    /// Stops that must end earlier than they were told.
-    hurried: Vec<(ContainerId, Duration)>,
     /// No container of the pod will ever run again, and why if it is not for their exit codes.
     over: Option<Over>,
     /// The last status there will be.
@@ -246,7 +242,6 @@ impl Machine {
             volumes: Progress::default(),
             sandbox: Progress::default(),
             deadline: None,
-            hurried: vec![],
             over: None,
             last: None,
             cleaned: false,
@@ -316,7 +311,7 @@ impl Machine {
             Key::Probe(id, kind) => self.probed(id, *kind, outcome, now),
             Key::CleanUp => self.cleaned |= outcome == Outcome::Done,
             Key::Delete => self.deleted |= outcome == Outcome::Done,
-            Key::Stop(_) | Key::Hurry(_) | Key::Remove(_) | Key::EndSandbox(_) => {}
+            Key::Stop(_) | Key::Remove(_) | Key::EndSandbox(_) => {}
         }
     }
 
@@ -334,6 +329,8 @@ impl Machine {
         } else {
             self.plan(now, &mut step);
         }
+        let over = self.over.is_some().then(|| spec::after(now, spec::grace(&self.pod)));
+        step.end_by = self.deadline.or(over);
         step.actions.retain(|action| self.in_flight.insert(action.key()));
         step
     }

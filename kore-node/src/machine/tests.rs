@@ -24,6 +24,7 @@ struct World {
     log: Vec<String>,
     events: Vec<String>,
     wake_at: Option<Timestamp>,
+    end_by: Option<Timestamp>,
 }
 
 fn pod(spec: Value) -> Pod {
@@ -59,6 +60,7 @@ impl World {
             log: vec![],
             events: vec![],
             wake_at: None,
+            end_by: None,
         }
     }
 
@@ -73,6 +75,7 @@ impl World {
             let step = self.machine.step(self.now);
             self.events.extend(step.events.iter().map(|told| format!("{} {}", told.reason, told.message)));
             self.wake_at = step.wake_at;
+            self.end_by = step.end_by;
             if step.actions.is_empty() {
                 return std::mem::take(&mut self.log);
             }
@@ -124,7 +127,6 @@ impl World {
                 }
                 self.exit(id.as_str(), 143);
             }
-            Action::Hurry { id, grace } => self.log.push(format!("hurry {id} {}", grace.as_secs())),
             Action::Remove { id } => {
                 self.log.push(format!("remove {id}"));
                 self.listing.containers.retain(|one| one.id != id);
@@ -397,13 +399,18 @@ fn a_second_deletion_can_only_shorten_the_first() {
     let mut world = World::of(json!({"containers": [one(json!({}))]}));
     world.settle();
     world.deaf = true;
+    assert_eq!(world.end_by, None);
+    let left = |world: &World| world.end_by.unwrap().duration_since(world.now).as_secs();
     world.delete(30);
     assert_eq!(world.settle(), ["stop app-0 30"]);
+    assert_eq!(left(&world), 30);
     world.delete(60);
     assert_eq!(world.settle(), Vec::<String>::new());
+    assert_eq!(left(&world), 30);
     world.now += Duration::from_secs(1);
     world.delete(2);
-    assert_eq!(world.settle(), ["hurry app-0 2"]);
+    assert_eq!(world.settle(), Vec::<String>::new());
+    assert_eq!(left(&world), 2);
 }
 
 #[test]
