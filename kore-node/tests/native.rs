@@ -167,6 +167,37 @@ async fn a_killed_shim_takes_all_of_its_container_with_it() {
 }
 
 #[tokio::test]
+async fn a_disk_that_takes_no_files_does_not_make_a_container_flap() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = open(dir.path(), "127.70.11.0/24").await;
+    let path = dir.path().join("shim");
+    let id = start(&runtime, "full", &shell(&format!("echo $PPID > {}; exec sleep 1000", path.display()))).await;
+    let shim = pid(&file(path).await);
+    // In the way of the file that is to say how it ended.
+    let files = dir.path().join("runtime/containers").join(id.as_str());
+    fs::create_dir(files.join("exit.tmp")).unwrap();
+    kill_process(shim, Signal::KILL).unwrap();
+    let first = exit(&runtime, &id).await;
+    assert_eq!((first.exit_code, first.reason.as_deref()), (137, Some("ContainerStatusUnknown")));
+    assert_eq!(exit(&runtime, &id).await, first, "it ended once");
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_read_is_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = open(dir.path(), "127.70.12.0/24").await;
+    let id = start(&runtime, "read", &shell("exec sleep 1000")).await;
+    let state = async || runtime.list(Some("read")).await.unwrap().containers[0].state.clone();
+    let before = state().await;
+    assert!(before.is_running());
+    let exit = dir.path().join("runtime/containers").join(id.as_str()).join("exit.json");
+    fs::create_dir(&exit).unwrap();
+    assert_eq!(state().await, before);
+    fs::remove_dir(&exit).unwrap();
+    runtime.remove(&id).await.unwrap();
+}
+
+#[tokio::test]
 async fn everything_a_container_started_ends_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let away = dir.path().join("away");

@@ -9,7 +9,7 @@ use super::{Shared, ending::Ends, hook, stop, worker};
 use crate::{
     env::{self, Context},
     machine::{Outcome, spec},
-    runtime::{ContainerConfig, ContainerId, Error, Mount, SandboxId},
+    runtime::{ContainerConfig, ContainerId, ContainerState, ContainerStatus, Error, Mount, SandboxId},
     volumes,
 };
 
@@ -65,7 +65,7 @@ impl Start<'_> {
         };
         match runtime.start(&id).await {
             Ok(()) => {}
-            Err(error) if error.is_already_exists() => return Ok(()),
+            Err(error) if error.is_already_exists() => return self.was_started(container).await,
             Err(error) => return Err(("RunContainerError", error.to_string())),
         }
         let text = format!("Started container {}", container.name);
@@ -95,13 +95,28 @@ impl Start<'_> {
     /// A container that another life of the agent created.
     async fn existing(&self, container: &Container) -> Result<ContainerId, Failure> {
         let fail = |message: String| ("CreateContainerError", message);
-        let uid = self.pod.metadata.uid.as_deref();
-        let listing = self.shared.runtime.list(uid).await;
-        let listing = listing.map_err(|error| fail(error.to_string()))?;
-        let found =
-            listing.containers.into_iter().find(|one| one.name == container.name && one.attempt == self.attempt);
+        let found = self.find(container).await.map_err(|error| fail(error.to_string()))?;
         let id = found.map(|one| one.id);
         id.ok_or_else(|| fail(format!("container {} exists and does not", container.name)))
+    }
+
+    /// A container that another life of the agent started. One that has come to nothing is not asked for again and again.
+    async fn was_started(&self, container: &Container) -> Result<(), Failure> {
+        let fail = |message: String| ("RunContainerError", message);
+        let found = self.find(container).await.map_err(|error| fail(error.to_string()))?;
+        match found.map(|one| one.state) {
+            Some(ContainerState::Created) => {
+                Err(fail(format!("container {} was started and does not run", container.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the runtime has of this attempt.
+    async fn find(&self, container: &Container) -> Result<Option<ContainerStatus>, Error> {
+        let listing = self.shared.runtime.list(self.pod.metadata.uid.as_deref()).await?;
+        let mut containers = listing.containers.into_iter();
+        Ok(containers.find(|one| one.name == container.name && one.attempt == self.attempt))
     }
 
     /// Makes sure that the image is there, as the pull policy has it.

@@ -212,6 +212,7 @@ impl Machine {
 
     pub(super) fn start_finished(&mut self, name: &str, outcome: Outcome, now: Timestamp) {
         let cap = self.settings.max_backoff;
+        let has_exited = self.newest(name).is_some_and(|newest| newest.state.exit().is_some());
         let memory = self.memory(name);
         let Outcome::Failed { reason, message } = outcome else {
             memory.waiting = None;
@@ -223,8 +224,8 @@ impl Machine {
                 memory.pull.next(now, now, cap);
                 spec::after(now, memory.pull.wait())
             }
-            // The container exists and has exited: the wait between restarts applies.
-            "RunContainerError" | "PostStartHookError" => now,
+            // The wait between restarts applies.
+            "RunContainerError" | "PostStartHookError" if has_exited => now,
             _ => spec::after(now, RETRY_CREATE),
         };
         memory.waiting = Some(Waiting { reason, message, since: now, retry_at });

@@ -19,6 +19,8 @@ struct World {
     /// What a start of a container by this name comes to, instead of running.
     starts: BTreeMap<String, Outcome>,
     probes: BTreeMap<ProbeKind, bool>,
+    /// What fails to start has not exited either.
+    not_even_started: bool,
     /// Stops are only noted.
     deaf: bool,
     log: Vec<String>,
@@ -56,6 +58,7 @@ impl World {
             now,
             starts: BTreeMap::new(),
             probes: BTreeMap::new(),
+            not_even_started: false,
             deaf: false,
             log: vec![],
             events: vec![],
@@ -109,11 +112,14 @@ impl World {
                 status.state = ContainerState::Running { started_at: self.now };
                 if let Some(failed) = self.starts.get(&container) {
                     outcome = failed.clone();
-                    status.state = ContainerState::Exited(Exit {
-                        finished_at: Some(self.now),
-                        reason: Some("StartError".into()),
-                        ..Exit::code(128)
-                    });
+                    status.state = match self.not_even_started {
+                        true => ContainerState::Created,
+                        false => ContainerState::Exited(Exit {
+                            finished_at: Some(self.now),
+                            reason: Some("StartError".into()),
+                            ..Exit::code(128)
+                        }),
+                    };
                     if matches!(failed, Outcome::Failed { reason, .. } if reason != "RunContainerError") {
                         return self.machine.finished(&key, outcome, self.now);
                     }
@@ -148,6 +154,7 @@ impl World {
             Action::CleanUp => self.log.push("clean".into()),
             Action::Delete => self.log.push("delete".into()),
         }
+        self.machine.observe(self.listing.clone());
         self.machine.finished(&key, outcome, self.now);
     }
 
@@ -505,6 +512,17 @@ fn a_program_that_cannot_be_executed_ends_in_crash_loop_back_off() {
     assert_eq!(world.waiting("app"), "CrashLoopBackOff");
     let last = world.container("app").last_state.unwrap().terminated.unwrap();
     assert_eq!((last.exit_code, last.reason.as_deref()), (128, Some("StartError")));
+}
+
+#[test]
+fn a_container_the_runtime_cannot_start_is_waited_for_like_any_that_cannot_be_made() {
+    let mut world = World::of(json!({"containers": [one(json!({}))]}));
+    let failed = Outcome::Failed { reason: "RunContainerError".into(), message: "no room for a shim".into() };
+    world.starts.insert("app".into(), failed);
+    world.not_even_started = true;
+    assert_eq!(world.settle(), ["volumes", "sandbox 0", "start app 0"]);
+    assert_eq!(world.waiting("app"), "RunContainerError");
+    assert_eq!(world.wake(), (10, vec!["start app 0".to_owned()]));
 }
 
 #[test]

@@ -38,8 +38,8 @@ use self::{
 use crate::{
     log,
     runtime::{
-        Capabilities, ContainerConfig, ContainerId, Error, ExecOutput, Images, Listing, Result, Runtime, RuntimeEvent,
-        RuntimeStatus, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
+        Capabilities, ContainerConfig, ContainerId, ContainerState, Error, ExecOutput, Images, Listing, Result,
+        Runtime, RuntimeEvent, RuntimeStatus, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
     },
     shim::{Shim, disk},
 };
@@ -206,7 +206,7 @@ impl Builder {
         for sandbox in sandboxes.values().filter(|sandbox| sandbox.state(&boot) == SandboxState::Ready) {
             addresses.hold(sandbox.address, &sandbox.id);
         }
-        let known = |container| Known { container, exited: None };
+        let known = |container| Known { container, last: ContainerState::Created };
         let containers = containers.into_iter().map(|(id, container)| (id, known(container))).collect();
         let inner = Inner {
             dir,

@@ -125,7 +125,10 @@ impl Container {
             message: Some(format!("The container could not be located: {lost}")),
             ..Exit::code(137)
         };
-        disk::write(&dir.join(disk::EXIT), &exit, true)?;
+        // The caller remembers it, for as long as it cannot be written.
+        if let Err(error) = disk::write(&dir.join(disk::EXIT), &exit, true) {
+            tracing::warn!(%error, "how a container ended is not written");
+        }
         Ok(ContainerState::Exited(exit))
     }
 }
