@@ -86,7 +86,8 @@ impl Machine {
                     return false;
                 }
                 _ => {
-                    self.plan_container(container, spec::Restart::OnFailure, sandbox, now, step);
+                    // A new sandbox is initialised from the beginning.
+                    self.plan_container(container, spec::Restart::Always, sandbox, now, step);
                     return false;
                 }
             }
@@ -135,8 +136,8 @@ impl Machine {
                     None => self.plan_probes(container, &newest.id, now, step),
                 }
             }
-            // In a new sandbox everything runs again; what is done for good was found before (`is_complete`).
-            ContainerState::Exited(exit) if newest.sandbox != *sandbox || restart.applies(exit.exit_code) => {
+            // In a new sandbox, too: what is done stays done.
+            ContainerState::Exited(exit) if restart.applies(exit.exit_code) => {
                 self.plan_restart(container, &newest, sandbox, now, step);
             }
             ContainerState::Exited(_) => {}

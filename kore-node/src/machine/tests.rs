@@ -540,6 +540,29 @@ fn a_lost_sandbox_is_replaced_unless_the_pod_is_not_to_run_again() {
 }
 
 #[test]
+fn in_a_new_sandbox_initialisation_begins_anew_and_what_has_succeeded_does_not() {
+    let spec = json!({
+        "initContainers": [{"name": "first", "image": "i"}],
+        "containers": [one(json!({})), {"name": "done", "image": "i"}],
+        "restartPolicy": "OnFailure",
+    });
+    let mut world = World::of(spec);
+    assert_eq!(world.settle(), ["volumes", "sandbox 0", "start first 0"]);
+    world.exit("first-0", 0);
+    assert_eq!(world.settle(), ["start app 0", "start done 0"]);
+    world.exit("done-0", 0);
+    world.exit("app-0", 137);
+    world.lose_sandbox("s0");
+    assert_eq!(world.settle(), ["sandbox 1", "start first 1"]);
+    world.exit("first-1", 0);
+    assert_eq!(world.settle(), ["start app 1"]);
+    assert_eq!(world.status().phase.as_deref(), Some("Running"));
+    world.exit("app-1", 0);
+    assert_eq!(world.settle(), ["stop s1"]);
+    assert_eq!(world.status().phase.as_deref(), Some("Succeeded"));
+}
+
+#[test]
 fn what_is_over_in_the_api_never_runs_again() {
     let mut over = pod(json!({"containers": [one(json!({}))], "restartPolicy": "Never"}));
     over.status.as_mut().unwrap().phase = Some("Failed".into());
