@@ -24,6 +24,7 @@ use kore_node::{
 };
 use serde_json::{Value, json};
 use support::{faulty::Faulty, silent::Silent, *};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tower::ServiceExt;
 
 /// Runs `test` beside a server, a runtime with some images, and an agent.
@@ -74,6 +75,16 @@ fn tasks(server: &Server) -> (TaskRuntime, impl Future<Output = ()>) {
                 () = serve(listener) => 1,
             }
         })
+        .image("serve-tls:1", async |task| {
+            let Ok(listener) = tokio::net::TcpListener::bind((task.address(), 8443)).await else {
+                return 1;
+            };
+            tokio::select! {
+                biased;
+                () = task.stopped() => 0,
+                () = serve_tls(listener) => 1,
+            }
+        })
         // Ready from the second probe on.
         .exec(move |_, _| {
             let code = i32::from(runs.fetch_add(1, Ordering::SeqCst) == 0);
@@ -84,15 +95,36 @@ fn tasks(server: &Server) -> (TaskRuntime, impl Future<Output = ()>) {
 }
 
 async fn serve(listener: tokio::net::TcpListener) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    while let Ok((mut stream, _)) = listener.accept().await {
-        let mut request = [0; 1024];
-        let length = stream.read(&mut request).await.unwrap_or(0);
-        let good = request[..length].starts_with(b"GET /healthz HTTP/1.1\r\n");
-        let status = if good { "204 No Content" } else { "500 No" };
-        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
-        let _ = stream.write_all(answer.as_bytes()).await;
+    while let Ok((stream, _)) = listener.accept().await {
+        answer(stream).await;
     }
+}
+
+/// With a certificate that nobody has signed, for another name.
+async fn serve_tls(listener: tokio::net::TcpListener) {
+    let own = rcgen::generate_simple_self_signed(["somebody.else".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    while let Ok((stream, _)) = listener.accept().await {
+        if let Ok(stream) = acceptor.accept(stream).await {
+            answer(stream).await;
+        }
+    }
+}
+
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut request = [0; 1024];
+    let length = stream.read(&mut request).await.unwrap_or(0);
+    let good = request[..length].starts_with(b"GET /healthz HTTP/1.1\r\n");
+    let status = if good { "204 No Content" } else { "500 No" };
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+    let _ = stream.write_all(answer.as_bytes()).await;
 }
 
 fn container(image: &str, more: Value) -> Value {
@@ -308,6 +340,7 @@ async fn probes_of_all_sorts() {
         let ports = json!([{"name": "web", "containerPort": 8080}]);
         let cases = [
             ("http", "serve:1", json!({"httpGet": {"path": "/healthz", "port": "web"}})),
+            ("https", "serve-tls:1", json!({"httpGet": {"path": "/healthz", "port": 8443, "scheme": "HTTPS"}})),
             ("tcp", "serve:1", json!({"tcpSocket": {"port": 8080}})),
             ("exec", "sleep:1", json!({"exec": {"command": ["check"]}})),
         ];
@@ -322,6 +355,26 @@ async fn probes_of_all_sorts() {
         let spec = container("serve:1", json!({"livenessProbe": probe}));
         pods.create(&pod("sick", spec)).await.unwrap();
         until_container(&client, "sick", "it is restarted", |_, status| (status.restart_count > 0).then_some(())).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_cannot_ask_says_so_and_restarts_nothing() {
+    let fault = |call: &str, _: &str| (call == "exec").then(|| Error::Transient("no process is left".into()));
+    faulty_cluster(fault, async |server, _, _, _| {
+        let client = admin(server);
+        let probe = json!({"exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 1});
+        let spec = container("sleep:1", json!({"livenessProbe": probe}));
+        client.namespaced::<Pod>("default").create(&pod("web", spec)).await.unwrap();
+        until_running(&client, "web").await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let status = until_ready(&client, "web").await.status.unwrap();
+        assert_eq!(status.container_statuses.unwrap()[0].restart_count, 0);
+        let events = client.namespaced::<Event>("default").list(&Options::default()).await.unwrap();
+        let mut texts = events.items.iter().filter_map(|event| event.message.as_deref());
+        let told = "Liveness probe errored and resulted in unknown state: no process is left";
+        assert!(texts.any(|text| text == told));
     })
     .await;
 }

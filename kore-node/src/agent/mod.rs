@@ -4,6 +4,7 @@
 //! - `run`: the future that drives everything: pods to workers, the relist, shutdown
 //! - `worker`: one pod's driver: does what the pod machine says
 //! - `start`, `stop`, `probe`, `hook`: what the machine's actions mean in I/O
+//! - `http`, `tls`: requests of probes and hooks
 //! - `ending`: until when a pod must be over, for what is under way
 //! - `shutdown`: ending a pod's containers with the agent
 //! - `sources`: ConfigMaps, Secrets and Services as pods see them
@@ -22,6 +23,7 @@ mod shutdown;
 mod sources;
 mod start;
 mod stop;
+mod tls;
 mod worker;
 
 use std::{

@@ -34,7 +34,7 @@ use self::{backoff::Backoff, probes::Probes};
 use crate::runtime::{ContainerId, ContainerStatus, Listing, SandboxId, SandboxStatus};
 
 pub(crate) use self::backoff::retry as retry_wait;
-pub(crate) use self::probes::{ProbeKind, timeout as probe_timeout};
+pub(crate) use self::probes::{ProbeKind, Verdict, timeout as probe_timeout};
 
 /// What to do: all of it at once, and nothing twice: what is under way is not asked for again.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,10 +100,7 @@ pub(crate) enum Outcome {
         reason: String,
         message: String,
     },
-    Probed {
-        success: bool,
-        message: String,
-    },
+    Probed(Verdict),
 }
 
 /// Something to tell the user.

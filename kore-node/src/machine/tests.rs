@@ -21,6 +21,8 @@ struct World {
     probes: BTreeMap<ProbeKind, bool>,
     /// What fails to start has not exited either.
     not_even_started: bool,
+    /// Probes find nothing out.
+    blind: bool,
     /// Stops are only noted.
     deaf: bool,
     log: Vec<String>,
@@ -59,6 +61,7 @@ impl World {
             starts: BTreeMap::new(),
             probes: BTreeMap::new(),
             not_even_started: false,
+            blind: false,
             deaf: false,
             log: vec![],
             events: vec![],
@@ -148,8 +151,11 @@ impl World {
             }
             Action::Probe { id, kind, .. } => {
                 self.log.push(format!("{kind:?} {id}").to_lowercase());
-                let success = self.probes.get(&kind).copied().unwrap_or(true);
-                outcome = Outcome::Probed { success, message: "no".into() };
+                outcome = Outcome::Probed(match self.probes.get(&kind) {
+                    Some(false) => Verdict::Bad("no".into()),
+                    _ if self.blind => Verdict::Unknown("no fork".into()),
+                    _ => Verdict::Good,
+                });
             }
             Action::CleanUp => self.log.push("clean".into()),
             Action::Delete => self.log.push("delete".into()),
@@ -370,6 +376,22 @@ fn probes_gate_readiness_and_restart_what_is_not_alive() {
     assert!(done.contains(&"stop app-0 3".to_owned()) && done.contains(&"start app 1".to_owned()), "{done:?}");
     assert!(world.events.contains(&"Killing Container app failed liveness probe, will be restarted".into()));
     assert!(world.events.contains(&"Unhealthy Readiness probe failed: no".into()));
+}
+
+#[test]
+fn a_probe_that_does_not_work_counts_for_nothing() {
+    let probe = json!({"exec": {"command": ["x"]}, "periodSeconds": 5, "failureThreshold": 1});
+    let container = one(json!({"livenessProbe": probe, "readinessProbe": probe}));
+    let mut world = World::of(json!({"containers": [container]}));
+    world.settle();
+    assert_eq!(world.condition("Ready"), "True");
+    world.blind = true;
+    for _ in 0..5 {
+        assert_eq!(world.after(5), ["liveness app-0", "readiness app-0"], "one a period, and nothing is stopped");
+    }
+    assert_eq!(world.condition("Ready"), "True");
+    let told = "Unhealthy Liveness probe errored and resulted in unknown state: no fork";
+    assert!(world.events.contains(&told.into()), "{:?}", world.events);
 }
 
 #[test]
