@@ -243,23 +243,36 @@ async fn volumes_follow_what_they_are_made_from() {
             object(json!({"metadata": {"name": "config", "namespace": "default"}, "data": {"greeting": "one"}}));
         let created = maps.create(&map).await.unwrap();
         let mut spec = container("sleep:1", json!({"volumeMounts": [{"name": "v", "mountPath": "/etc/app"}]}));
-        spec["volumes"] = json!([{"name": "v", "configMap": {"name": "config"}}]);
+        spec["volumes"] = json!([{"name": "v", "projected": {"sources": [
+            {"configMap": {"name": "config"}},
+            {"downwardAPI": {"items": [{"path": "app", "fieldRef": {"fieldPath": "metadata.labels['app']"}}]}},
+        ]}}]);
         client.namespaced::<Pod>("default").create(&pod("web", spec)).await.unwrap();
         let pod = until_ready(&client, "web").await;
         let uid = pod.metadata.uid.unwrap();
         let dir = server_dir(runtime, &uid).await;
-        let file = dir.join("pods").join(&uid).join("volumes/v/greeting");
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "one");
+        let read =
+            |file: &str| std::fs::read_to_string(dir.join("pods").join(&uid).join("volumes/v").join(file)).unwrap();
+        assert_eq!((read("greeting"), read("app")), ("one".into(), "web".into()));
+        let follows = async |file: &str, wanted: &str| {
+            let mut tick = tokio::time::interval(Duration::from_millis(10));
+            let follows = async {
+                while read(file) != wanted {
+                    tick.tick().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, follows).await.expect("the volume follows");
+        };
         let mut changed = created.to_owned();
         changed.data = Some([("greeting".to_owned(), "two".to_owned())].into());
         maps.replace(&created, &changed).await.unwrap();
-        let mut tick = tokio::time::interval(Duration::from_millis(10));
-        let follows = async {
-            while std::fs::read_to_string(&file).unwrap() != "two" {
-                tick.tick().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, follows).await.expect("the volume follows");
+        follows("greeting", "two").await;
+        let pods = client.namespaced::<Pod>("default");
+        let now = pods.get("web").await.unwrap();
+        let mut labelled = now.to_owned();
+        labelled.metadata.labels = Some([("app".to_owned(), "other".to_owned())].into());
+        pods.replace(&now, &labelled).await.unwrap();
+        follows("app", "other").await;
     })
     .await;
 }

@@ -181,8 +181,7 @@ impl Worker<'_> {
                 None => {}
             }
             if news.data {
-                self.refresh_volumes().await;
-                self.machine.retry(self.shared.client.clock().now());
+                self.machine.data_changed(self.shared.client.clock().now());
             }
             look |= news.runtime;
             look |= finished.iter().any(|(key, _)| !matches!(key, Key::Probe(..)));
@@ -244,15 +243,6 @@ impl Worker<'_> {
     fn tell(&self, warning: bool, reason: &str, message: String) {
         if let Some(view) = &self.view {
             tell(&self.shared, view.object(), warning, reason, message);
-        }
-    }
-
-    /// Volumes that exist already follow what they are made from.
-    async fn refresh_volumes(&mut self) {
-        if self.shared.places.volumes(self.machine.pod()).exists()
-            && let Err(message) = prepare_volumes(&self.shared, self.machine.pod(), true).await
-        {
-            self.tell(true, "FailedMount", message);
         }
     }
 
@@ -399,7 +389,7 @@ async fn perform(
     };
     let result: Result<(), Error> = match action {
         Action::PrepareVolumes => {
-            let outcome = match prepare_volumes(&shared, &pod, false).await {
+            let outcome = match prepare_volumes(&shared, &pod).await {
                 Ok(()) => Outcome::Done,
                 Err(message) => {
                     warn("FailedMount", message.clone());
@@ -456,8 +446,8 @@ async fn perform(
 }
 
 /// Makes a pod's volumes. What it names is asked for once more if it is not there.
-pub(super) async fn prepare_volumes(shared: &Shared, pod: &Arc<Pod>, fresh: bool) -> Result<(), String> {
-    let mut fresh = fresh;
+async fn prepare_volumes(shared: &Shared, pod: &Arc<Pod>) -> Result<(), String> {
+    let mut fresh = false;
     loop {
         let data = shared.sources.data(pod, fresh).await?;
         let (pod, dir) = (pod.clone(), shared.places.volumes(pod));

@@ -39,7 +39,7 @@ pub(crate) use self::probes::{ProbeKind, Verdict, timeout as probe_timeout};
 /// What to do: all of it at once, and nothing twice: what is under way is not asked for again.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// Make the pod's volumes.
+    /// Make the pod's volumes, or bring their files up to date.
     PrepareVolumes,
     /// Make a sandbox.
     RunSandbox { attempt: u32 },
@@ -154,6 +154,8 @@ pub(crate) struct Machine {
     in_flight: BTreeSet<Key>,
     containers: BTreeMap<String, Memory>,
     volumes: Progress,
+    /// What volumes are made from has changed since they were last asked for.
+    stale: bool,
     sandbox: Progress,
     /// The pod must be over by then, its object is deleted or being deleted.
     deadline: Option<Timestamp>,
@@ -185,8 +187,7 @@ struct Progress {
 
 impl Progress {
     fn finished(&mut self, outcome: &Outcome, now: Timestamp) {
-        self.done = matches!(outcome, Outcome::Done);
-        if self.done {
+        if *outcome == Outcome::Done {
             *self = Progress { done: true, ..Progress::default() };
         } else {
             self.retry_at = Some(spec::after(now, backoff::retry(self.failures)));
@@ -237,6 +238,7 @@ impl Machine {
             in_flight: BTreeSet::new(),
             containers: BTreeMap::new(),
             volumes: Progress::default(),
+            stale: false,
             sandbox: Progress::default(),
             deadline: None,
             over: None,
@@ -265,6 +267,9 @@ impl Machine {
 
     /// The pod object is now this.
     pub(crate) fn set_pod(&mut self, pod: Arc<Pod>) {
+        let (old, new) = (&self.pod.metadata, &pod.metadata);
+        // Files may hold them (downward API).
+        self.stale |= old.labels != new.labels || old.annotations != new.annotations;
         self.pod = pod;
     }
 
@@ -284,8 +289,9 @@ impl Machine {
         }
     }
 
-    /// Something a failed action depends on may have changed: try again now.
-    pub(crate) fn retry(&mut self, now: Timestamp) {
+    /// Something that volumes and environments are made from has changed: files follow, and what failed is tried again now.
+    pub(crate) fn data_changed(&mut self, now: Timestamp) {
+        self.stale = true;
         self.volumes.retry_at = None;
         for memory in self.containers.values_mut() {
             if let Some(waiting) = &mut memory.waiting
@@ -300,7 +306,10 @@ impl Machine {
     pub(crate) fn finished(&mut self, key: &Key, outcome: Outcome, now: Timestamp) {
         self.in_flight.remove(key);
         match key {
-            Key::Volumes => self.volumes.finished(&outcome, now),
+            Key::Volumes => {
+                self.stale |= outcome != Outcome::Done;
+                self.volumes.finished(&outcome, now);
+            }
             Key::Sandbox => {
                 self.sandbox.finished(&outcome, now);
             }

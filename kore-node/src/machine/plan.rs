@@ -19,10 +19,12 @@ impl Machine {
         if self.exceeds_its_deadline(now, step) || self.is_complete() {
             return self.plan_end(now, step);
         }
+        if (self.stale || !self.volumes.done) && !self.in_flight.contains(&Key::Volumes) && self.volumes.due(now, step)
+        {
+            self.stale = false;
+            step.actions.push(Action::PrepareVolumes);
+        }
         if !self.volumes.done {
-            if self.volumes.due(now, step) {
-                step.actions.push(Action::PrepareVolumes);
-            }
             return;
         }
         let Some(sandbox) = self.plan_sandbox(now, step) else {

@@ -519,9 +519,36 @@ fn a_missing_key_is_retried_when_something_changes() {
     assert_eq!(world.container("app").restart_count, 0);
     assert_eq!(world.wake(), (10, vec!["start app 0".to_owned()]));
     world.starts.clear();
-    world.machine.retry(world.now);
-    assert_eq!(world.settle(), ["start app 0"]);
+    world.machine.data_changed(world.now);
+    assert_eq!(world.settle(), ["volumes", "start app 0"]);
     assert_eq!(world.status().phase.as_deref(), Some("Running"));
+}
+
+#[test]
+fn volumes_follow_what_they_are_made_from_one_at_a_time_and_until_they_do() {
+    let mut world = World::of(json!({"containers": [one(json!({}))]}));
+    world.settle();
+    let label = |world: &mut World, value: &str| {
+        let mut pod = (**world.machine.pod()).clone();
+        pod.metadata.labels = Some([("a".to_owned(), value.to_owned())].into());
+        world.machine.set_pod(Arc::new(pod));
+    };
+    label(&mut world, "b");
+    assert_eq!(world.settle(), ["volumes"]);
+    label(&mut world, "b");
+    assert_eq!(world.settle(), Vec::<String>::new(), "nothing has changed");
+
+    world.machine.data_changed(world.now);
+    let actions = world.machine.step(world.now).actions;
+    assert_eq!(actions, [Action::PrepareVolumes]);
+    world.machine.data_changed(world.now);
+    assert_eq!(world.machine.step(world.now).actions, [], "one at a time");
+    let failed = Outcome::Failed { reason: "FailedMount".into(), message: "no".into() };
+    world.machine.finished(&Key::Volumes, failed, world.now);
+    world.exit("app-0", 1);
+    assert_eq!(world.settle(), ["start app 1"], "restarts do not wait for it");
+    assert_eq!(world.wake(), (1, vec!["volumes".to_owned()]));
+    assert_eq!(world.after(100), Vec::<String>::new());
 }
 
 #[test]

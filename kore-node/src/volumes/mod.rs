@@ -232,6 +232,18 @@ mod tests {
     }
 
     #[test]
+    fn a_crash_between_the_swap_and_the_links_is_made_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join("v").join(path);
+        prepare(dir.path(), json!({"name": "v", "configMap": {"name": "c"}}), "one").unwrap();
+        fs::remove_file(at("greeting")).unwrap();
+        fs::create_dir(at("..2026_01_01_00_00_00.000000000")).unwrap();
+        prepare(dir.path(), json!({"name": "v", "configMap": {"name": "c"}}), "one").unwrap();
+        assert_eq!(fs::read_to_string(at("greeting")).unwrap(), "one");
+        assert!(!at("..2026_01_01_00_00_00.000000000").exists(), "what nothing points to is removed");
+    }
+
+    #[test]
     fn what_cannot_be_made_says_why() {
         let dir = tempfile::tempdir().unwrap();
         let cases = [
