@@ -473,6 +473,56 @@ async fn a_pod_that_trips_its_worker_is_tried_again_and_harms_nobody() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_new_agent_removes_what_is_left_of_pods_that_nobody_has() {
+    with_server(async |server| {
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, run) = tasks(server);
+        let client = admin(server);
+        let pods = client.namespaced::<Pod>("default");
+        let names = |kept: &str| -> Vec<String> {
+            let entries = std::fs::read_dir(dir.path().join(kept)).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let work = async {
+            with_agent(server, runtime.clone(), dir.path(), async |_| {
+                for name in ["stays", "orphan", "gone"] {
+                    pods.create(&pod(name, container("sleep:1", json!({})))).await.unwrap();
+                    until_ready(&client, name).await;
+                }
+            })
+            .await;
+            // Two are deleted while no agent runs, and one of them is lost to the runtime.
+            for name in ["orphan", "gone"] {
+                pods.delete(name, &Options::default().grace_period_seconds(0)).await.unwrap();
+            }
+            for sandbox in runtime.list(None).await.unwrap().sandboxes.iter().filter(|one| one.pod.name == "gone") {
+                runtime.remove_sandbox(&sandbox.id).await.unwrap();
+            }
+            assert_eq!((names("pods").len(), names("logs").len()), (3, 3));
+            with_agent(server, runtime.clone(), dir.path(), async |_| {
+                let mut tick = tokio::time::interval(Duration::from_millis(100));
+                let ends = async {
+                    while names("pods").len() > 1 || names("logs").len() > 1 {
+                        tick.tick().await;
+                    }
+                };
+                tokio::time::timeout(PATIENCE, ends).await.expect("the others' are removed");
+                let uid = pods.get("stays").await.unwrap().metadata.uid.clone().unwrap();
+                assert_eq!(names("logs"), [format!("default_stays_{uid}")]);
+                assert_eq!(names("pods"), [uid]);
+            })
+            .await;
+        };
+        tokio::select! {
+            biased;
+            () = work => {}
+            () = run => panic!("the runtime ended"),
+        }
+    })
+    .await;
+}
+
 /// Runs `test` beside an agent that is shut down after it, within this grace; how long that took.
 async fn until_shut_down(
     fault: impl Fn(&str, &str) -> Option<Error> + Send + Sync + 'static,

@@ -35,8 +35,13 @@ pub(super) async fn run(
         // Nothing is decided before all is known: an empty copy would make every pod an orphan.
         shared.sources.synced().await;
         pods.synced().await;
-        let mut router =
-            Router { shared: shared.clone(), workers: BTreeMap::new(), tasks: JoinSet::new(), seen: BTreeMap::new() };
+        let mut router = Router {
+            shared: shared.clone(),
+            workers: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            seen: BTreeMap::new(),
+            swept: false,
+        };
         router.run(pods.subscribe()).await;
     };
     let background = async {
@@ -59,6 +64,8 @@ struct Router {
     tasks: JoinSet<String>,
     /// What the last relist saw, by pod uid.
     seen: BTreeMap<String, Seen>,
+    /// What a former agent left on disk of pods that are gone is removed.
+    swept: bool,
 }
 
 /// What the runtime has of a pod.
@@ -190,6 +197,21 @@ impl Router {
             }
         }
         self.seen = now;
+        if !self.swept && !stopping {
+            self.swept = true;
+            self.sweep().await;
+        }
+    }
+
+    /// Removes what is on disk of pods that neither the API nor the runtime has: each that one of them has, has a worker by now,
+    /// which removes it at the end.
+    async fn sweep(&self) {
+        let (places, uids) = (self.shared.places.clone(), self.workers.keys().cloned().collect());
+        match self.shared.on_files(move || places.keep_only(&uids)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what is left of former pods is not found"),
+            Err(error) => tracing::warn!(%error, "what is left of former pods is not found"),
+        }
     }
 }
 
