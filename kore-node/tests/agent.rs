@@ -52,7 +52,7 @@ async fn faulty_cluster(
 }
 
 fn tasks(server: &Server) -> (TaskRuntime, impl Future<Output = ()>) {
-    let runs = Arc::new(AtomicUsize::new(0));
+    let (runs, counted) = (AtomicUsize::new(0), AtomicUsize::new(0));
     TaskRuntime::builder(*server.clock())
         .image("sleep:1", async |task| {
             task.log(format!("{} says {}", task.env("POD").unwrap_or("-"), task.env("GREETING").unwrap_or("-")));
@@ -62,6 +62,13 @@ fn tasks(server: &Server) -> (TaskRuntime, impl Future<Output = ()>) {
         .image("fail:1", async |task| {
             task.log("failing");
             3
+        })
+        .image("count:1", move |task| {
+            let run = counted.fetch_add(1, Ordering::SeqCst);
+            async move {
+                task.log(format!("run {run}"));
+                3
+            }
         })
         .image("succeed:1", async |_| 0)
         .image("deaf:1", async |_| std::future::pending().await)
@@ -318,6 +325,27 @@ async fn what_fails_is_restarted_with_growing_waits_and_keeps_its_last_log() {
         assert!((30..34).contains(&seconds), "{seconds}");
         let (code, log) = get(agent, "/containerLogs/default/web/app?previous=true").await;
         assert_eq!((code, log.as_str()), (200, "failing\n"));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_previous_log_is_that_of_the_last_state() {
+    cluster(async |server, _, agent, _| {
+        let client = admin(server);
+        let pods = client.namespaced::<Pod>("default");
+        pods.create(&pod("web", container("count:1", json!({})))).await.unwrap();
+        // It has run twice, and waits for the third time.
+        until_waiting(&client, "web", "CrashLoopBackOff").await;
+        let previous = "/containerLogs/default/web/app?previous=true";
+        assert_eq!(get(agent, previous).await, (200, "run 1\n".into()));
+
+        let mut spec = container("count:1", json!({}));
+        spec["restartPolicy"] = json!("Never");
+        pods.create(&pod("once", spec)).await.unwrap();
+        until_container(&client, "once", "it is over", |_, status| status.state.as_ref()?.terminated.clone()).await;
+        let (code, text) = get(agent, "/containerLogs/default/once/app?previous=true").await;
+        assert_eq!((code, text.as_str()), (400, "previous terminated container \"app\" in pod \"once\" not found\n"));
     })
     .await;
 }
