@@ -212,6 +212,29 @@ async fn everything_a_container_started_ends_with_it() {
 }
 
 #[tokio::test]
+async fn a_stop_can_be_shortened_when_only_descendants_are_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let away = dir.path().join("away");
+    let runtime = open(dir.path(), "127.70.13.0/24").await;
+    let script = format!(
+        "setsid sh -c 'trap \"\" TERM; echo $$ > {0}; while :; do sleep 1000; done' & while [ ! -s {0} ]; do sleep 0.01; done; \
+         echo $$ > {1}; exec sleep 1000",
+        away.display(),
+        dir.path().join("main").display()
+    );
+    let id = start(&runtime, "tree", &shell(&script)).await;
+    let (main, away) = (pid(&file(dir.path().join("main")).await), pid(&file(away).await));
+    let slow = async { runtime.stop(&id, Duration::from_secs(3600)).await.unwrap() };
+    let hurry = async {
+        until("the first process is reaped", async || test_kill_process(main).is_err().then_some(())).await;
+        assert!(runs(away), "it has an hour");
+        tokio::time::timeout(PATIENCE, runtime.stop(&id, Duration::ZERO)).await.expect("it is killed").unwrap();
+    };
+    tokio::join!(slow, hurry);
+    assert!(!runs(away));
+}
+
+#[tokio::test]
 async fn a_program_that_cannot_be_executed_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = open(dir.path(), "127.70.4.0/24").await;
