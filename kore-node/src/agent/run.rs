@@ -231,6 +231,7 @@ async fn drive(shared: Arc<Shared>, mailbox: Arc<Mailbox>, mut origin: worker::O
             return;
         }
         tokio::select! {
+            biased;
             () = asked(&mut shutdown) => {}
             () = sleep(wait) => {}
         }
