@@ -222,7 +222,7 @@ async fn a_stop_can_be_shortened_when_only_descendants_are_left() {
         away.display(),
         dir.path().join("main").display()
     );
-    let id = start(&runtime, "tree", &shell(&script)).await;
+    let id = start(&runtime, "left", &shell(&script)).await;
     let (main, away) = (pid(&file(dir.path().join("main")).await), pid(&file(away).await));
     let slow = async { runtime.stop(&id, Duration::from_secs(3600)).await.unwrap() };
     let hurry = async {
@@ -232,6 +232,21 @@ async fn a_stop_can_be_shortened_when_only_descendants_are_left() {
     };
     tokio::join!(slow, hurry);
     assert!(!runs(away));
+}
+
+#[tokio::test]
+async fn a_container_that_ends_harms_none_of_another_runtime() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let one = open(dirs[0].path(), "127.70.14.0/24").await;
+    let two = open(dirs[1].path(), "127.70.15.0/24").await;
+    let script = shell("exec sleep 1000");
+    let (first, second) = (start(&one, "same", &script).await, start(&two, "same", &script).await);
+    assert_eq!(first, second, "ids are unique in one runtime only");
+    one.remove(&first).await.unwrap();
+    let output = two.exec_sync(&second, &["true".to_owned()], PATIENCE).await.unwrap();
+    assert_eq!(output.exit_code, 0);
+    assert!(two.list(None).await.unwrap().containers[0].state.is_running());
+    two.remove(&second).await.unwrap();
 }
 
 #[tokio::test]

@@ -232,8 +232,9 @@ impl Inner {
     pub(super) fn remove(&self, id: &ContainerId) -> Result<()> {
         self.kill(id)?;
         // A command that was being executed when the container ended may have come too late to be found then.
-        tree::kill_marked(id.as_str());
-        remove(&self.container_dir(id), |path| fs::remove_dir_all(path))?;
+        let dir = self.container_dir(id);
+        tree::kill_marked(&dir);
+        remove(&dir, |path| fs::remove_dir_all(path))?;
         self.state().containers.remove(id);
         Ok(())
     }

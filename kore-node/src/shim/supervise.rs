@@ -190,7 +190,7 @@ impl Supervisor {
         }
         self.end_descendants(kill_at);
         // Commands that were executed in the container do not descend from it.
-        tree::kill_marked(&self.launch.id);
+        tree::kill_marked(dir);
         self.drain();
         self.log.finish(finished_at);
         let status = status.expect("the loop ends with a status");
