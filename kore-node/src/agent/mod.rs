@@ -3,7 +3,7 @@
 //! - this file: [`Agent`], its builder and what the parts share
 //! - `run`: the future that drives everything: pods to workers, the relist, shutdown
 //! - `worker`: one pod's driver: does what the pod machine says
-//! - `start`, `stop`, `probe`, `hook`: what the machine's actions mean in I/O
+//! - `perform`, and `start`, `stop`, `probe`, `hook`: what the machine's actions mean in I/O
 //! - `http`, `tls`: requests of probes and hooks
 //! - `ending`: until when a pod must be over, for what is under way
 //! - `shutdown`: ending a pod's containers with the agent
@@ -16,6 +16,7 @@ mod hook;
 mod http;
 mod mailbox;
 mod node;
+mod perform;
 mod places;
 mod probe;
 mod run;
