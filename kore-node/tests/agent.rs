@@ -330,6 +330,29 @@ async fn what_fails_is_restarted_with_growing_waits_and_keeps_its_last_log() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_container_that_was_started_and_came_to_nothing_is_not_asked_for_without_a_pause() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let fault = {
+        let asked = asked.clone();
+        move |call: &str, about: &str| {
+            (call == "start").then(|| {
+                asked.fetch_add(1, Ordering::SeqCst);
+                Error::already_exists("container", about)
+            })
+        }
+    };
+    faulty_cluster(fault, async |server, _, _, _| {
+        let client = admin(server);
+        client.namespaced::<Pod>("default").create(&pod("web", container("sleep:1", json!({})))).await.unwrap();
+        let message = until_waiting(&client, "web", "RunContainerError").await;
+        assert_eq!(message, "container app was started and does not run");
+        tokio::time::sleep(Duration::from_secs(35)).await;
+        assert_eq!(asked.load(Ordering::SeqCst), 4, "every ten seconds");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_previous_log_is_that_of_the_last_state() {
     cluster(async |server, _, agent, _| {
         let client = admin(server);

@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context as Cx, Poll},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -142,7 +142,7 @@ pub(super) struct Running {
 impl Future for Running {
     type Output = Done;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Cx<'_>) -> Poll<Done> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Done> {
         self.future.poll_unpin(context)
     }
 }
