@@ -231,7 +231,10 @@ impl Worker<'_> {
         let newer = self.view.as_ref().is_none_or(|known| known.object().revision() < view.object().revision());
         if newer {
             self.machine.set_pod(view.clone().into_typed());
-            *self.origin = Origin::Api(view.clone());
+            // An answer may come after the news that the pod is gone: it stays gone.
+            if let Origin::Api(known) = &mut *self.origin {
+                *known = view.clone();
+            }
             self.view = Some(view);
         }
     }
