@@ -167,6 +167,37 @@ async fn a_killed_shim_takes_all_of_its_container_with_it() {
 }
 
 #[tokio::test]
+async fn a_disk_that_takes_no_files_does_not_make_a_container_flap() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = open(dir.path(), "127.70.11.0/24").await;
+    let path = dir.path().join("shim");
+    let id = start(&runtime, "full", &shell(&format!("echo $PPID > {}; exec sleep 1000", path.display()))).await;
+    let shim = pid(&file(path).await);
+    // In the way of the file that is to say how it ended.
+    let files = dir.path().join("runtime/containers").join(id.as_str());
+    fs::create_dir(files.join("exit.tmp")).unwrap();
+    kill_process(shim, Signal::KILL).unwrap();
+    let first = exit(&runtime, &id).await;
+    assert_eq!((first.exit_code, first.reason.as_deref()), (137, Some("ContainerStatusUnknown")));
+    assert_eq!(exit(&runtime, &id).await, first, "it ended once");
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_read_is_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = open(dir.path(), "127.70.12.0/24").await;
+    let id = start(&runtime, "read", &shell("exec sleep 1000")).await;
+    let state = async || runtime.list(Some("read")).await.unwrap().containers[0].state.clone();
+    let before = state().await;
+    assert!(before.is_running());
+    let exit = dir.path().join("runtime/containers").join(id.as_str()).join("exit.json");
+    fs::create_dir(&exit).unwrap();
+    assert_eq!(state().await, before);
+    fs::remove_dir(&exit).unwrap();
+    runtime.remove(&id).await.unwrap();
+}
+
+#[tokio::test]
 async fn everything_a_container_started_ends_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let away = dir.path().join("away");
@@ -178,6 +209,44 @@ async fn everything_a_container_started_ends_with_it() {
     let id = start(&runtime, "tree", &shell(&script)).await;
     assert_eq!(exit(&runtime, &id).await.exit_code, 5);
     assert!(!runs(pid(&file(away).await)));
+}
+
+#[tokio::test]
+async fn a_stop_can_be_shortened_when_only_descendants_are_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let away = dir.path().join("away");
+    let runtime = open(dir.path(), "127.70.13.0/24").await;
+    let script = format!(
+        "setsid sh -c 'trap \"\" TERM; echo $$ > {0}; while :; do sleep 1000; done' & while [ ! -s {0} ]; do sleep 0.01; done; \
+         echo $$ > {1}; exec sleep 1000",
+        away.display(),
+        dir.path().join("main").display()
+    );
+    let id = start(&runtime, "left", &shell(&script)).await;
+    let (main, away) = (pid(&file(dir.path().join("main")).await), pid(&file(away).await));
+    let slow = async { runtime.stop(&id, Duration::from_secs(3600)).await.unwrap() };
+    let hurry = async {
+        until("the first process is reaped", async || test_kill_process(main).is_err().then_some(())).await;
+        assert!(runs(away), "it has an hour");
+        tokio::time::timeout(PATIENCE, runtime.stop(&id, Duration::ZERO)).await.expect("it is killed").unwrap();
+    };
+    tokio::join!(slow, hurry);
+    assert!(!runs(away));
+}
+
+#[tokio::test]
+async fn a_container_that_ends_harms_none_of_another_runtime() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let one = open(dirs[0].path(), "127.70.14.0/24").await;
+    let two = open(dirs[1].path(), "127.70.15.0/24").await;
+    let script = shell("exec sleep 1000");
+    let (first, second) = (start(&one, "same", &script).await, start(&two, "same", &script).await);
+    assert_eq!(first, second, "ids are unique in one runtime only");
+    one.remove(&first).await.unwrap();
+    let output = two.exec_sync(&second, &["true".to_owned()], PATIENCE).await.unwrap();
+    assert_eq!(output.exit_code, 0);
+    assert!(two.list(None).await.unwrap().containers[0].state.is_running());
+    two.remove(&second).await.unwrap();
 }
 
 #[tokio::test]
@@ -251,9 +320,37 @@ async fn exec_runs_beside_the_container_and_is_bounded_in_time() {
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "seen\nblue\n");
     assert_eq!((output.stderr.as_slice(), output.exit_code), (&b"e\n"[..], 4));
-    let late = runtime.exec_sync(&id, &run("sleep 1000"), Duration::from_millis(50)).await;
+    // The shell waits for a process of its own: it is not enough to kill the shell.
+    let path = |name: &str| dir.path().join(name);
+    let slow = |name: &str| run(&format!("sleep 1000 & echo $! > {}; wait; true", path(name).display()));
+    let late = runtime.exec_sync(&id, &slow("late"), Duration::from_secs(1)).await;
     assert!(matches!(late, Err(Error::DeadlineExceeded { .. })), "{late:?}");
+    let late = pid(&file(path("late")).await);
+    until("what was late is killed", async || (!runs(late)).then_some(())).await;
+    let slow = slow("dropped");
+    tokio::select! {
+        biased;
+        _ = runtime.exec_sync(&id, &slow, PATIENCE) => panic!("it never ends"),
+        _ = file(path("dropped")) => {}
+    }
+    let dropped = pid(&file(path("dropped")).await);
+    until("what nobody waits for is killed", async || (!runs(dropped)).then_some(())).await;
     runtime.remove(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_behind_ends_with_the_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = open(dir.path(), "127.70.10.0/24").await;
+    let id = start(&runtime, "hook", &shell("exec sleep 1000")).await;
+    let left = dir.path().join("left");
+    let script = format!("setsid sleep 1000 > /dev/null 2>&1 & echo $! > {}", left.display());
+    let output = runtime.exec_sync(&id, &["sh", "-c", &script].map(String::from), PATIENCE).await.unwrap();
+    assert_eq!(output.exit_code, 0);
+    let left = pid(&file(left).await);
+    assert!(runs(left), "a hook may start a daemon");
+    runtime.stop(&id, Duration::ZERO).await.unwrap();
+    until("the daemon is gone", async || (!runs(left)).then_some(())).await;
 }
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Mutex};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kore_api::request::Options;
+use kore_api::{client::Selection, request::Options};
 use kore_node::{
     native::{NativeRuntime, Program},
     shim::Shim,
@@ -51,7 +51,22 @@ async fn a_pod_of_processes_survives_its_agent() {
             ip = until_ready(&client, "web").await.status.unwrap().pod_ip.unwrap();
         })
         .await;
-        with_agent(server, native(dir.path()).await, dir.path(), async |_| {
+        // Every status from here on: readiness may not dip because the agent that saw it is gone.
+        let (statuses, follow) = client.informer::<Pod>(Selection::all());
+        let dips = Mutex::new(vec![]);
+        let record = async {
+            statuses.synced().await;
+            let mut changes = statuses.subscribe();
+            while let Some(change) = changes.next().await {
+                let pod = change.after.filter(|pod| pod.name() == "web").map(|pod| pod.view::<Pod>().unwrap());
+                if let Some(pod) = pod.filter(|pod| pod.metadata.deletion_timestamp.is_none())
+                    && !is_true(&pod, "Ready")
+                {
+                    dips.lock().unwrap().push(pod.status.clone());
+                }
+            }
+        };
+        let restarted = with_agent(server, native(dir.path()).await, dir.path(), async |_| {
             let missing = json!({"containers": [{"name": "app", "image": "kore.dev/host", "imagePullPolicy": "IfNotPresent", "command": ["foo"]}]});
             pods.create(&pod("bad", missing)).await.unwrap();
             let last = until_container(&client, "bad", "it fails to start", |_, status| status.last_state.as_ref()?.terminated.clone()).await;
@@ -63,8 +78,13 @@ async fn a_pod_of_processes_survives_its_agent() {
                 pods.delete(name, &Options::default().grace_period_seconds(1)).await.unwrap();
                 until_gone(&client, name).await;
             }
-        })
-        .await;
+        });
+        tokio::select! {
+            biased;
+            () = restarted => {}
+            _ = async { tokio::join!(record, follow) } => panic!("the informer ended"),
+        }
+        assert!(dips.lock().unwrap().is_empty(), "{:#?}", dips.lock().unwrap());
         assert_eq!(fs::read_to_string(out).unwrap(), format!("{ip} hello\n"), "it ran once");
     })
     .await;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
 
-use super::{Shared, http, probe};
+use super::{
+    Shared, http,
+    probe::{self, Problem},
+};
 use crate::runtime::ContainerId;
 
 /// The longest a hook may take where nothing else limits it.
@@ -20,7 +23,7 @@ pub(super) async fn run(
 ) -> Result<(), String> {
     if let Some(exec) = &hook.exec {
         let command = exec.command.as_deref().unwrap_or_default();
-        return probe::exec(shared, id, command, LONGEST).await;
+        return probe::exec(shared, id, command, LONGEST).await.map_err(Problem::into_message);
     }
     if let Some(get) = &hook.http_get {
         let address = probe::pod_address(shared, pod).await?;

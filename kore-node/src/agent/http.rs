@@ -7,14 +7,19 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::probe::{connect, port};
+use super::{
+    probe::{connect, port},
+    tls,
+};
 
 /// The most of an answer that is read, in bytes.
 const ANSWER_BYTES: usize = 10 * 1024;
 
 /// A GET as a probe or hook describes it.
 pub(super) struct Get {
+    tls: bool,
     host: String,
     port: u16,
     request: Request<Full<Bytes>>,
@@ -22,9 +27,6 @@ pub(super) struct Get {
 
 impl Get {
     pub(super) fn of(action: &HTTPGetAction, container: &Container, address: IpAddr) -> Result<Get, String> {
-        if action.scheme.as_deref() == Some("HTTPS") {
-            return Err("HTTPS probes are not supported by this node".into());
-        }
         let port = port(&action.port, container)?;
         let host = action.host.clone().filter(|host| !host.is_empty());
         let host = host.unwrap_or_else(|| address.to_string());
@@ -49,32 +51,43 @@ impl Get {
             let value = HeaderValue::try_from(format!("{host}:{port}"));
             headers.insert(header::HOST, value.map_err(|error| error.to_string())?);
         }
-        Ok(Get { host, port, request })
+        Ok(Get { tls: action.scheme.as_deref() == Some("HTTPS"), host, port, request })
     }
 
     /// Sends it; any answer from 200 to 399 is good.
     pub(super) async fn send(self) -> Result<(), String> {
-        let url = format!("http://{}:{}{}", self.host, self.port, self.request.uri());
+        let scheme = if self.tls { "https" } else { "http" };
+        let url = format!("{scheme}://{}:{}{}", self.host, self.port, self.request.uri());
         let fail = |error: String| format!("Get \"{url}\": {error}");
         let stream = connect(&self.host, self.port).await.map_err(fail)?;
-        let connected = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = connected.map_err(|error| fail(error.to_string()))?;
-        let mut exchange = std::pin::pin!(sender.send_request(self.request));
-        let answer = tokio::select! {
-            biased;
-            answer = &mut exchange => answer,
-            // The end of the connection may be how the answer came.
-            ended = connection => match ended {
-                Ok(()) => exchange.await,
-                Err(error) => Err(error),
-            },
+        let answer = match self.tls {
+            true => exchange(tls::connect(&self.host, stream).await.map_err(fail)?, self.request).await,
+            false => exchange(stream, self.request).await,
         };
-        let status = answer.map_err(|error| fail(error.to_string()))?.status();
-        match status.as_u16() {
+        match answer.map_err(|error| fail(error.to_string()))?.as_u16() {
             200..400 => Ok(()),
             code => Err(format!("HTTP probe failed with statuscode: {code}")),
         }
     }
+}
+
+/// Sends a request on a connection of its own, and returns the status of its answer.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+) -> Result<StatusCode, hyper::Error> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let mut exchange = std::pin::pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut exchange => answer,
+        // The end of the connection may be how the answer came.
+        ended = connection => match ended {
+            Ok(()) => exchange.await,
+            Err(error) => Err(error),
+        },
+    };
+    Ok(answer?.status())
 }
 
 /// `grpc.health.v1.Health/Check`, which must answer `SERVING`.

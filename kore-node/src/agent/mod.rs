@@ -3,21 +3,28 @@
 //! - this file: [`Agent`], its builder and what the parts share
 //! - `run`: the future that drives everything: pods to workers, the relist, shutdown
 //! - `worker`: one pod's driver: does what the pod machine says
-//! - `start`, `stop`, `probe`, `hook`: what the machine's actions mean in I/O
+//! - `perform`, and `start`, `stop`, `probe`, `hook`: what the machine's actions mean in I/O
+//! - `http`, `tls`: requests of probes and hooks
+//! - `ending`: until when a pod must be over, for what is under way
+//! - `shutdown`: ending a pod's containers with the agent
 //! - `sources`: ConfigMaps, Secrets and Services as pods see them
 //! - `node`: the Node object and its lease
 //! - `places`: where on disk what is
 
+mod ending;
 mod hook;
 mod http;
 mod mailbox;
 mod node;
+mod perform;
 mod places;
 mod probe;
 mod run;
+mod shutdown;
 mod sources;
 mod start;
 mod stop;
+mod tls;
 mod worker;
 
 use std::{
@@ -126,9 +133,9 @@ impl Agent {
         NodeService::new(self.shared.clone())
     }
 
-    /// Stops all pods' containers in order, each within `grace` at most, and ends the run future. The pods stay in the API: the next
-    /// agent of this node runs those again whose restart policy says so. Returns when everything has stopped; the
-    /// run future must be driven meanwhile.
+    /// Stops all pods' containers in order, a pod's all within `grace` at most, and ends the run future. The pods stay in the API:
+    /// the next agent of this node runs those again whose restart policy says so. Returns when everything has stopped, and a few
+    /// seconds after `grace` in any case, where the runtime does not do what it is told; the run future must be driven meanwhile.
     pub async fn shutdown(&self, grace: Duration) {
         self.shutdown.send_replace(Some(grace));
         let mut finished = self.shared.finished.subscribe();

@@ -7,6 +7,7 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -62,6 +63,13 @@ impl Places {
         Ok(())
     }
 
+    /// Removes what is left of pods that are not among these uids: their volumes may hold secrets.
+    pub(crate) fn keep_only(&self, uids: &BTreeSet<String>) -> io::Result<()> {
+        let of_log = |name: &str, uid: &String| name.strip_suffix(uid.as_str()).is_some_and(|rest| rest.ends_with('_'));
+        remove_except(&self.dir.join("pods"), |name| uids.contains(name))?;
+        remove_except(&self.dir.join("logs"), |name| uids.iter().any(|uid| of_log(name, uid)))
+    }
+
     /// How much of the file system is free, in percent.
     pub(crate) fn free_percent(&self) -> Option<u64> {
         let disk = rustix::fs::statvfs(&self.dir).ok()?;
@@ -72,6 +80,19 @@ impl Places {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         self.dir.join("pods").join(uid)
     }
+}
+
+/// One that cannot be removed keeps none of the others.
+fn remove_except(dir: &Path, kept: impl Fn(&str) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if !kept(&entry.file_name().to_string_lossy())
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(path = %entry.path().display(), %error, "what is left of a former pod is not removed");
+        }
+    }
+    Ok(())
 }
 
 /// Whether a text is safe as one component of a path.

@@ -10,8 +10,8 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{Shared, http};
 use crate::{
-    machine::{Outcome, ProbeKind, probe_timeout, spec},
-    runtime::ContainerId,
+    machine::{Outcome, ProbeKind, Verdict, probe_timeout, spec},
+    runtime::{ContainerId, Error},
 };
 
 /// The most of a command's output that becomes a message, in bytes.
@@ -21,15 +21,30 @@ pub(super) async fn probe(shared: &Shared, pod: &Pod, id: &ContainerId, name: &s
     let container = spec::container(pod, name);
     let probe = container.and_then(|container| Some((container, kind.of(container)?)));
     let Some((container, probe)) = probe else {
-        let message = "the container has no such probe".into();
-        return Outcome::Probed { success: true, message };
+        return Outcome::Probed(Verdict::Unknown("the container has no such probe".into()));
     };
     let limit = probe_timeout(probe);
-    let result = match timeout(limit, once(shared, pod, id, container, probe)).await {
-        Ok(result) => result,
-        Err(_) => Err(format!("probe timed out after {}s", limit.as_secs())),
-    };
-    Outcome::Probed { success: result.is_ok(), message: result.err().unwrap_or_default() }
+    Outcome::Probed(match timeout(limit, once(shared, pod, id, container, probe)).await {
+        Ok(Ok(())) => Verdict::Good,
+        Ok(Err(Problem::Theirs(message))) => Verdict::Bad(message),
+        Ok(Err(Problem::Ours(message))) => Verdict::Unknown(message),
+        Err(_) => Verdict::Bad(format!("probe timed out after {}s", limit.as_secs())),
+    })
+}
+
+/// Why a probe or a hook did not succeed.
+pub(super) enum Problem {
+    /// What it asked did not answer as it should.
+    Theirs(String),
+    /// It could not ask.
+    Ours(String),
+}
+
+impl Problem {
+    pub(super) fn into_message(self) -> String {
+        let (Problem::Theirs(message) | Problem::Ours(message)) = self;
+        message
+    }
 }
 
 async fn once(
@@ -38,31 +53,38 @@ async fn once(
     id: &ContainerId,
     container: &Container,
     probe: &Probe,
-) -> Result<(), String> {
+) -> Result<(), Problem> {
     if let Some(action) = &probe.exec {
         let command = action.command.as_deref().unwrap_or_default();
         return exec(shared, id, command, probe_timeout(probe)).await;
     }
-    let address = pod_address(shared, pod).await?;
+    let address = pod_address(shared, pod).await.map_err(Problem::Ours)?;
     if let Some(get) = &probe.http_get {
-        return http::Get::of(get, container, address)?.send().await;
+        return http::Get::of(get, container, address).map_err(Problem::Ours)?.send().await.map_err(Problem::Theirs);
     }
     if let Some(tcp) = &probe.tcp_socket {
         let host = tcp.host.clone().unwrap_or_else(|| address.to_string());
-        let port = port(&tcp.port, container)?;
-        return connect(&host, port).await.map(drop);
+        let port = port(&tcp.port, container).map_err(Problem::Ours)?;
+        return connect(&host, port).await.map(drop).map_err(Problem::Theirs);
     }
     if let Some(grpc) = &probe.grpc {
         let service = grpc.service.as_deref().unwrap_or_default();
-        return http::grpc_health(address, grpc.port, service).await;
+        return http::grpc_health(address, grpc.port, service).await.map_err(Problem::Theirs);
     }
-    Err("a probe of a kind that this node does not support".into())
+    Err(Problem::Ours("a probe of a kind that this node does not support".into()))
 }
 
 /// Runs a command in the container; it must exit with 0.
-pub(super) async fn exec(shared: &Shared, id: &ContainerId, command: &[String], limit: Duration) -> Result<(), String> {
-    let output = shared.runtime.exec_sync(id, command, limit).await;
-    let output = output.map_err(|error| error.to_string())?;
+pub(super) async fn exec(
+    shared: &Shared,
+    id: &ContainerId,
+    command: &[String],
+    limit: Duration,
+) -> Result<(), Problem> {
+    let output = shared.runtime.exec_sync(id, command, limit).await.map_err(|error| match error {
+        Error::DeadlineExceeded { .. } => Problem::Theirs(error.to_string()),
+        _ => Problem::Ours(error.to_string()),
+    })?;
     if output.exit_code == 0 {
         return Ok(());
     }
@@ -71,8 +93,8 @@ pub(super) async fn exec(shared: &Shared, id: &ContainerId, command: &[String], 
     text.truncate(MESSAGE_BYTES);
     let text = String::from_utf8_lossy(&text).trim().to_owned();
     match text.is_empty() {
-        true => Err(format!("command exited with {}", output.exit_code)),
-        false => Err(text),
+        true => Err(Problem::Theirs(format!("command exited with {}", output.exit_code))),
+        false => Err(Problem::Theirs(text)),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The future that drives everything.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeMap, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kore_api::{
     client::{Change, Selection},
@@ -11,11 +11,14 @@ use kore_api::{
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{Shared, mailbox::Mailbox, node, places, worker};
-use crate::runtime::{ContainerStatus, Listing, SandboxStatus};
+use crate::{
+    machine::retry_wait,
+    runtime::{ContainerStatus, Listing, SandboxStatus},
+};
 
 /// How often the runtime is asked for everything. Events only make it earlier.
 const RELIST_EVERY: Duration = Duration::from_secs(1);
@@ -32,8 +35,13 @@ pub(super) async fn run(
         // Nothing is decided before all is known: an empty copy would make every pod an orphan.
         shared.sources.synced().await;
         pods.synced().await;
-        let mut router =
-            Router { shared: shared.clone(), workers: BTreeMap::new(), tasks: JoinSet::new(), seen: BTreeMap::new() };
+        let mut router = Router {
+            shared: shared.clone(),
+            workers: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            seen: BTreeMap::new(),
+            swept: false,
+        };
         router.run(pods.subscribe()).await;
     };
     let background = async {
@@ -56,6 +64,8 @@ struct Router {
     tasks: JoinSet<String>,
     /// What the last relist saw, by pod uid.
     seen: BTreeMap<String, Seen>,
+    /// What a former agent left on disk of pods that are gone is removed.
+    swept: bool,
 }
 
 /// What the runtime has of a pod.
@@ -82,10 +92,9 @@ impl Router {
             tokio::select! {
                 biased;
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
-                    match ended {
-                        Ok(uid) => drop(self.workers.remove(&uid)),
-                        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                        Err(_) => {}
+                    // `drive` catches panics: an error is a task that was cancelled with its tokio runtime.
+                    if let Ok(uid) = ended {
+                        self.workers.remove(&uid);
                     }
                     if stopping && self.tasks.is_empty() {
                         return;
@@ -146,7 +155,7 @@ impl Router {
 
     fn spawn(&mut self, uid: String, origin: worker::Origin) {
         let mailbox = Arc::new(Mailbox::of(origin.pod()));
-        let work = worker::run(self.shared.clone(), mailbox.clone(), origin);
+        let work = drive(self.shared.clone(), mailbox.clone(), origin);
         self.workers.insert(uid.clone(), mailbox);
         self.tasks.spawn(async move {
             work.await;
@@ -188,7 +197,50 @@ impl Router {
             }
         }
         self.seen = now;
+        if !self.swept && !stopping {
+            self.swept = true;
+            self.sweep().await;
+        }
     }
+
+    /// Removes what is on disk of pods that neither the API nor the runtime has: each that one of them has, has a worker by now,
+    /// which removes it at the end.
+    async fn sweep(&self) {
+        let (places, uids) = (self.shared.places.clone(), self.workers.keys().cloned().collect());
+        match self.shared.on_files(move || places.keep_only(&uids)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what is left of former pods is not found"),
+            Err(error) => tracing::warn!(%error, "what is left of former pods is not found"),
+        }
+    }
+}
+
+/// Runs a pod's worker to its end. One that panics is begun anew from what is known of the pod: a pod that trips over a mistake in
+/// here takes neither the agent nor the other pods with it.
+async fn drive(shared: Arc<Shared>, mailbox: Arc<Mailbox>, mut origin: worker::Origin) {
+    let mut shutdown = shared.shutdown.clone();
+    for panics in 0.. {
+        let work = worker::run(shared.clone(), mailbox.clone(), &mut origin);
+        let Err(panic) = AssertUnwindSafe(work).catch_unwind().await else {
+            return;
+        };
+        let wait = retry_wait(panics);
+        let pod = crate::machine::spec::display(origin.pod());
+        tracing::error!(%pod, panic = panic_text(&*panic), ?wait, "a pod's worker panicked, and is started again");
+        if shutdown.borrow().is_some() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = asked(&mut shutdown) => {}
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("of an unknown type")
 }
 
 /// Waits until the agent is asked to shut down.

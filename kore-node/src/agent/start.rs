@@ -5,11 +5,11 @@ use std::{fs, path::PathBuf, time::Duration};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kore_api::{object::Object, schema::quantity};
 
-use super::{Shared, hook, worker};
+use super::{Shared, ending::Ends, hook, stop, worker};
 use crate::{
     env::{self, Context},
     machine::{Outcome, spec},
-    runtime::{ContainerConfig, ContainerId, Error, Mount, SandboxId},
+    runtime::{ContainerConfig, ContainerId, ContainerState, ContainerStatus, Error, Mount, SandboxId},
     volumes,
 };
 
@@ -20,6 +20,7 @@ pub(super) struct Start<'a> {
     pub(super) object: Option<&'a Object>,
     pub(super) sandbox: &'a SandboxId,
     pub(super) attempt: u32,
+    pub(super) ends: &'a Ends,
 }
 
 /// A status reason and its message.
@@ -64,7 +65,7 @@ impl Start<'_> {
         };
         match runtime.start(&id).await {
             Ok(()) => {}
-            Err(error) if error.is_already_exists() => return Ok(()),
+            Err(error) if error.is_already_exists() => return self.was_started(container).await,
             Err(error) => return Err(("RunContainerError", error.to_string())),
         }
         let text = format!("Started container {}", container.name);
@@ -73,10 +74,18 @@ impl Start<'_> {
         let Some(hook) = hook.and_then(|lifecycle| lifecycle.post_start.as_ref()) else {
             return Ok(());
         };
-        if let Err(message) = hook::run(self.shared, self.pod, container, &id, hook).await {
+        let mut ending = self.ends.ending();
+        let result = tokio::select! {
+            biased;
+            result = hook::run(self.shared, self.pod, container, &id, hook) => result,
+            // A container that is about to be stopped needs no hook after its start any more.
+            () = ending.comes() => Ok(()),
+        };
+        if let Err(message) = result {
             self.tell(true, "FailedPostStartHook", format!("PostStartHook failed: {message}"));
             let grace = spec::grace(self.pod).min(Duration::from_secs(30));
-            let stopped = runtime.stop(&id, grace).await;
+            let name = &container.name;
+            let stopped = stop::stop(self.shared, self.pod, &id, name, grace, false, self.ends.ending()).await;
             stopped.map_err(|error| ("PostStartHookError", error.to_string()))?;
             return Err(("PostStartHookError", message));
         }
@@ -86,13 +95,28 @@ impl Start<'_> {
     /// A container that another life of the agent created.
     async fn existing(&self, container: &Container) -> Result<ContainerId, Failure> {
         let fail = |message: String| ("CreateContainerError", message);
-        let uid = self.pod.metadata.uid.as_deref();
-        let listing = self.shared.runtime.list(uid).await;
-        let listing = listing.map_err(|error| fail(error.to_string()))?;
-        let found =
-            listing.containers.into_iter().find(|one| one.name == container.name && one.attempt == self.attempt);
+        let found = self.find(container).await.map_err(|error| fail(error.to_string()))?;
         let id = found.map(|one| one.id);
         id.ok_or_else(|| fail(format!("container {} exists and does not", container.name)))
+    }
+
+    /// A container that another life of the agent started. One that has come to nothing is not asked for again and again.
+    async fn was_started(&self, container: &Container) -> Result<(), Failure> {
+        let fail = |message: String| ("RunContainerError", message);
+        let found = self.find(container).await.map_err(|error| fail(error.to_string()))?;
+        match found.map(|one| one.state) {
+            Some(ContainerState::Created) => {
+                Err(fail(format!("container {} was started and does not run", container.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the runtime has of this attempt.
+    async fn find(&self, container: &Container) -> Result<Option<ContainerStatus>, Error> {
+        let listing = self.shared.runtime.list(self.pod.metadata.uid.as_deref()).await?;
+        let mut containers = listing.containers.into_iter();
+        Ok(containers.find(|one| one.name == container.name && one.attempt == self.attempt))
     }
 
     /// Makes sure that the image is there, as the pull policy has it.

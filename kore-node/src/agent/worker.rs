@@ -1,9 +1,14 @@
 //! One pod's driver: hands the machine what is known, does what it says, and publishes the pod's status.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::{Container, Pod, PodSpec, PodStatus},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -11,21 +16,22 @@ use k8s_openapi::{
 use kore_api::{
     client::EventType,
     object::{Object, View},
-    request::Options,
 };
-use tokio::time::sleep;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
-use super::{Shared, mailbox::Mailbox, probe, run::asked, start, stop};
+use super::{Shared, ending::Ends, mailbox::Mailbox, perform::perform, run::asked, shutdown, stop};
 use crate::{
-    env::Context,
-    machine::{Action, Key, Machine, Outcome},
-    runtime::PodIdentity,
-    runtime::{ContainerState, ContainerStatus, Error, Listing, SandboxConfig, SandboxStatus},
-    volumes,
+    machine::{Action, Key, Machine, Outcome, spec},
+    runtime::{ContainerState, ContainerStatus, Error, Listing, SandboxStatus},
 };
 
 /// How long to wait before what failed is tried again: a list, a status, the removal of something.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
+/// How much longer than its grace a shutdown waits for a runtime that does not do what it is told.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The most of a termination message that is kept, in bytes.
 const MESSAGE_BYTES: usize = 4096;
 /// How much of the log stands in for a termination message, in bytes and lines.
@@ -75,37 +81,87 @@ impl Origin {
 }
 
 /// The label of a sandbox that keeps the pod's grace, in seconds, for when the pod is gone.
-const GRACE: &str = "kore.dev/termination-grace-period";
+pub(super) const GRACE: &str = "kore.dev/termination-grace-period";
 
-/// Drives a pod to its end, or until the agent is shut down.
-pub(super) async fn run(shared: Arc<Shared>, mailbox: Arc<Mailbox>, origin: Origin) {
+/// Drives a pod to its end, or until the agent is shut down. `origin` keeps up with the pod, for a worker that is begun anew.
+pub(super) async fn run(shared: Arc<Shared>, mailbox: Arc<Mailbox>, origin: &mut Origin) {
     let now = shared.client.clock().now();
     let machine = |pod: Arc<Pod>| Machine::new(shared.settings.clone(), pod, now);
-    let (view, machine) = match origin {
-        Origin::Api(view) => (Some(view.clone()), machine(view.into_typed())),
+    let (view, machine) = match &*origin {
+        Origin::Api(view) => (Some(view.clone()), machine(view.clone().into_typed())),
         Origin::Runtime(pod) => {
-            let mut machine = machine(pod);
+            let mut machine = machine(pod.clone());
             machine.set_gone();
             (None, machine)
         }
     };
     let sent = view.as_ref().and_then(|view| view.status.clone());
-    let mut worker = Worker { shared, mailbox, machine, sent, view, running: FuturesUnordered::new() };
+    let mut worker = Worker {
+        shared,
+        mailbox,
+        origin,
+        machine,
+        view,
+        sent,
+        writing: false,
+        write_after: now,
+        written: Arc::default(),
+        ends: Arc::new(Ends::new()),
+        running: FuturesUnordered::new(),
+    };
     worker.run().await;
 }
 
-struct Worker {
+struct Worker<'a> {
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox>,
+    origin: &'a mut Origin,
     machine: Machine,
     /// The pod as the API last had it.
     view: Option<View<Pod>>,
     /// The status that was last sent, or found.
     sent: Option<PodStatus>,
-    running: FuturesUnordered<BoxFuture<'static, (Key, Outcome)>>,
+    /// A status is on its way.
+    writing: bool,
+    /// When the next may be, after one that was not written.
+    write_after: Timestamp,
+    /// Told when a status is no longer on its way.
+    written: Arc<Notify>,
+    ends: Arc<Ends>,
+    running: FuturesUnordered<Running>,
 }
 
-impl Worker {
+/// Something under way. Nothing else is waited for but the runtime's listing: an API or a probe that does not answer keeps nothing
+/// from being restarted or stopped.
+pub(super) struct Running {
+    /// The machine's key; None for a status on its way.
+    pub(super) key: Option<Key>,
+    future: BoxFuture<'static, Done>,
+}
+
+impl Future for Running {
+    type Output = Done;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Done> {
+        self.future.poll_unpin(context)
+    }
+}
+
+/// What came of something under way.
+pub(super) enum Done {
+    Action(Key, Outcome),
+    Status(Box<PodStatus>, Written),
+}
+
+/// What came of writing a status.
+pub(super) enum Written {
+    /// It is written, and this is the pod with it.
+    Yes(View<Pod>),
+    /// It is not; this is the pod as it is now, if it is known.
+    No(Option<View<Pod>>),
+}
+
+impl Worker<'_> {
     async fn run(&mut self) {
         let mut shutdown = self.shared.shutdown.clone();
         let mut finished: Vec<(Key, Outcome)> = vec![];
@@ -114,22 +170,26 @@ impl Worker {
             let news = self.mailbox.take();
             match news.pod {
                 Some(Some(view)) => self.set_pod(view),
-                Some(None) => self.machine.set_gone(),
+                Some(None) => {
+                    self.machine.set_gone();
+                    *self.origin = Origin::Runtime(self.machine.pod().clone());
+                }
                 None => {}
             }
             if news.data {
-                self.refresh_volumes().await;
-                self.machine.retry(self.shared.client.clock().now());
+                self.machine.data_changed(self.shared.client.clock().now());
             }
             look |= news.runtime;
             look |= finished.iter().any(|(key, _)| !matches!(key, Key::Probe(..)));
             if look {
-                match self.list().await {
+                match list(&self.shared, self.machine.pod()).await {
                     Ok(listing) => self.machine.observe(listing),
                     Err(error) => {
                         tracing::warn!(%error, "the runtime cannot be listed");
-                        sleep(RETRY).await;
-                        continue;
+                        match timeout(RETRY, asked(&mut shutdown)).await {
+                            Ok(()) => return self.shut_down().await,
+                            Err(_) => continue,
+                        }
                     }
                 }
                 look = false;
@@ -142,29 +202,27 @@ impl Worker {
             for told in step.events {
                 self.tell(told.warning, told.reason, told.message);
             }
+            if let Some(at) = step.end_by {
+                self.ends.end_by(stop::after(until(at, now)));
+            }
             for action in step.actions {
                 self.perform(action);
             }
             if self.machine.is_finished() {
                 return;
             }
-            let mut wake_at = step.wake_at;
-            if !self.publish().await {
-                let retry = now + RETRY;
-                wake_at = Some(wake_at.map_or(retry, |at| at.min(retry)));
-            }
-            let wake = wake_at
-                .map(|at| at.duration_since(self.shared.client.clock().now()).max(SignedDuration::ZERO).unsigned_abs());
+            let publish_at = self.publish(now);
+            let wake_at = step.wake_at.into_iter().chain(publish_at).min();
+            let wake = wake_at.map(|at| until(at, self.shared.client.clock().now()));
             tokio::select! {
                 biased;
-                () = asked(&mut shutdown) => {}
-                Some(done) = self.running.next(), if !self.running.is_empty() => finished.push(done),
+                () = asked(&mut shutdown) => return self.shut_down().await,
+                Some(done) = self.running.next(), if !self.running.is_empty() => match done {
+                    Done::Action(key, outcome) => finished.push((key, outcome)),
+                    Done::Status(status, written) => self.written(*status, written),
+                },
                 () = self.mailbox.wait() => {}
                 () = sleep(wake.unwrap_or_default()), if wake.is_some() => {}
-            }
-            let grace = *self.shared.shutdown.borrow();
-            if let Some(grace) = grace {
-                return self.shut_down(grace).await;
             }
         }
     }
@@ -173,31 +231,12 @@ impl Worker {
         let newer = self.view.as_ref().is_none_or(|known| known.object().revision() < view.object().revision());
         if newer {
             self.machine.set_pod(view.clone().into_typed());
+            // An answer may come after the news that the pod is gone: it stays gone.
+            if let Origin::Api(known) = &mut *self.origin {
+                *known = view.clone();
+            }
             self.view = Some(view);
         }
-    }
-
-    /// What the runtime has of this pod, with termination messages.
-    async fn list(&mut self) -> Result<Listing, Error> {
-        let pod = self.machine.pod();
-        let uid = pod.metadata.uid.as_deref();
-        let mut listing = self.shared.runtime.list(uid).await?;
-        for container in &mut listing.containers {
-            let (name, attempt) = (container.name.clone(), container.attempt);
-            let log = container.log_path.clone();
-            if let ContainerState::Exited(exit) = &mut container.state
-                && exit.message.is_none()
-            {
-                let spec = crate::machine::spec::container(pod, &name);
-                let path = self.shared.places.message(pod, &name, attempt);
-                let from_log = exit.exit_code != 0
-                    && spec.and_then(|spec| spec.termination_message_policy.as_deref())
-                        == Some("FallbackToLogsOnError");
-                exit.message = message(&path)
-                    .or_else(|| from_log.then(|| crate::log::last_lines(&log, MESSAGE_LOG.0, MESSAGE_LOG.1))?);
-            }
-        }
-        Ok(listing)
     }
 
     fn tell(&self, warning: bool, reason: &str, message: String) {
@@ -206,94 +245,119 @@ impl Worker {
         }
     }
 
-    /// Volumes that exist already follow what they are made from.
-    async fn refresh_volumes(&mut self) {
-        if self.shared.places.volumes(self.machine.pod()).exists()
-            && let Err(message) = prepare_volumes(&self.shared, self.machine.pod(), true).await
-        {
-            self.tell(true, "FailedMount", message);
-        }
-    }
-
-    /// Writes the status if it is not what was last written; false if that must be tried again.
-    async fn publish(&mut self) -> bool {
-        let Some(view) = self.view.clone() else {
-            return true;
-        };
-        let now = self.shared.client.clock().now();
+    /// Begins to write the status if it is not what was last written; says when if that must wait.
+    fn publish(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let view = self.view.clone().filter(|_| !self.writing)?;
         let status = self.machine.status(now);
         if self.sent.as_ref() == Some(&status) {
-            return true;
+            return None;
         }
-        let mut new = view.to_owned();
-        new.status = Some(status.clone());
-        let api = self.shared.client.namespaced::<Pod>(&self.mailbox.namespace);
-        match api.replace_status(&view, &new).await {
-            Ok(written) => {
+        if now < self.write_after {
+            return Some(self.write_after);
+        }
+        self.writing = true;
+        let write = write_status(self.shared.clone(), view, status);
+        self.running.push(Running { key: None, future: write.boxed() });
+        None
+    }
+
+    /// Takes note of what came of writing a status.
+    fn written(&mut self, status: PodStatus, written: Written) {
+        self.writing = false;
+        self.written.notify_one();
+        match written {
+            Written::Yes(view) => {
                 self.sent = Some(status);
-                self.set_pod(written);
-                true
+                self.set_pod(view);
             }
-            // Gone: the informer will say so.
-            Err(error) if error.is_not_found() => true,
-            Err(error) if error.is_conflict() => {
-                // The object has moved on; write on top of what it is now.
-                let name = view.object().name();
-                if let Ok(Some(now)) = api.get_opt(name).await
-                    && now.object().uid() == view.object().uid()
-                {
-                    self.set_pod(now);
+            Written::No(view) => {
+                self.write_after = spec::after(self.shared.client.clock().now(), RETRY);
+                if let Some(view) = view {
+                    self.set_pod(view);
                 }
-                false
-            }
-            Err(error) => {
-                tracing::debug!(pod = %view.key(), %error, "the status is not written");
-                false
             }
         }
     }
 
     fn perform(&mut self, action: Action) {
+        let key = action.key();
         // The last status is there before the object goes.
         let may_delete = self.sent.as_ref() == Some(&self.machine.status(self.shared.client.clock().now()));
-        if action == Action::Delete && !may_delete {
-            let later = sleep(RETRY).map(|()| (Key::Delete, failed("status", "not written yet")));
-            return self.running.push(later.boxed());
-        }
-        let shared = self.shared.clone();
-        let pod = self.machine.pod().clone();
-        let object = self.view.as_ref().map(|view| view.object().clone());
-        self.running.push(perform(shared, pod, object, action).boxed());
+        let future = if action == Action::Delete && !may_delete {
+            let written = self.written.clone();
+            let later = async move {
+                let _ = timeout(RETRY, written.notified()).await;
+                (Key::Delete, failed("status", "not written yet"))
+            };
+            later.boxed()
+        } else {
+            let object = self.view.as_ref().map(|view| view.object().clone());
+            perform(self.shared.clone(), self.machine.pod().clone(), object, self.ends.clone(), action).boxed()
+        };
+        let future = future.map(|(key, outcome)| Done::Action(key, outcome)).boxed();
+        self.running.push(Running { key: Some(key), future });
     }
 
     /// Ends the pod's containers, without a word to the API.
-    async fn shut_down(&mut self, grace: Duration) {
-        // What is being made is made first, so that it can be ended.
-        while self.running.next().await.is_some() {}
-        let Ok(listing) = self.list().await else {
-            return;
-        };
-        let pod = self.machine.pod();
-        let grace = grace.min(crate::machine::spec::grace(pod));
-        let is_sidecar = |container: &&ContainerStatus| {
-            let spec = crate::machine::spec::container(pod, &container.name);
-            spec.is_some_and(crate::machine::spec::is_sidecar)
-        };
-        let running = listing.containers.iter();
-        let running: Vec<&ContainerStatus> = running.filter(|one| one.state.is_running()).collect();
-        let (last, first): (Vec<_>, Vec<_>) = running.into_iter().partition(is_sidecar);
-        for group in [first, last] {
-            let stops = group
-                .into_iter()
-                .map(|container| stop::stop(&self.shared, pod, &container.id, &container.name, grace, true));
-            futures::future::join_all(stops).await;
-        }
-        for sandbox in &listing.sandboxes {
-            if let Err(error) = self.shared.runtime.stop_sandbox(&sandbox.id).await {
-                tracing::warn!(sandbox = %sandbox.id, %error, "not stopped");
-            }
+    async fn shut_down(&mut self) {
+        let grace = self.shared.shutdown.borrow().unwrap_or_default();
+        let grace = grace.min(spec::grace(self.machine.pod()));
+        // Hooks and stops under way learn of it here.
+        self.ends.end_by(stop::after(grace));
+        let running = std::mem::take(&mut self.running);
+        let all = shutdown::end(&self.shared, self.machine.pod(), &self.ends, running, grace);
+        if timeout(grace.saturating_add(PATIENCE), all).await.is_err() {
+            let pod = spec::display(self.machine.pod());
+            tracing::warn!(%pod, "the agent ends before all of the pod does");
         }
     }
+}
+
+/// What the runtime has of this pod, with termination messages.
+async fn list(shared: &Shared, pod: &Pod) -> Result<Listing, Error> {
+    let mut listing = shared.runtime.list(pod.metadata.uid.as_deref()).await?;
+    for container in &mut listing.containers {
+        let (name, attempt) = (container.name.clone(), container.attempt);
+        let log = container.log_path.clone();
+        if let ContainerState::Exited(exit) = &mut container.state
+            && exit.message.is_none()
+        {
+            let spec = spec::container(pod, &name);
+            let path = shared.places.message(pod, &name, attempt);
+            let from_log = exit.exit_code != 0
+                && spec.and_then(|spec| spec.termination_message_policy.as_deref()) == Some("FallbackToLogsOnError");
+            exit.message = message(&path)
+                .or_else(|| from_log.then(|| crate::log::last_lines(&log, MESSAGE_LOG.0, MESSAGE_LOG.1))?);
+        }
+    }
+    Ok(listing)
+}
+
+/// How long it is until then.
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    at.duration_since(now).max(SignedDuration::ZERO).unsigned_abs()
+}
+
+async fn write_status(shared: Arc<Shared>, view: View<Pod>, status: PodStatus) -> Done {
+    let mut new = view.to_owned();
+    new.status = Some(status.clone());
+    let (namespace, name) = (view.object().namespace().unwrap_or_default(), view.object().name());
+    let api = shared.client.namespaced::<Pod>(namespace);
+    let written = match api.replace_status(&view, &new).await {
+        Ok(written) => Written::Yes(written),
+        // Gone: the informer will say so.
+        Err(error) if error.is_not_found() => Written::No(None),
+        // The object has moved on; write on top of what it is now.
+        Err(error) if error.is_conflict() => {
+            let now = api.get_opt(name).await.ok().flatten();
+            Written::No(now.filter(|now| now.object().uid() == view.object().uid()))
+        }
+        Err(error) => {
+            tracing::debug!(pod = %view.key(), %error, "the status is not written");
+            Written::No(None)
+        }
+    };
+    Done::Status(Box::new(status), written)
 }
 
 pub(super) fn tell(shared: &Shared, object: &Object, warning: bool, reason: &str, message: String) {
@@ -306,141 +370,6 @@ pub(super) fn tell(shared: &Shared, object: &Object, warning: bool, reason: &str
 
 pub(super) fn failed(reason: &str, message: impl Into<String>) -> Outcome {
     Outcome::Failed { reason: reason.into(), message: message.into() }
-}
-
-/// Does what the machine says.
-async fn perform(shared: Arc<Shared>, pod: Arc<Pod>, object: Option<Object>, action: Action) -> (Key, Outcome) {
-    let key = action.key();
-    let warn = |reason: &str, message: String| {
-        if let Some(object) = &object {
-            tell(&shared, object, true, reason, message);
-        }
-    };
-    let result: Result<(), Error> = match action {
-        Action::PrepareVolumes => {
-            let outcome = match prepare_volumes(&shared, &pod, false).await {
-                Ok(()) => Outcome::Done,
-                Err(message) => {
-                    warn("FailedMount", message.clone());
-                    failed("FailedMount", message)
-                }
-            };
-            return (key, outcome);
-        }
-        Action::RunSandbox { attempt } => {
-            let outcome = match run_sandbox(&shared, &pod, attempt).await {
-                Ok(()) => Outcome::Done,
-                Err(error) => {
-                    let message = format!("Failed to create pod sandbox: {error}");
-                    warn("FailedCreatePodSandBox", message.clone());
-                    failed("FailedCreatePodSandBox", message)
-                }
-            };
-            return (key, outcome);
-        }
-        Action::Start { container, attempt, sandbox } => {
-            let start =
-                start::Start { shared: &shared, pod: &pod, object: object.as_ref(), sandbox: &sandbox, attempt };
-            return (key, start.run(&container).await);
-        }
-        Action::Probe { id, container, kind } => {
-            let outcome = probe::probe(&shared, &pod, &id, &container, kind).await;
-            return (key, outcome);
-        }
-        Action::Stop { id, container, grace, pre_stop } => {
-            stop::stop(&shared, &pod, &id, &container, grace, pre_stop).await
-        }
-        Action::Hurry { id, grace } => shared.runtime.stop(&id, grace).await,
-        Action::Remove { id } => remove(&shared, &pod, &id).await,
-        Action::StopSandbox { id } => shared.runtime.stop_sandbox(&id).await,
-        Action::RemoveSandbox { id } => shared.runtime.remove_sandbox(&id).await,
-        Action::CleanUp => {
-            let places = shared.places.clone();
-            let removed = shared.on_files(move || places.clean_up(&pod)).await;
-            match removed {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(Error::Transient(error.to_string())),
-                Err(error) => Err(Error::Transient(error.to_string())),
-            }
-        }
-        Action::Delete => delete(&shared, &pod).await,
-    };
-    match result {
-        Ok(()) => (key, Outcome::Done),
-        Err(error) => {
-            tracing::warn!(?key, %error, "failed, and will be tried again");
-            sleep(RETRY).await;
-            (key, failed("Failed", error.to_string()))
-        }
-    }
-}
-
-/// Makes a pod's volumes. What it names is asked for once more if it is not there.
-pub(super) async fn prepare_volumes(shared: &Shared, pod: &Arc<Pod>, fresh: bool) -> Result<(), String> {
-    let mut fresh = fresh;
-    loop {
-        let data = shared.sources.data(pod, fresh).await?;
-        let (pod, dir) = (pod.clone(), shared.places.volumes(pod));
-        let settings = shared.settings.clone();
-        let capacity = shared.capacity.clone();
-        let prepared = shared.on_files(move || {
-            std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-            let context = Context {
-                pod: &pod,
-                pod_ips: &[],
-                host_ips: &settings.host_addresses,
-                allocatable: &capacity,
-                services: &[],
-                data: &data,
-            };
-            volumes::prepare(&dir, &context)
-        });
-        match prepared.await.map_err(|error| error.to_string())? {
-            Err(_) if !fresh => fresh = true,
-            result => return result,
-        }
-    }
-}
-
-async fn run_sandbox(shared: &Shared, pod: &Pod, attempt: u32) -> Result<(), Error> {
-    let metadata = &pod.metadata;
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let identity = PodIdentity::new(text(&metadata.namespace), text(&metadata.name), text(&metadata.uid));
-    let spec = pod.spec.as_ref();
-    let mut config = SandboxConfig::new(identity, attempt);
-    config.host_network = spec.and_then(|spec| spec.host_network) == Some(true);
-    if let Some(hostname) = spec.and_then(|spec| spec.hostname.clone()) {
-        config.hostname = hostname;
-    }
-    let grace = crate::machine::spec::grace(pod).as_secs().to_string();
-    config.labels.insert(GRACE.into(), grace);
-    shared.runtime.run_sandbox(&config).await.map(drop)
-}
-
-async fn remove(shared: &Shared, pod: &Pod, id: &crate::runtime::ContainerId) -> Result<(), Error> {
-    let listing = shared.runtime.list(pod.metadata.uid.as_deref()).await?;
-    let old = listing.containers.into_iter().find(|one| one.id == *id);
-    shared.runtime.remove(id).await?;
-    if let Some(old) = old {
-        let message = shared.places.message(pod, &old.name, old.attempt);
-        for path in [&old.log_path, &message] {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-    Ok(())
-}
-
-async fn delete(shared: &Shared, pod: &Pod) -> Result<(), Error> {
-    let metadata = &pod.metadata;
-    let namespace = metadata.namespace.as_deref().unwrap_or_default();
-    let name = metadata.name.as_deref().unwrap_or_default();
-    let uid = metadata.uid.as_deref().unwrap_or_default();
-    let options = Options::default().grace_period_seconds(0).precondition_uid(uid);
-    let api = shared.client.namespaced::<Pod>(namespace);
-    match api.delete(name, &options).await {
-        Err(error) if !error.is_not_found() && !error.is_conflict() => Err(Error::Transient(error.to_string())),
-        _ => Ok(()),
-    }
 }
 
 /// What a container left in its message file.

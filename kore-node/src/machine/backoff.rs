@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::spec;
+
 /// The first wait of restarts and of image pulls.
 const FIRST: Duration = Duration::from_secs(10);
 /// A container that ran for longer than this many times the longest wait starts over. With the default cap of 300 s: ten minutes.
@@ -19,12 +21,13 @@ pub(super) struct Backoff {
 impl Backoff {
     /// When a container that ended at `ended` may be started again: a time that has passed means now.
     pub(super) fn until(&self, ended: Timestamp, cap: Duration) -> Timestamp {
-        if self.forgotten(ended, cap) { ended } else { ended + self.wait }
+        if self.forgotten(ended, cap) { ended } else { spec::after(ended, self.wait) }
     }
 
     /// It is being started again.
     pub(super) fn next(&mut self, now: Timestamp, ended: Timestamp, cap: Duration) {
-        self.wait = if self.forgotten(ended, cap) { FIRST.min(cap) } else { (self.wait * 2).max(FIRST).min(cap) };
+        self.wait =
+            if self.forgotten(ended, cap) { FIRST.min(cap) } else { self.wait.saturating_mul(2).max(FIRST).min(cap) };
         self.last = Some(now);
     }
 
@@ -33,13 +36,13 @@ impl Backoff {
     }
 
     fn forgotten(&self, ended: Timestamp, cap: Duration) -> bool {
-        let limit = SignedDuration::try_from(cap * FORGET_AFTER).unwrap_or(SignedDuration::MAX);
+        let limit = SignedDuration::try_from(cap.saturating_mul(FORGET_AFTER)).unwrap_or(SignedDuration::MAX);
         self.last.is_none_or(|last| ended.duration_since(last) > limit)
     }
 }
 
-/// The wait after the `failures`-th failure in a row of volumes or a sandbox: 1 s doubling to a minute.
-pub(super) fn retry(failures: u32) -> Duration {
+/// The wait after the `failures`-th failure in a row of volumes, a sandbox or a pod's worker: 1 s doubling to a minute.
+pub(crate) fn retry(failures: u32) -> Duration {
     Duration::from_secs(1 << failures.min(6)).min(Duration::from_secs(60))
 }
 
@@ -74,5 +77,9 @@ mod tests {
             backoff.next(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH, cap);
         }
         assert_eq!(backoff.wait(), cap);
+        for _ in 0..70 {
+            backoff.next(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH, Duration::MAX);
+        }
+        assert_eq!(backoff.until(Timestamp::UNIX_EPOCH, Duration::MAX), Timestamp::MAX);
     }
 }

@@ -13,31 +13,15 @@ impl Machine {
         let metadata = &self.pod.metadata;
         let by = match &metadata.deletion_timestamp {
             Some(time) => time.0,
-            None if self.gone => now + spec::grace(&self.pod),
+            None if self.gone => spec::after(now, spec::grace(&self.pod)),
             None => return,
         };
-        let earlier = self.deadline.map_or(by, |deadline| deadline.min(by));
-        if self.deadline.is_some_and(|deadline| earlier < deadline) {
-            self.hurry(earlier, now);
-        }
-        self.deadline = Some(earlier);
-    }
-
-    /// Stops under way take no longer than until then.
-    fn hurry(&mut self, deadline: Timestamp, now: Timestamp) {
-        let stops = self.in_flight.iter().filter_map(|key| match key {
-            Key::Stop(id) => Some(id.clone()),
-            _ => None,
-        });
-        self.hurried.extend(stops.map(|id| (id, left(deadline, now))));
+        self.deadline = Some(self.deadline.map_or(by, |deadline| deadline.min(by)));
     }
 
     /// Ends everything, removes every trace and then the pod object.
     pub(super) fn plan_deletion(&mut self, now: Timestamp, step: &mut Step) {
         let deadline = self.deadline.unwrap_or(now);
-        for (id, grace) in std::mem::take(&mut self.hurried) {
-            step.actions.push(Action::Hurry { id, grace });
-        }
         if !self.plan_stops(left(deadline, now), step) || self.is_making_something() {
             return;
         }

@@ -33,12 +33,13 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use self::{backoff::Backoff, probes::Probes};
 use crate::runtime::{ContainerId, ContainerStatus, Listing, SandboxId, SandboxStatus};
 
-pub(crate) use self::probes::{ProbeKind, timeout as probe_timeout};
+pub(crate) use self::backoff::retry as retry_wait;
+pub(crate) use self::probes::{ProbeKind, Verdict, timeout as probe_timeout};
 
 /// What to do: all of it at once, and nothing twice: what is under way is not asked for again.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// Make the pod's volumes.
+    /// Make the pod's volumes, or bring their files up to date.
     PrepareVolumes,
     /// Make a sandbox.
     RunSandbox { attempt: u32 },
@@ -46,8 +47,6 @@ pub(crate) enum Action {
     Start { container: String, attempt: u32, sandbox: SandboxId },
     /// Run the preStop hook and stop the container within `grace`, all in all.
     Stop { id: ContainerId, container: String, grace: Duration, pre_stop: bool },
-    /// A stop is under way that must end earlier.
-    Hurry { id: ContainerId, grace: Duration },
     /// Forget an old container and its log.
     Remove { id: ContainerId },
     /// Stop a sandbox.
@@ -69,7 +68,6 @@ pub(crate) enum Key {
     Sandbox,
     Container(String),
     Stop(ContainerId),
-    Hurry(ContainerId),
     Remove(ContainerId),
     EndSandbox(SandboxId),
     Probe(ContainerId, ProbeKind),
@@ -84,7 +82,6 @@ impl Action {
             Action::RunSandbox { .. } => Key::Sandbox,
             Action::Start { container, .. } => Key::Container(container.clone()),
             Action::Stop { id, .. } => Key::Stop(id.clone()),
-            Action::Hurry { id, .. } => Key::Hurry(id.clone()),
             Action::Remove { id } => Key::Remove(id.clone()),
             Action::StopSandbox { id } | Action::RemoveSandbox { id } => Key::EndSandbox(id.clone()),
             Action::Probe { id, kind, .. } => Key::Probe(id.clone(), *kind),
@@ -103,10 +100,7 @@ pub(crate) enum Outcome {
         reason: String,
         message: String,
     },
-    Probed {
-        success: bool,
-        message: String,
-    },
+    Probed(Verdict),
 }
 
 /// Something to tell the user.
@@ -124,6 +118,8 @@ pub(crate) struct Step {
     pub(crate) events: Vec<Told>,
     /// When to step again at the latest.
     pub(crate) wake_at: Option<Timestamp>,
+    /// Everything must be over by then, also what was asked for in earlier steps. The earliest counts.
+    pub(crate) end_by: Option<Timestamp>,
 }
 
 impl Step {
@@ -158,11 +154,11 @@ pub(crate) struct Machine {
     in_flight: BTreeSet<Key>,
     containers: BTreeMap<String, Memory>,
     volumes: Progress,
+    /// What volumes are made from has changed since they were last asked for.
+    stale: bool,
     sandbox: Progress,
     /// The pod must be over by then, its object is deleted or being deleted.
     deadline: Option<Timestamp>,
-    /// Stops that must end earlier than they were told.
-    hurried: Vec<(ContainerId, Duration)>,
     /// No container of the pod will ever run again, and why if it is not for their exit codes.
     over: Option<Over>,
     /// The last status there will be.
@@ -191,11 +187,10 @@ struct Progress {
 
 impl Progress {
     fn finished(&mut self, outcome: &Outcome, now: Timestamp) {
-        self.done = matches!(outcome, Outcome::Done);
-        if self.done {
+        if *outcome == Outcome::Done {
             *self = Progress { done: true, ..Progress::default() };
         } else {
-            self.retry_at = Some(now + backoff::retry(self.failures));
+            self.retry_at = Some(spec::after(now, backoff::retry(self.failures)));
             self.failures += 1;
         }
     }
@@ -243,9 +238,9 @@ impl Machine {
             in_flight: BTreeSet::new(),
             containers: BTreeMap::new(),
             volumes: Progress::default(),
+            stale: false,
             sandbox: Progress::default(),
             deadline: None,
-            hurried: vec![],
             over: None,
             last: None,
             cleaned: false,
@@ -272,6 +267,9 @@ impl Machine {
 
     /// The pod object is now this.
     pub(crate) fn set_pod(&mut self, pod: Arc<Pod>) {
+        let (old, new) = (&self.pod.metadata, &pod.metadata);
+        // Files may hold them (downward API).
+        self.stale |= old.labels != new.labels || old.annotations != new.annotations;
         self.pod = pod;
     }
 
@@ -291,8 +289,9 @@ impl Machine {
         }
     }
 
-    /// Something a failed action depends on may have changed: try again now.
-    pub(crate) fn retry(&mut self, now: Timestamp) {
+    /// Something that volumes and environments are made from has changed: files follow, and what failed is tried again now.
+    pub(crate) fn data_changed(&mut self, now: Timestamp) {
+        self.stale = true;
         self.volumes.retry_at = None;
         for memory in self.containers.values_mut() {
             if let Some(waiting) = &mut memory.waiting
@@ -307,7 +306,10 @@ impl Machine {
     pub(crate) fn finished(&mut self, key: &Key, outcome: Outcome, now: Timestamp) {
         self.in_flight.remove(key);
         match key {
-            Key::Volumes => self.volumes.finished(&outcome, now),
+            Key::Volumes => {
+                self.stale |= outcome != Outcome::Done;
+                self.volumes.finished(&outcome, now);
+            }
             Key::Sandbox => {
                 self.sandbox.finished(&outcome, now);
             }
@@ -315,7 +317,7 @@ impl Machine {
             Key::Probe(id, kind) => self.probed(id, *kind, outcome, now),
             Key::CleanUp => self.cleaned |= outcome == Outcome::Done,
             Key::Delete => self.deleted |= outcome == Outcome::Done,
-            Key::Stop(_) | Key::Hurry(_) | Key::Remove(_) | Key::EndSandbox(_) => {}
+            Key::Stop(_) | Key::Remove(_) | Key::EndSandbox(_) => {}
         }
     }
 
@@ -333,6 +335,8 @@ impl Machine {
         } else {
             self.plan(now, &mut step);
         }
+        let over = self.over.is_some().then(|| spec::after(now, spec::grace(&self.pod)));
+        step.end_by = self.deadline.or(over);
         step.actions.retain(|action| self.in_flight.insert(action.key()));
         step
     }
@@ -369,20 +373,30 @@ impl Machine {
     fn has_started(&self, container: &Container) -> bool {
         let running = self.newest(&container.name).filter(|newest| newest.state.is_running());
         let Some(running) = running else { return false };
-        let memory = self.containers.get(&container.name);
-        match memory.and_then(|memory| memory.probes.as_ref()) {
-            Some(probes) if *probes.id() == running.id => probes.started(),
-            _ => container.startup_probe.is_none(),
+        match self.probes(&running.id, &container.name) {
+            Some(probes) => probes.started(),
+            None => {
+                let known = self.known_container(&running.id, &container.name);
+                container.startup_probe.is_none() || known.is_some_and(|known| known.started == Some(true))
+            }
         }
     }
 
     fn is_ready(&self, container: &Container) -> bool {
-        let memory = self.containers.get(&container.name);
-        let probes = memory.and_then(|memory| memory.probes.as_ref());
-        self.has_started(container)
-            && match (probes, self.newest(&container.name)) {
-                (Some(probes), Some(newest)) if *probes.id() == newest.id => probes.ready(),
-                _ => container.readiness_probe.is_none(),
+        let Some(newest) = self.newest(&container.name) else { return false };
+        let ready = match self.probes(&newest.id, &container.name) {
+            Some(probes) => probes.ready(),
+            None => {
+                let known = self.known_container(&newest.id, &container.name);
+                container.readiness_probe.is_none() || known.is_some_and(|known| known.ready)
             }
+        };
+        ready && self.has_started(container)
+    }
+
+    /// The probes of this very container. None until it is first looked after, by this agent: what the API has of it holds.
+    fn probes(&self, id: &ContainerId, name: &str) -> Option<&Probes> {
+        let probes = self.containers.get(name)?.probes.as_ref();
+        probes.filter(|probes| probes.id() == id)
     }
 }

@@ -19,10 +19,12 @@ impl Machine {
         if self.exceeds_its_deadline(now, step) || self.is_complete() {
             return self.plan_end(now, step);
         }
+        if (self.stale || !self.volumes.done) && !self.in_flight.contains(&Key::Volumes) && self.volumes.due(now, step)
+        {
+            self.stale = false;
+            step.actions.push(Action::PrepareVolumes);
+        }
         if !self.volumes.done {
-            if self.volumes.due(now, step) {
-                step.actions.push(Action::PrepareVolumes);
-            }
             return;
         }
         let Some(sandbox) = self.plan_sandbox(now, step) else {
@@ -86,7 +88,8 @@ impl Machine {
                     return false;
                 }
                 _ => {
-                    self.plan_container(container, spec::Restart::OnFailure, sandbox, now, step);
+                    // A new sandbox is initialised from the beginning.
+                    self.plan_container(container, spec::Restart::Always, sandbox, now, step);
                     return false;
                 }
             }
@@ -135,8 +138,8 @@ impl Machine {
                     None => self.plan_probes(container, &newest.id, now, step),
                 }
             }
-            // In a new sandbox everything runs again; what is done for good was found before (`is_complete`).
-            ContainerState::Exited(exit) if newest.sandbox != *sandbox || restart.applies(exit.exit_code) => {
+            // In a new sandbox, too: what is done stays done.
+            ContainerState::Exited(exit) if restart.applies(exit.exit_code) => {
                 self.plan_restart(container, &newest, sandbox, now, step);
             }
             ContainerState::Exited(_) => {}
@@ -194,7 +197,7 @@ impl Machine {
         if let Some(waiting) = memory.waiting.as_mut().filter(|one| one.retry_at > now) {
             step.wake(waiting.retry_at);
             if waiting.reason == "ErrImagePull" {
-                let shown_until = waiting.since + SHOW_PULL_ERROR;
+                let shown_until = spec::after(waiting.since, SHOW_PULL_ERROR);
                 if shown_until <= now {
                     waiting.message = format!("Back-off pulling image \"{image}\": ErrImagePull: {}", waiting.message);
                     waiting.reason = "ImagePullBackOff".into();
@@ -212,6 +215,7 @@ impl Machine {
 
     pub(super) fn start_finished(&mut self, name: &str, outcome: Outcome, now: Timestamp) {
         let cap = self.settings.max_backoff;
+        let has_exited = self.newest(name).is_some_and(|newest| newest.state.exit().is_some());
         let memory = self.memory(name);
         let Outcome::Failed { reason, message } = outcome else {
             memory.waiting = None;
@@ -221,11 +225,11 @@ impl Machine {
         let retry_at = match reason.as_str() {
             "ErrImagePull" => {
                 memory.pull.next(now, now, cap);
-                now + memory.pull.wait()
+                spec::after(now, memory.pull.wait())
             }
-            // The container exists and has exited: the wait between restarts applies.
-            "RunContainerError" | "PostStartHookError" => now,
-            _ => now + RETRY_CREATE,
+            // The wait between restarts applies.
+            "RunContainerError" | "PostStartHookError" if has_exited => now,
+            _ => spec::after(now, RETRY_CREATE),
         };
         memory.waiting = Some(Waiting { reason, message, since: now, retry_at });
     }
@@ -253,7 +257,7 @@ impl Machine {
         let Some(seconds) = spec.and_then(|spec| spec.active_deadline_seconds) else {
             return false;
         };
-        let at = self.start_time() + Duration::from_secs(seconds.max(0) as u64);
+        let at = spec::after(self.start_time(), Duration::from_secs(seconds.max(0) as u64));
         if at > now {
             step.wake(at);
             return false;

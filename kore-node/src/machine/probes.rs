@@ -39,6 +39,15 @@ impl ProbeKind {
     }
 }
 
+/// What a probe has found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Good,
+    Bad(String),
+    /// The probe itself did not work. That says nothing about the container, and counts for nothing.
+    Unknown(String),
+}
+
 fn seconds(value: Option<i32>, default: i32) -> Duration {
     Duration::from_secs(value.unwrap_or(default).max(0) as u64)
 }
@@ -72,7 +81,7 @@ impl Probes {
         let states = ProbeKind::ALL.into_iter().filter_map(|kind| {
             let probe = kind.of(container)?;
             let state = State {
-                next_at: started_at + seconds(probe.initial_delay_seconds, 0),
+                next_at: spec::after(started_at, seconds(probe.initial_delay_seconds, 0)),
                 successes: 0,
                 failures: 0,
                 good: match kind {
@@ -103,22 +112,26 @@ impl Probes {
     }
 
     /// Counts a result; true if the thresholds have now decided against the container.
-    fn count(&mut self, kind: ProbeKind, probe: &Probe, success: bool, now: Timestamp) -> bool {
+    fn count(&mut self, kind: ProbeKind, probe: &Probe, verdict: &Verdict, now: Timestamp) -> bool {
         let Some(state) = self.states.get_mut(&kind) else {
             return false;
         };
-        state.next_at = now + seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
-        if success {
-            state.failures = 0;
-            state.successes += 1;
-            state.good |= state.successes >= probe.success_threshold.unwrap_or(1);
-            false
-        } else {
-            state.successes = 0;
-            state.failures += 1;
-            let failed = state.failures >= probe.failure_threshold.unwrap_or(3);
-            state.good &= !failed;
-            failed
+        state.next_at = spec::after(now, seconds(probe.period_seconds, 10).max(Duration::from_secs(1)));
+        match verdict {
+            Verdict::Good => {
+                state.failures = 0;
+                state.successes = state.successes.saturating_add(1);
+                state.good |= state.successes >= probe.success_threshold.unwrap_or(1);
+                false
+            }
+            Verdict::Bad(_) => {
+                state.successes = 0;
+                state.failures = state.failures.saturating_add(1);
+                let failed = state.failures >= probe.failure_threshold.unwrap_or(3);
+                state.good &= !failed;
+                failed
+            }
+            Verdict::Unknown(_) => false,
         }
     }
 }
@@ -134,8 +147,7 @@ impl Machine {
         };
         let has = self.containers.get(&container.name).and_then(|memory| memory.probes.as_ref());
         if has.is_none_or(|probes| probes.id != *id) {
-            let url = self.container_url(id);
-            let known = self.known_status(&container.name).filter(|known| known.container_id.as_deref() == Some(&url));
+            let known = self.known_container(id, &container.name);
             let probes = Probes::new(container, id.clone(), started_at, known);
             self.memory(&container.name).probes = Some(probes);
         }
@@ -156,7 +168,7 @@ impl Machine {
 
     /// Takes a probe's result into account. Events come with the next step.
     pub(super) fn probed(&mut self, id: &ContainerId, kind: ProbeKind, outcome: Outcome, now: Timestamp) {
-        let Outcome::Probed { success, message } = outcome else {
+        let Outcome::Probed(verdict) = outcome else {
             return;
         };
         let pod = self.pod.clone();
@@ -176,12 +188,16 @@ impl Machine {
         let Some(probes) = memory.probes.as_mut().filter(|probes| probes.id == *id) else {
             return;
         };
-        let failed = probes.count(kind, probe, success, now);
-        if success {
-            return;
-        }
+        let failed = probes.count(kind, probe, &verdict, now);
         let kind_name = kind.name();
-        let mut told = vec![(true, "Unhealthy", format!("{kind_name} probe failed: {message}"))];
+        let text = match verdict {
+            Verdict::Good => return,
+            Verdict::Bad(message) => format!("{kind_name} probe failed: {message}"),
+            Verdict::Unknown(message) => {
+                format!("{kind_name} probe errored and resulted in unknown state: {message}")
+            }
+        };
+        let mut told = vec![(true, "Unhealthy", text)];
         // A container that is being killed already is not killed again; the one before it is another matter.
         let is_new = memory.unhealthy.as_ref().is_none_or(|(known, _)| known != id);
         if failed && kind != ProbeKind::Readiness && is_new {

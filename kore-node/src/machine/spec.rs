@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 /// The restart policy of a container's pod, and of a restartable init container.
@@ -53,6 +54,11 @@ pub(crate) fn restart(pod: &Pod) -> Restart {
 pub(crate) fn grace(pod: &Pod) -> Duration {
     let seconds = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     Duration::from_secs(seconds.unwrap_or(30).max(0) as u64)
+}
+
+/// The end of a wait. Users may write any number of seconds: what no timestamp can hold ends with time itself.
+pub(crate) fn after(at: Timestamp, wait: Duration) -> Timestamp {
+    at.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// `name_namespace(uid)`, as messages name a pod.

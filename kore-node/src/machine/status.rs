@@ -60,6 +60,12 @@ impl Machine {
         lists.into_iter().flatten().flatten().find(|status| status.name == name)
     }
 
+    /// What the API has of this very container.
+    pub(super) fn known_container(&self, id: &ContainerId, name: &str) -> Option<&ApiStatus> {
+        let url = self.container_url(id);
+        self.known_status(name).filter(|known| known.container_id.as_deref() == Some(&url))
+    }
+
     /// A container's id as the API shows it.
     pub(super) fn container_url(&self, id: &ContainerId) -> String {
         format!("{}://{id}", self.settings.runtime_name)

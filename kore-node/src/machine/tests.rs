@@ -19,11 +19,16 @@ struct World {
     /// What a start of a container by this name comes to, instead of running.
     starts: BTreeMap<String, Outcome>,
     probes: BTreeMap<ProbeKind, bool>,
+    /// What fails to start has not exited either.
+    not_even_started: bool,
+    /// Probes find nothing out.
+    blind: bool,
     /// Stops are only noted.
     deaf: bool,
     log: Vec<String>,
     events: Vec<String>,
     wake_at: Option<Timestamp>,
+    end_by: Option<Timestamp>,
 }
 
 fn pod(spec: Value) -> Pod {
@@ -55,10 +60,13 @@ impl World {
             now,
             starts: BTreeMap::new(),
             probes: BTreeMap::new(),
+            not_even_started: false,
+            blind: false,
             deaf: false,
             log: vec![],
             events: vec![],
             wake_at: None,
+            end_by: None,
         }
     }
 
@@ -73,6 +81,7 @@ impl World {
             let step = self.machine.step(self.now);
             self.events.extend(step.events.iter().map(|told| format!("{} {}", told.reason, told.message)));
             self.wake_at = step.wake_at;
+            self.end_by = step.end_by;
             if step.actions.is_empty() {
                 return std::mem::take(&mut self.log);
             }
@@ -106,11 +115,14 @@ impl World {
                 status.state = ContainerState::Running { started_at: self.now };
                 if let Some(failed) = self.starts.get(&container) {
                     outcome = failed.clone();
-                    status.state = ContainerState::Exited(Exit {
-                        finished_at: Some(self.now),
-                        reason: Some("StartError".into()),
-                        ..Exit::code(128)
-                    });
+                    status.state = match self.not_even_started {
+                        true => ContainerState::Created,
+                        false => ContainerState::Exited(Exit {
+                            finished_at: Some(self.now),
+                            reason: Some("StartError".into()),
+                            ..Exit::code(128)
+                        }),
+                    };
                     if matches!(failed, Outcome::Failed { reason, .. } if reason != "RunContainerError") {
                         return self.machine.finished(&key, outcome, self.now);
                     }
@@ -124,7 +136,6 @@ impl World {
                 }
                 self.exit(id.as_str(), 143);
             }
-            Action::Hurry { id, grace } => self.log.push(format!("hurry {id} {}", grace.as_secs())),
             Action::Remove { id } => {
                 self.log.push(format!("remove {id}"));
                 self.listing.containers.retain(|one| one.id != id);
@@ -140,12 +151,16 @@ impl World {
             }
             Action::Probe { id, kind, .. } => {
                 self.log.push(format!("{kind:?} {id}").to_lowercase());
-                let success = self.probes.get(&kind).copied().unwrap_or(true);
-                outcome = Outcome::Probed { success, message: "no".into() };
+                outcome = Outcome::Probed(match self.probes.get(&kind) {
+                    Some(false) => Verdict::Bad("no".into()),
+                    _ if self.blind => Verdict::Unknown("no fork".into()),
+                    _ => Verdict::Good,
+                });
             }
             Action::CleanUp => self.log.push("clean".into()),
             Action::Delete => self.log.push("delete".into()),
         }
+        self.machine.observe(self.listing.clone());
         self.machine.finished(&key, outcome, self.now);
     }
 
@@ -364,6 +379,22 @@ fn probes_gate_readiness_and_restart_what_is_not_alive() {
 }
 
 #[test]
+fn a_probe_that_does_not_work_counts_for_nothing() {
+    let probe = json!({"exec": {"command": ["x"]}, "periodSeconds": 5, "failureThreshold": 1});
+    let container = one(json!({"livenessProbe": probe, "readinessProbe": probe}));
+    let mut world = World::of(json!({"containers": [container]}));
+    world.settle();
+    assert_eq!(world.condition("Ready"), "True");
+    world.blind = true;
+    for _ in 0..5 {
+        assert_eq!(world.after(5), ["liveness app-0", "readiness app-0"], "one a period, and nothing is stopped");
+    }
+    assert_eq!(world.condition("Ready"), "True");
+    let told = "Unhealthy Liveness probe errored and resulted in unknown state: no fork";
+    assert!(world.events.contains(&told.into()), "{:?}", world.events);
+}
+
+#[test]
 fn every_container_that_is_not_alive_is_restarted_not_only_the_first() {
     let probe = json!({"exec": {"command": ["x"]}, "periodSeconds": 5, "failureThreshold": 1});
     let mut world = World::of(json!({"containers": [one(json!({"livenessProbe": probe}))]}));
@@ -397,13 +428,18 @@ fn a_second_deletion_can_only_shorten_the_first() {
     let mut world = World::of(json!({"containers": [one(json!({}))]}));
     world.settle();
     world.deaf = true;
+    assert_eq!(world.end_by, None);
+    let left = |world: &World| world.end_by.unwrap().duration_since(world.now).as_secs();
     world.delete(30);
     assert_eq!(world.settle(), ["stop app-0 30"]);
+    assert_eq!(left(&world), 30);
     world.delete(60);
     assert_eq!(world.settle(), Vec::<String>::new());
+    assert_eq!(left(&world), 30);
     world.now += Duration::from_secs(1);
     world.delete(2);
-    assert_eq!(world.settle(), ["hurry app-0 2"]);
+    assert_eq!(world.settle(), Vec::<String>::new());
+    assert_eq!(left(&world), 2);
 }
 
 #[test]
@@ -416,8 +452,26 @@ fn a_pod_whose_object_is_gone_leaves_nothing() {
 }
 
 #[test]
+fn numbers_of_seconds_that_no_clock_can_hold_are_endless_waits() {
+    let probe = json!({"exec": {}, "initialDelaySeconds": i32::MAX, "periodSeconds": i32::MAX});
+    let spec = json!({
+        "containers": [one(json!({"readinessProbe": probe}))],
+        "terminationGracePeriodSeconds": 9_000_000_000_000_u64,
+        "activeDeadlineSeconds": i64::MAX,
+    });
+    let mut world = World::of(spec);
+    assert_eq!(world.settle(), ["volumes", "sandbox 0", "start app 0"]);
+    world.machine.set_gone();
+    world.deaf = true;
+    let done = world.settle();
+    assert!(done.len() == 1 && done[0].starts_with("stop app-0 "), "{done:?}");
+}
+
+#[test]
 fn what_runs_is_adopted_and_keeps_its_readiness() {
-    let spec = json!({"containers": [one(json!({"readinessProbe": {"exec": {}, "initialDelaySeconds": 100}}))]});
+    let readiness = json!({"exec": {}, "initialDelaySeconds": 100});
+    let container = one(json!({"readinessProbe": readiness, "startupProbe": {"exec": {}}}));
+    let spec = json!({"containers": [container]});
     let mut first = World::of(spec.clone());
     first.settle();
     let mut known = first.status();
@@ -427,7 +481,10 @@ fn what_runs_is_adopted_and_keeps_its_readiness() {
     pod.status = Some(known);
     second.machine = Machine::new(settings(), Arc::new(pod), second.now);
     second.listing = first.listing.clone();
-    assert_eq!(second.settle(), ["volumes"], "volumes are made again, nothing is started");
+    second.machine.observe(first.listing.clone());
+    let app = second.container("app");
+    assert_eq!((app.started, app.ready), (Some(true), true), "before anything is done, and any probe is made");
+    assert_eq!(second.settle(), ["volumes"], "volumes are made again, nothing is started, nor is it starting up");
     assert_eq!(second.condition("Ready"), "True");
 }
 
@@ -462,9 +519,36 @@ fn a_missing_key_is_retried_when_something_changes() {
     assert_eq!(world.container("app").restart_count, 0);
     assert_eq!(world.wake(), (10, vec!["start app 0".to_owned()]));
     world.starts.clear();
-    world.machine.retry(world.now);
-    assert_eq!(world.settle(), ["start app 0"]);
+    world.machine.data_changed(world.now);
+    assert_eq!(world.settle(), ["volumes", "start app 0"]);
     assert_eq!(world.status().phase.as_deref(), Some("Running"));
+}
+
+#[test]
+fn volumes_follow_what_they_are_made_from_one_at_a_time_and_until_they_do() {
+    let mut world = World::of(json!({"containers": [one(json!({}))]}));
+    world.settle();
+    let label = |world: &mut World, value: &str| {
+        let mut pod = (**world.machine.pod()).clone();
+        pod.metadata.labels = Some([("a".to_owned(), value.to_owned())].into());
+        world.machine.set_pod(Arc::new(pod));
+    };
+    label(&mut world, "b");
+    assert_eq!(world.settle(), ["volumes"]);
+    label(&mut world, "b");
+    assert_eq!(world.settle(), Vec::<String>::new(), "nothing has changed");
+
+    world.machine.data_changed(world.now);
+    let actions = world.machine.step(world.now).actions;
+    assert_eq!(actions, [Action::PrepareVolumes]);
+    world.machine.data_changed(world.now);
+    assert_eq!(world.machine.step(world.now).actions, [], "one at a time");
+    let failed = Outcome::Failed { reason: "FailedMount".into(), message: "no".into() };
+    world.machine.finished(&Key::Volumes, failed, world.now);
+    world.exit("app-0", 1);
+    assert_eq!(world.settle(), ["start app 1"], "restarts do not wait for it");
+    assert_eq!(world.wake(), (1, vec!["volumes".to_owned()]));
+    assert_eq!(world.after(100), Vec::<String>::new());
 }
 
 #[test]
@@ -480,6 +564,17 @@ fn a_program_that_cannot_be_executed_ends_in_crash_loop_back_off() {
 }
 
 #[test]
+fn a_container_the_runtime_cannot_start_is_waited_for_like_any_that_cannot_be_made() {
+    let mut world = World::of(json!({"containers": [one(json!({}))]}));
+    let failed = Outcome::Failed { reason: "RunContainerError".into(), message: "no room for a shim".into() };
+    world.starts.insert("app".into(), failed);
+    world.not_even_started = true;
+    assert_eq!(world.settle(), ["volumes", "sandbox 0", "start app 0"]);
+    assert_eq!(world.waiting("app"), "RunContainerError");
+    assert_eq!(world.wake(), (10, vec!["start app 0".to_owned()]));
+}
+
+#[test]
 fn a_lost_sandbox_is_replaced_unless_the_pod_is_not_to_run_again() {
     for (policy, expected, phase) in
         [("Always", vec!["sandbox 1", "start app 1"], "Running"), ("Never", vec![], "Failed")]
@@ -491,6 +586,29 @@ fn a_lost_sandbox_is_replaced_unless_the_pod_is_not_to_run_again() {
         assert_eq!(world.settle(), expected, "{policy}");
         assert_eq!(world.status().phase.as_deref(), Some(phase));
     }
+}
+
+#[test]
+fn in_a_new_sandbox_initialisation_begins_anew_and_what_has_succeeded_does_not() {
+    let spec = json!({
+        "initContainers": [{"name": "first", "image": "i"}],
+        "containers": [one(json!({})), {"name": "done", "image": "i"}],
+        "restartPolicy": "OnFailure",
+    });
+    let mut world = World::of(spec);
+    assert_eq!(world.settle(), ["volumes", "sandbox 0", "start first 0"]);
+    world.exit("first-0", 0);
+    assert_eq!(world.settle(), ["start app 0", "start done 0"]);
+    world.exit("done-0", 0);
+    world.exit("app-0", 137);
+    world.lose_sandbox("s0");
+    assert_eq!(world.settle(), ["sandbox 1", "start first 1"]);
+    world.exit("first-1", 0);
+    assert_eq!(world.settle(), ["start app 1"]);
+    assert_eq!(world.status().phase.as_deref(), Some("Running"));
+    world.exit("app-1", 0);
+    assert_eq!(world.settle(), ["stop s1"]);
+    assert_eq!(world.status().phase.as_deref(), Some("Succeeded"));
 }
 
 #[test]

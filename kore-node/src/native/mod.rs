@@ -38,8 +38,8 @@ use self::{
 use crate::{
     log,
     runtime::{
-        Capabilities, ContainerConfig, ContainerId, Error, ExecOutput, Images, Listing, Result, Runtime, RuntimeEvent,
-        RuntimeStatus, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
+        Capabilities, ContainerConfig, ContainerId, ContainerState, Error, ExecOutput, Images, Listing, Result,
+        Runtime, RuntimeEvent, RuntimeStatus, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
     },
     shim::{Shim, disk},
 };
@@ -61,7 +61,8 @@ pub use self::images::Program;
 /// command, arguments and environment.
 ///
 /// **Stopping** sends TERM to the container's process group, waits for the grace, then kills every descendant. When the
-/// first process ends by itself, its descendants are killed at once. If a shim is killed, its container dies with it.
+/// first process ends by itself, its descendants are killed at once; in both cases so is what commands executed in the container
+/// have left behind. If a shim is killed, its container dies with it.
 ///
 /// **Recovery** reads the directory: containers that run are found running, with their log and exit status in the hands of
 /// their shims. One agent uses a directory at a time.
@@ -205,7 +206,7 @@ impl Builder {
         for sandbox in sandboxes.values().filter(|sandbox| sandbox.state(&boot) == SandboxState::Ready) {
             addresses.hold(sandbox.address, &sandbox.id);
         }
-        let known = |container| Known { container, exited: None };
+        let known = |container| Known { container, last: ContainerState::Created };
         let containers = containers.into_iter().map(|(id, container)| (id, known(container))).collect();
         let inner = Inner {
             dir,

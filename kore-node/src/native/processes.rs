@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Pid, Signal, kill_process_group},
+};
 use tokio::io::AsyncReadExt;
 
 use crate::{
@@ -79,7 +82,7 @@ pub(super) async fn exec(shim: &Shim, dir: &Path, argv: &[String], timeout: Dura
     command.arg("exec").arg(dir).arg("--").args(argv).env_clear().process_group(0).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
-    let group = child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32));
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let run = async {
         let (stdout, stderr, status) = tokio::join!(read(stdout), read(stderr), child.wait());
@@ -87,16 +90,24 @@ pub(super) async fn exec(shim: &Shim, dir: &Path, argv: &[String], timeout: Dura
     };
     match tokio::time::timeout(timeout, run).await {
         Ok(Ok((stdout, stderr, status))) => {
+            // What the command left behind on purpose ends with the container.
+            group.0 = None;
             use std::os::unix::process::ExitStatusExt;
             let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(137);
             Ok(ExecOutput::new(code, stdout, stderr))
         }
         Ok(Err(error)) => Err(failed(error)),
-        Err(_) => {
-            if let Some(group) = group {
-                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            }
-            Err(Error::DeadlineExceeded { command: argv.join(" "), seconds: timeout.as_secs() })
+        Err(_) => Err(Error::DeadlineExceeded { command: argv.join(" "), seconds: timeout.as_secs() }),
+    }
+}
+
+/// The processes of a command, killed together when nobody waits for its end any more.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }

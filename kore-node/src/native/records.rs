@@ -117,7 +117,7 @@ impl Container {
         if let Some(exit) = disk::read_opt::<Exit>(&dir.join(disk::EXIT))? {
             return Ok(ContainerState::Exited(exit));
         }
-        tree::kill_marked(self.container_id.as_str());
+        tree::kill_marked(dir);
         let exit = Exit {
             started_at: started.map(|started| started.at),
             finished_at: Some(disk::now()),
@@ -125,7 +125,10 @@ impl Container {
             message: Some(format!("The container could not be located: {lost}")),
             ..Exit::code(137)
         };
-        disk::write(&dir.join(disk::EXIT), &exit, true)?;
+        // The caller remembers it, for as long as it cannot be written.
+        if let Err(error) = disk::write(&dir.join(disk::EXIT), &exit, true) {
+            tracing::warn!(%error, "how a container ended is not written");
+        }
         Ok(ContainerState::Exited(exit))
     }
 }
@@ -153,11 +156,10 @@ pub(super) fn read_all(dir: &Path) -> io::Result<Found> {
             Ok(container) if found.sandboxes.contains_key(&container.sandbox) => {
                 found.containers.insert(container.container_id.clone(), container);
             }
-            Ok(container) => remove_container(&path, container.container_id.as_str())?,
+            Ok(_) => remove_container(&path)?,
             Err(error) => {
                 tracing::warn!(%error, "removing a container's record that cannot be read");
-                let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                remove_container(&path, &id)?;
+                remove_container(&path)?;
             }
         }
     }
@@ -165,8 +167,8 @@ pub(super) fn read_all(dir: &Path) -> io::Result<Found> {
 }
 
 /// Kills what is left of a container nobody can name any more, and removes its files.
-fn remove_container(dir: &Path, id: &str) -> io::Result<()> {
-    tree::kill_marked(id);
+fn remove_container(dir: &Path) -> io::Result<()> {
+    tree::kill_marked(dir);
     fs::remove_dir_all(dir)
 }
 

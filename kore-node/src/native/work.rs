@@ -20,7 +20,7 @@ use crate::{
         ContainerConfig, ContainerId, ContainerState, Error, Listing, Result, SandboxConfig, SandboxId, SandboxState,
         SandboxStatus,
     },
-    shim::{Shim, disk, disk::Launch},
+    shim::{Shim, disk, disk::Launch, tree},
 };
 
 pub(super) struct Inner {
@@ -46,8 +46,8 @@ pub(super) struct State {
 
 pub(super) struct Known {
     pub(super) container: records::Container,
-    /// What does not change any more.
-    pub(super) exited: Option<ContainerState>,
+    /// The state that was last read. Once it is over it does not change any more.
+    pub(super) last: ContainerState,
 }
 
 impl Inner {
@@ -177,7 +177,7 @@ impl Inner {
         fs::create_dir_all(&dir).map_err(|error| Error::io("creating", &dir, error))?;
         disk::write(&dir.join(disk::CONTAINER), &container, false)
             .map_err(|error| Error::Transient(error.to_string()))?;
-        state.containers.insert(id.clone(), Known { container, exited: None });
+        state.containers.insert(id.clone(), Known { container, last: ContainerState::Created });
         Ok(id)
     }
 
@@ -190,21 +190,15 @@ impl Inner {
         result
     }
 
-    /// The container's state, remembered once it is over.
+    /// The container's state: what it was, if that cannot be read.
     pub(super) fn container_state(&self, id: &ContainerId, known: &mut Known) -> ContainerState {
-        if let Some(state) = &known.exited {
-            return state.clone();
-        }
-        match known.container.state(&self.container_dir(id), &self.boot) {
-            Ok(state) => {
-                known.exited = state.exit().is_some().then(|| state.clone());
-                state
-            }
-            Err(error) => {
-                tracing::warn!(container = %id, %error, "the container's state cannot be read");
-                ContainerState::Created
+        if known.last.exit().is_none() {
+            match known.container.state(&self.container_dir(id), &self.boot) {
+                Ok(state) => known.last = state,
+                Err(error) => tracing::warn!(container = %id, %error, "the container's state cannot be read"),
             }
         }
+        known.last.clone()
     }
 
     pub(super) fn state_of(&self, id: &ContainerId) -> Option<ContainerState> {
@@ -237,7 +231,10 @@ impl Inner {
 
     pub(super) fn remove(&self, id: &ContainerId) -> Result<()> {
         self.kill(id)?;
-        remove(&self.container_dir(id), |path| fs::remove_dir_all(path))?;
+        // A command that was being executed when the container ended may have come too late to be found then.
+        let dir = self.container_dir(id);
+        tree::kill_marked(&dir);
+        remove(&dir, |path| fs::remove_dir_all(path))?;
         self.state().containers.remove(id);
         Ok(())
     }

@@ -103,6 +103,8 @@ struct Reader {
     /// Nobody writes any more: what is there is read, then it is over.
     last_look: bool,
     opened: bool,
+    /// The open file is written no more: when it has been read to its end, the next one is.
+    rotated: bool,
 }
 
 /// The wanted part of a log as the messages the container wrote.
@@ -122,6 +124,7 @@ pub(super) fn read(
         within_line: false,
         last_look: false,
         opened: false,
+        rotated: false,
     };
     stream::try_unfold(reader, |mut reader| async move {
         let bytes = reader.next().await?;
@@ -154,12 +157,20 @@ impl Reader {
                 }
                 continue;
             }
-            if !self.options.follow || self.last_look {
+            if !self.options.follow {
                 return Ok(None);
             }
-            if self.rotated().await {
-                self.file = None;
+            if self.rotated {
+                (self.file, self.rotated) = (self.successor().await, false);
                 continue;
+            }
+            // What was written between the last read and the rotation is read first.
+            self.rotated = self.successor().await.is_some();
+            if self.rotated {
+                continue;
+            }
+            if self.last_look {
+                return Ok(None);
             }
             self.last_look = !(self.lives)().await;
             if !self.last_look {
@@ -184,13 +195,30 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the path is another file now.
-    async fn rotated(&self) -> bool {
-        let Some(file) = &self.file else {
-            return tokio::fs::try_exists(&self.path).await.unwrap_or(false);
-        };
-        let (open, now) = (file.metadata().await, tokio::fs::metadata(&self.path).await);
-        matches!((open, now), (Ok(open), Ok(now)) if open.ino() != now.ino())
+    /// The file that goes on where the open one ends, if it was rotated. Files go by what they are, not by what they are called: a
+    /// name is another file with each rotation (see `LogWriter`).
+    async fn successor(&self) -> Option<File> {
+        let open = self.file.as_ref()?.metadata().await.ok()?.ino();
+        let (mut newer, mut free, mut number) = (None, 0, 0);
+        // While files are renamed one name is free; two are where they end.
+        while free < 2 {
+            let path = match number {
+                0 => self.path.clone(),
+                number => PathBuf::from(format!("{}.{number}", self.path.display())),
+            };
+            match File::open(&path).await {
+                Ok(file) => {
+                    if file.metadata().await.ok()?.ino() == open {
+                        return newer;
+                    }
+                    (newer, free) = (Some(file), 0);
+                }
+                Err(_) => free += 1,
+            }
+            number += 1;
+        }
+        // The open one is gone: what is left begins with the oldest.
+        newer
     }
 
     /// Takes whole records off what was read.
@@ -318,7 +346,7 @@ mod tests {
     async fn following_goes_on_until_the_container_ends_through_rotation() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
-        let mut log = LogWriter::open(&path, 150, 3).unwrap();
+        let mut log = LogWriter::open(&path, 150, 10).unwrap();
         log.write(Source::Stdout, b"line 0\n", at(0));
         let ended = Arc::new(AtomicBool::new(false));
         let lives = {
@@ -332,9 +360,15 @@ mod tests {
             log.write(Source::Stdout, format!("line {number}\n").as_bytes(), at(0));
             text += std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap();
         }
+        // Nobody looks while the file that is open grows and several rotations pass.
+        for number in 12..20 {
+            log.write(Source::Stdout, format!("line {number}\n").as_bytes(), at(0));
+        }
         ended.store(true, Ordering::SeqCst);
-        assert!(stream.next().await.is_none());
-        let expected: String = (0..12).map(|number| format!("line {number}\n")).collect();
+        while let Some(part) = stream.next().await {
+            text += std::str::from_utf8(&part.unwrap()).unwrap();
+        }
+        let expected: String = (0..20).map(|number| format!("line {number}\n")).collect();
         assert_eq!(text, expected);
     }
 }

@@ -24,7 +24,7 @@ use futures::{FutureExt, TryStreamExt, future::BoxFuture};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus as ApiStatus, Pod};
 use kore_api::request::Options;
 
 use self::logs::LogOptions;
@@ -105,7 +105,7 @@ impl NodeService {
         Ok(response)
     }
 
-    /// The newest container of this name, or the one before it.
+    /// The newest container of this name, or the one that the pod's status has as the last state.
     async fn find(
         &self,
         namespace: &str,
@@ -127,7 +127,12 @@ impl NodeService {
         let mut named: Vec<ContainerStatus> =
             listing.containers.into_iter().filter(|one| one.name == container).collect();
         named.sort_by_key(|one| std::cmp::Reverse(one.attempt));
-        if let Some(found) = named.into_iter().nth(usize::from(previous)) {
+        let current = current(&view, container);
+        let is_previous = |one: &ContainerStatus| {
+            let id = format!("{}://{}", self.shared.settings.runtime_name, one.id);
+            one.state.exit().is_some() && current != Some(&id)
+        };
+        if let Some(found) = named.into_iter().find(|one| !previous || is_previous(one)) {
             return Ok(found);
         }
         if crate::machine::spec::container(&view, container).is_none() {
@@ -145,15 +150,25 @@ impl NodeService {
     }
 }
 
+/// What the API has of a container.
+fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ApiStatus> {
+    let status = pod.status.as_ref()?;
+    let main = status.container_statuses.iter().flatten();
+    let mut all = main.chain(status.init_container_statuses.iter().flatten());
+    all.find(|one| one.name == container)
+}
+
+/// The id of the container that is the current state. While the next one is waited for it is none: the newest is the last state.
+fn current<'a>(pod: &'a Pod, container: &str) -> Option<&'a String> {
+    let status = status(pod, container)?;
+    let waits = status.state.as_ref().is_some_and(|state| state.waiting.is_some());
+    status.container_id.as_ref().filter(|_| !waits)
+}
+
 /// Why a container has not started, by its status.
 fn waiting(pod: &Pod, container: &str) -> String {
-    let status = pod.status.as_ref();
-    let main = status.and_then(|status| status.container_statuses.as_ref());
-    let init = status.and_then(|status| status.init_container_statuses.as_ref());
-    let mut all = main.into_iter().chain(init).flatten();
-    let found = all.find(|one| one.name == container);
-    let reason = found.and_then(|one| one.state.as_ref()?.waiting.as_ref()).and_then(|waiting| waiting.reason.clone());
-    match reason.as_deref() {
+    let waiting = status(pod, container).and_then(|one| one.state.as_ref()?.waiting.as_ref());
+    match waiting.and_then(|waiting| waiting.reason.as_deref()) {
         Some("ErrImagePull" | "ImagePullBackOff") => "trying and failing to pull image".into(),
         Some(reason) => reason.into(),
         None => "ContainerCreating".into(),

@@ -33,8 +33,9 @@ pub(crate) const CONTROL: &str = "control";
 /// Where mounts are linked when they cannot be mounted.
 pub(crate) const ROOT: &str = "root";
 
-/// The environment variable that marks every process of a container with the container's id.
-pub(crate) const MARK: &str = "KORE_CONTAINER_ID";
+/// The environment variable that marks every process of a container with the container's directory: ids are unique in one runtime
+/// only.
+pub(crate) const MARK: &str = "KORE_CONTAINER_DIR";
 /// The environment variable that says where mount paths begin: empty when they hold as written.
 pub(crate) const ROOT_VARIABLE: &str = "KORE_ROOT";
 

@@ -55,7 +55,7 @@ fn become_program(dir: &Path, parent: i32, control: &UnixStream) -> Result<Never
     if rustix::process::getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
         return Err("the shim is gone".into());
     }
-    let mut command = command(&launch, &launch.argv, launch.executable.as_deref(), &root(dir, &launch))?;
+    let mut command = command(dir, &launch, &launch.argv, launch.executable.as_deref())?;
     let mut line = String::new();
     (&*control).write_all(b"ready\n").map_err(text)?;
     BufReader::new(control).read_line(&mut line).map_err(text)?;
@@ -72,7 +72,7 @@ pub(super) fn exec(dir: &Path, argv: &[&str]) -> String {
         let started: Started = disk::read(&dir.join(disk::STARTED)).map_err(|error| error.to_string())?;
         namespace::join(started.pid).map_err(|error| format!("entering the container: {error}"))?;
         let argv: Vec<String> = argv.iter().map(|&arg| arg.to_owned()).collect();
-        let mut command = command(&launch, &argv, None, &root(dir, &launch))?;
+        let mut command = command(dir, &launch, &argv, None)?;
         Err(cannot_execute(&argv[0], &command.exec()))
     };
     match run() {
@@ -109,7 +109,8 @@ fn root(dir: &Path, launch: &Launch) -> String {
     }
 }
 
-fn command(launch: &Launch, argv: &[String], executable: Option<&Path>, root: &str) -> Result<Command, String> {
+fn command(dir: &Path, launch: &Launch, argv: &[String], executable: Option<&Path>) -> Result<Command, String> {
+    let root = &root(dir, launch);
     let reference = format!("$({})", disk::ROOT_VARIABLE);
     let resolve = |text: &str| text.replace(&reference, root);
     let variable = |name: &str| launch.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
@@ -128,7 +129,7 @@ fn command(launch: &Launch, argv: &[String], executable: Option<&Path>, root: &s
         command.env("PATH", DEFAULT_PATH);
     }
     command.envs(launch.env.iter().map(|(key, value)| (key, resolve(value))));
-    command.env(disk::ROOT_VARIABLE, root).env(disk::MARK, &launch.id);
+    command.env(disk::ROOT_VARIABLE, root).env(disk::MARK, dir);
     Ok(command)
 }
 

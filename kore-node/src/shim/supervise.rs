@@ -175,8 +175,7 @@ impl Supervisor {
                     stopping = true;
                     let _ = kill_process_group(self.main, Signal::TERM);
                 }
-                let at = monotonic() + grace;
-                kill_at = Some(kill_at.map_or(at, |earlier| earlier.min(at)));
+                kill_at = sooner(kill_at, grace);
             }
             if kill_at.is_some_and(|at| monotonic() >= at) {
                 self.kill();
@@ -190,6 +189,8 @@ impl Supervisor {
             let _ = kill_process_group(self.main, Signal::TERM);
         }
         self.end_descendants(kill_at);
+        // Commands that were executed in the container do not descend from it.
+        tree::kill_marked(dir);
         self.drain();
         self.log.finish(finished_at);
         let status = status.expect("the loop ends with a status");
@@ -267,8 +268,14 @@ impl Supervisor {
     }
 
     /// The main process is gone: the others have what is left of a stop's grace, or nothing.
-    fn end_descendants(&mut self, kill_at: Option<Duration>) {
+    fn end_descendants(&mut self, mut kill_at: Option<Duration>) {
         while !self.reap().none_left {
+            // A stop may be shortened still.
+            if let Some(grace) = self.command()
+                && kill_at.is_some()
+            {
+                kill_at = sooner(kill_at, grace);
+            }
             if kill_at.is_none_or(|at| monotonic() >= at) {
                 self.kill();
             }
@@ -292,6 +299,12 @@ fn tell(launch: &Launch) {
     if let Ok(fifo) = rustix::fs::open(&launch.events, flags, Mode::empty()) {
         let _ = File::from(fifo).write_all(format!("{}\n", launch.pod_uid).as_bytes());
     }
+}
+
+/// The end of a stop that is asked for again: the earlier one counts.
+fn sooner(kill_at: Option<Duration>, grace: Duration) -> Option<Duration> {
+    let at = monotonic().saturating_add(grace);
+    Some(kill_at.map_or(at, |earlier| earlier.min(at)))
 }
 
 /// Time that never jumps.

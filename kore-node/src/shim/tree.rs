@@ -1,6 +1,6 @@
-//! Finding and killing all processes of a container: by descent while its shim lives, by their mark when it does not.
+//! Finding and killing all processes of a container: by descent while its shim lives, by their mark at the end.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -19,13 +19,13 @@ pub(crate) fn kill_descendants_of(ancestor: Pid) {
     family[1..].iter().for_each(|&pid| kill(pid));
 }
 
-/// Kills every process that carries the mark of this container. For a container whose shim is dead: its main process died with
-/// it, its descendants may not have.
-pub(crate) fn kill_marked(id: &str) {
-    let mark = format!("{MARK}={id}");
+/// Kills every process that carries the mark of the container in `dir`: what commands executed in it left behind, and, when its shim is
+/// dead, the descendants that did not die with it.
+pub(crate) fn kill_marked(dir: &Path) {
+    let mark = [MARK.as_bytes(), b"=", dir.as_os_str().as_bytes()].concat();
     for pid in pids() {
         let environment = fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).unwrap_or_default();
-        if environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes()) {
+        if environment.split(|&byte| byte == 0).any(|variable| variable == mark) {
             kill(pid);
         }
     }

@@ -31,7 +31,8 @@ pub(super) fn replace(dir: &Path, files: &BTreeMap<String, File>) -> io::Result<
     if let Some(old) = &old
         && is_same(&dir.join(old), files)?
     {
-        return Ok(());
+        // A former life may have ended right here.
+        return show(dir, old, files);
     }
     // The name only has to be new; it says when, as upstream's does.
     let now = disk::now();
@@ -51,7 +52,11 @@ pub(super) fn replace(dir: &Path, files: &BTreeMap<String, File>) -> io::Result<
     let _ = fs::remove_file(&temporary);
     symlink(&name, &temporary)?;
     fs::rename(&temporary, dir.join(DATA))?;
+    show(dir, Path::new(&name), files)
+}
 
+/// Makes the links to the files, and removes what is neither a link to one nor in the directory that they are in.
+fn show(dir: &Path, name: &Path, files: &BTreeMap<String, File>) -> io::Result<()> {
     let first = |path: &String| path.split('/').next().unwrap_or(path).to_owned();
     let visible: BTreeSet<String> = files.keys().map(first).collect();
     for entry in &visible {
@@ -63,7 +68,7 @@ pub(super) fn replace(dir: &Path, files: &BTreeMap<String, File>) -> io::Result<
     for entry in fs::read_dir(dir)?.flatten() {
         let known = entry.file_name().to_string_lossy().into_owned();
         let path = entry.path();
-        if known == DATA || known == name || visible.contains(&known) {
+        if known == DATA || Path::new(&known) == name || visible.contains(&known) {
             continue;
         }
         if path.is_dir() && !path.is_symlink() {

@@ -9,11 +9,18 @@ mod payload;
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+    },
     path::{Component, Path, PathBuf},
 };
 
 use k8s_openapi::api::core::v1::{Container, HostPathVolumeSource, Pod, Volume};
+use rustix::{
+    fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2},
+    io::Errno,
+};
 
 use crate::{
     env::{self, Context},
@@ -133,26 +140,38 @@ fn host_path(host: &HostPathVolumeSource) -> Result<(), String> {
 }
 
 /// A path inside a volume, which it cannot leave, through `..` or a symbolic link. Made if there is nothing there.
+///
+/// The kernel (Linux 5.6) resolves and makes it, so that nobody changes it in between. What is handed on is where it really is, without any
+/// symbolic link: a runtime mounts by path, from another process. What remains is that somebody who may write to the volume
+/// replaces a part of that path until then. With the native runtime they gain nothing: its containers are no more confined than
+/// the agent is.
 fn inside(volume: &Path, sub_path: &str) -> Result<PathBuf, String> {
     let sub_path = Path::new(sub_path);
     if !sub_path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err("must be a relative path without '..'".into());
     }
-    let text = |error: io::Error| error.to_string();
-    let root = volume.canonicalize().map_err(text)?;
-    let path = root.join(sub_path);
-    let existing = path.ancestors().find_map(|path| path.canonicalize().ok());
-    if !existing.is_some_and(|existing| existing.starts_with(&root)) {
-        return Err("leads out of the volume".into());
+    let text = |error: Errno| match error {
+        Errno::XDEV | Errno::LOOP => "leads out of the volume".to_owned(),
+        error => io::Error::from(error).to_string(),
+    };
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root = rustix::fs::open(volume, flags | OFlags::DIRECTORY, Mode::empty()).map_err(text)?;
+    let beneath =
+        |path: &Path| openat2(&root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS);
+    let mut found = beneath(Path::new(".")).map_err(text)?;
+    let mut path = PathBuf::new();
+    for part in sub_path.components().filter(|part| matches!(part, Component::Normal(_))) {
+        path.push(part);
+        let next = match beneath(&path) {
+            Err(Errno::NOENT) => match mkdirat(&found, part.as_os_str(), Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => beneath(&path),
+                Err(error) => Err(error),
+            },
+            next => next,
+        };
+        found = next.map_err(text)?;
     }
-    if !path.exists() {
-        fs::create_dir_all(&path).map_err(text)?;
-    }
-    let path = path.canonicalize().map_err(text)?;
-    match path.starts_with(&root) {
-        true => Ok(path),
-        false => Err("leads out of the volume".into()),
-    }
+    fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).map_err(|error| error.to_string())
 }
 
 /// Whether a name is one path component that is neither `.` nor `..`.
@@ -232,6 +251,18 @@ mod tests {
     }
 
     #[test]
+    fn a_crash_between_the_swap_and_the_links_is_made_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join("v").join(path);
+        prepare(dir.path(), json!({"name": "v", "configMap": {"name": "c"}}), "one").unwrap();
+        fs::remove_file(at("greeting")).unwrap();
+        fs::create_dir(at("..2026_01_01_00_00_00.000000000")).unwrap();
+        prepare(dir.path(), json!({"name": "v", "configMap": {"name": "c"}}), "one").unwrap();
+        assert_eq!(fs::read_to_string(at("greeting")).unwrap(), "one");
+        assert!(!at("..2026_01_01_00_00_00.000000000").exists(), "what nothing points to is removed");
+    }
+
+    #[test]
     fn what_cannot_be_made_says_why() {
         let dir = tempfile::tempdir().unwrap();
         let cases = [
@@ -271,5 +302,31 @@ mod tests {
         }
         let good = mount("logs/$(POD)").unwrap();
         assert!(good[0].source.ends_with("v/logs/web") && good[0].source.is_dir());
+        std::os::unix::fs::symlink("logs/web", dir.path().join("v/in")).unwrap();
+        assert_eq!(mount("in").unwrap(), good, "a link inside is followed");
+        std::os::unix::fs::symlink("/none", dir.path().join("v/nowhere")).unwrap();
+        assert!(mount("nowhere").is_err() && !Path::new("/none").exists());
+    }
+
+    #[test]
+    fn a_sub_path_cannot_be_swapped_while_it_is_made() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("x")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), at("y")).unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    rustix::fs::renameat_with(rustix::fs::CWD, at("x"), rustix::fs::CWD, at("y"), exchange).unwrap();
+                }
+            });
+            for number in 0..2_000 {
+                let _ = inside(dir.path(), &format!("x/{number}"));
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "nothing is made outside");
     }
 }

@@ -1,6 +1,9 @@
 //! A control plane and an agent in one process.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod faulty;
+pub(crate) mod silent;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -34,7 +37,11 @@ pub(crate) async fn with_server(test: impl AsyncFnOnce(&Server)) {
 
 /// Runs `test` beside an agent of this runtime, which is dropped at the end.
 pub(crate) async fn with_agent(server: &Server, runtime: impl Runtime, dir: &Path, test: impl AsyncFnOnce(&Agent)) {
-    let client = server.client(User::node(NODE));
+    with_agent_of(server.client(User::node(NODE)), runtime, dir, test).await;
+}
+
+/// The same for an agent that reaches the server through this client.
+pub(crate) async fn with_agent_of(client: Client, runtime: impl Runtime, dir: &Path, test: impl AsyncFnOnce(&Agent)) {
     let agent = Agent::builder(client, runtime, NODE, dir).open().await;
     let (agent, run) = agent.unwrap();
     let test = Box::pin(test(&agent));
@@ -111,6 +118,10 @@ pub(crate) async fn until_container<T>(
 
 pub(crate) async fn until_ready(client: &Client, name: &str) -> Pod {
     until_container(client, name, "the pod is ready", |pod, status| status.ready.then(|| pod.clone())).await
+}
+
+pub(crate) async fn until_running(client: &Client, name: &str) {
+    until_container(client, name, "it runs", |_, status| status.state.as_ref()?.running.as_ref().map(drop)).await;
 }
 
 /// Waits until a container waits for this reason, and returns the message.
