@@ -79,6 +79,7 @@ pub mod agent;
 pub mod conformance;
 mod env;
 mod error;
+mod identity;
 mod log;
 mod machine;
 pub mod native;

@@ -393,3 +393,37 @@ async fn a_stopped_sandbox_stays_stopped_for_the_next_agent() {
         second.run_sandbox(&SandboxConfig::new(PodIdentity::new("ns", uid, uid), 0)).await.unwrap();
     }
 }
+
+/// Only root can become another user; whoever else is asked to says so.
+#[tokio::test]
+async fn a_container_runs_as_the_user_it_asks_for_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = open(dir.path(), "127.88.0.0/16").await;
+    let own = rustix::process::geteuid().as_raw();
+    let mut config = shell("echo $(id -u) $(id -g) $(id -G); sleep 1000; true");
+    (config.user, config.group, config.supplemental_groups) = (Some(65_534), Some(65_533), vec![12_345]);
+    config.log_path = dir.path().join("log");
+    if own != 0 {
+        let sandbox = SandboxConfig::new(PodIdentity::new("ns", "u", "u"), 0);
+        let sandbox = runtime.run_sandbox(&sandbox).await.unwrap();
+        let error = runtime.create(&sandbox.id, &config).await.unwrap_err();
+        assert!(matches!(&error, Error::Invalid(message) if message.contains("65534")), "{error}");
+        return;
+    }
+    let id = start(&runtime, "u", &config).await;
+    let log = file(config.log_path.clone()).await;
+    assert!(log.contains("stdout F 65534 65533 65533 12345\n"), "{log}");
+    let command = ["id", "-u"].map(String::from);
+    let output = runtime.exec_sync(&id, &command, PATIENCE).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "65534\n");
+    // A shim that is killed takes its container along, whoever that is.
+    let status =
+        fs::read_to_string(dir.path().join("runtime/containers").join(id.as_str()).join("started.json")).unwrap();
+    let started: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let program = Pid::from_raw(started["pid"].as_i64().unwrap() as i32).unwrap();
+    let parent = fs::read_to_string(format!("/proc/{}/stat", program.as_raw_nonzero())).unwrap();
+    let shim = parent.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap();
+    kill_process(pid(shim), Signal::KILL).unwrap();
+    until("the container has ended with its shim", async || (!runs(program)).then_some(())).await;
+    runtime.remove(&id).await.unwrap();
+}

@@ -8,6 +8,7 @@ use kore_api::{object::Object, schema::quantity};
 use super::{Shared, ending::Ends, hook, stop, worker};
 use crate::{
     env::{self, Context},
+    identity::identity,
     machine::{Outcome, spec},
     runtime::{ContainerConfig, ContainerId, ContainerState, ContainerStatus, Error, Mount, SandboxId},
     volumes,
@@ -61,6 +62,7 @@ impl Start<'_> {
                 id
             }
             Err(error) if error.is_already_exists() => self.existing(container).await?,
+            Err(error @ Error::Invalid(_)) => return Err(("CreateContainerConfigError", error.to_string())),
             Err(error) => return Err(("CreateContainerError", error.to_string())),
         };
         match runtime.start(&id).await {
@@ -192,6 +194,10 @@ impl Start<'_> {
         config.memory_limit_bytes = limit("memory").and_then(|limit| whole(quantity::value(limit).ok()?));
         config.cpu_limit_millis = limit("cpu").and_then(|limit| whole(quantity::milli_value(limit).ok()?));
         config.env = env;
+        let image = shared.runtime.images().status(&config.image).await.map_err(|error| fail(error.to_string()))?;
+        let identity = identity(pod, container, image.and_then(|image| image.user)).map_err(fail)?;
+        (config.user, config.group) = (identity.user, identity.group);
+        config.supplemental_groups = identity.groups;
         Ok(config)
     }
 

@@ -11,10 +11,12 @@ impl Machine {
     /// Learns from the pod object until when everything must be over. A deadline only ever comes closer.
     pub(super) fn notice_deletion(&mut self, now: Timestamp) {
         let metadata = &self.pod.metadata;
-        let by = match &metadata.deletion_timestamp {
-            Some(time) => time.0,
-            None if self.gone => spec::after(now, spec::grace(&self.pod)),
-            None => return,
+        // From when the deletion is seen: the time stated is in whole seconds, and of the server's clock.
+        let by = match (&metadata.deletion_timestamp, metadata.deletion_grace_period_seconds) {
+            (Some(_), Some(seconds)) => spec::after(now, Duration::from_secs(seconds.max(0) as u64)),
+            (Some(time), None) => time.0,
+            (None, _) if self.gone => spec::after(now, spec::grace(&self.pod)),
+            (None, _) => return,
         };
         self.deadline = Some(self.deadline.map_or(by, |deadline| deadline.min(by)));
     }

@@ -216,6 +216,8 @@ struct Memory {
     probes: Option<Probes>,
     /// A probe decided that this container must be restarted, within this grace.
     unhealthy: Option<(ContainerId, Duration)>,
+    /// This container is ended because its image is another one now.
+    outdated: Option<ContainerId>,
 }
 
 /// Why a container does not run.
@@ -286,6 +288,7 @@ impl Machine {
             let exists = |id: &ContainerId| observed.containers.iter().any(|one| one.id == *id);
             memory.probes.take_if(|probes| !exists(probes.id()));
             memory.unhealthy.take_if(|(id, _)| !exists(id));
+            memory.outdated.take_if(|id| !exists(id));
         }
     }
 

@@ -130,6 +130,14 @@ impl Machine {
             ContainerState::Created => {
                 self.plan_start(container, newest.attempt + 1, sandbox, now, step);
             }
+            ContainerState::Running { .. } if container.image.as_ref().is_some_and(|image| *image != newest.image) => {
+                let memory = self.memory(name);
+                if memory.outdated.as_ref() != Some(&newest.id) {
+                    memory.outdated = Some(newest.id.clone());
+                    step.tell(false, "Killing", format!("Container {name} definition changed, will be restarted"));
+                }
+                self.plan_stop(&newest.id, name, spec::grace(&self.pod), step);
+            }
             ContainerState::Running { .. } => {
                 let memory = self.memory(name);
                 let unhealthy = memory.unhealthy.clone().filter(|(id, _)| *id == newest.id);
@@ -137,6 +145,10 @@ impl Machine {
                     Some((id, grace)) => self.plan_stop(&id, name, grace, step),
                     None => self.plan_probes(container, &newest.id, now, step),
                 }
+            }
+            // Whatever the restart policy: it has not ended by itself.
+            ContainerState::Exited(_) if self.memory(name).outdated.as_ref() == Some(&newest.id) => {
+                self.plan_start(container, newest.attempt + 1, sandbox, now, step);
             }
             // In a new sandbox, too: what is done stays done.
             ContainerState::Exited(exit) if restart.applies(exit.exit_code) => {

@@ -105,7 +105,7 @@ impl Machine {
         let exited_well = state.terminated.as_ref().is_some_and(|terminated| terminated.exit_code == 0);
         ApiStatus {
             name: container.name.clone(),
-            image: container.image.clone().unwrap_or_default(),
+            image: newest.map_or_else(|| container.image.clone().unwrap_or_default(), |newest| newest.image.clone()),
             image_id: newest.map_or_else(
                 || known.map(|known| known.image_id.clone()).unwrap_or_default(),
                 |newest| newest.image_id.clone(),

@@ -20,6 +20,8 @@ struct World {
     starts: BTreeMap<String, Outcome>,
     probes: BTreeMap<ProbeKind, bool>,
     /// What fails to start has not exited either.
+    /// What containers are made from.
+    image: &'static str,
     not_even_started: bool,
     /// Probes find nothing out.
     blind: bool,
@@ -60,6 +62,7 @@ impl World {
             now,
             starts: BTreeMap::new(),
             probes: BTreeMap::new(),
+            image: "i",
             not_even_started: false,
             blind: false,
             deaf: false,
@@ -109,7 +112,7 @@ impl World {
                 self.log.push(format!("start {container} {attempt}"));
                 let id = ContainerId::new(format!("{container}-{attempt}"));
                 self.listing.containers.retain(|one| one.id != id);
-                let mut config = ContainerConfig::new(&container, "i");
+                let mut config = ContainerConfig::new(&container, self.image);
                 config.attempt = attempt;
                 let mut status = ContainerStatus::created(id, sandbox, identity, &config);
                 status.state = ContainerState::Running { started_at: self.now };
@@ -200,6 +203,7 @@ impl World {
         let mut pod = (**self.machine.pod()).clone();
         let at = self.now + Duration::from_secs(grace as u64);
         pod.metadata.deletion_timestamp = Some(Time(at));
+        pod.metadata.deletion_grace_period_seconds = Some(grace);
         self.machine.set_pod(Arc::new(pod));
     }
 
@@ -654,4 +658,39 @@ fn readiness_gates_hold_a_pod_back() {
     world.machine.set_pod(Arc::new(pod));
     world.settle();
     assert_eq!(world.condition("Ready"), "True");
+}
+
+#[test]
+fn a_container_whose_image_is_changed_is_restarted_whatever_the_policy() {
+    for policy in ["Always", "Never"] {
+        let mut world = World::of(
+            json!({"restartPolicy": policy, "terminationGracePeriodSeconds": 7, "containers": [one(json!({}))]}),
+        );
+        world.settle();
+        let mut pod = (**world.machine.pod()).clone();
+        pod.spec.as_mut().unwrap().containers[0].image = Some("other".into());
+        world.machine.set_pod(Arc::new(pod));
+        assert_eq!(world.container("app").image, "i", "what runs is what is shown");
+        world.image = "other";
+        assert_eq!(world.settle(), ["stop app-0 7", "start app 1"], "{policy}");
+        assert!(world.events.iter().any(|event| event.contains("definition changed")), "{:?}", world.events);
+        let status = world.container("app");
+        assert_eq!((status.image.as_str(), status.restart_count), ("other", 1));
+        assert_eq!(world.settle(), [""; 0]);
+        world.exit("app-1", 0);
+        let expected: &[&str] = if policy == "Never" { &["stop s0"] } else { &["start app 2", "remove app-0"] };
+        assert_eq!(world.settle(), expected, "{policy}");
+    }
+}
+
+/// The time stated in the object is in whole seconds: it may be nearly one too early.
+#[test]
+fn a_grace_is_counted_from_when_the_deletion_is_seen() {
+    let mut world = World::of(json!({"containers": [one(json!({}))]}));
+    world.settle();
+    world.delete(1);
+    let mut pod = (**world.machine.pod()).clone();
+    pod.metadata.deletion_timestamp = Some(Time(world.now + Duration::from_millis(20)));
+    world.machine.set_pod(Arc::new(pod));
+    assert_eq!(world.settle().first().map(String::as_str), Some("stop app-0 1"));
 }

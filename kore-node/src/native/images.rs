@@ -67,17 +67,25 @@ impl Program {
 
 /// The names an application registered. All are present, always.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Registered<T>(pub(crate) BTreeMap<String, T>);
+pub(crate) struct Registered<T> {
+    programs: BTreeMap<String, T>,
+    user: Option<u32>,
+}
 
 impl<T> Registered<T> {
+    /// These, which run as this user, if that is known.
+    pub(crate) fn new(programs: BTreeMap<String, T>, user: Option<u32>) -> Self {
+        Self { programs, user }
+    }
+
     /// The program of an image: registered under exactly this name, or under its name without tag and digest.
     pub(crate) fn get(&self, image: &str) -> Option<&T> {
-        self.0.get(image).or_else(|| self.0.get(repository(image)))
+        self.programs.get(image).or_else(|| self.programs.get(repository(image)))
     }
 
     /// The image of a registered name. A name always stands for the program the application has: it is its own id.
     pub(crate) fn image(&self, image: &str) -> Option<Image> {
-        self.get(image).map(|_| Image::new(image, image))
+        self.get(image).map(|_| Image { user: self.user, ..Image::new(image, image) })
     }
 }
 
@@ -99,7 +107,7 @@ impl<T: Send + Sync + 'static> Images for Registered<T> {
     }
 
     async fn list(&self) -> Result<Vec<Image>> {
-        Ok(self.0.keys().filter_map(|image| self.image(image)).collect())
+        Ok(self.programs.keys().filter_map(|image| self.image(image)).collect())
     }
 }
 
@@ -109,11 +117,9 @@ mod tests {
 
     #[test]
     fn an_image_is_found_by_its_name_or_without_its_tag() {
-        let images: Registered<u8> = Registered(
-            [("kore.dev/hello", 1), ("kore.dev/hello:v2", 2), ("localhost:5000/x", 3)]
-                .map(|(name, program)| (name.to_owned(), program))
-                .into(),
-        );
+        let programs = [("kore.dev/hello", 1), ("kore.dev/hello:v2", 2), ("localhost:5000/x", 3)]
+            .map(|(name, program)| (name.to_owned(), program));
+        let images: Registered<u8> = Registered::new(programs.into(), None);
         for (image, program) in [
             ("kore.dev/hello", Some(1)),
             ("kore.dev/hello:v1", Some(1)),

@@ -211,7 +211,7 @@ impl Builder {
         let inner = Inner {
             dir,
             shim: self.shim,
-            images: Registered(self.images),
+            images: Registered::new(self.images, Some(rustix::process::geteuid().as_raw())),
             log_max_bytes: self.log_max_bytes,
             log_max_files: self.log_max_files,
             boot,

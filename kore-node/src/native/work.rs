@@ -50,6 +50,27 @@ pub(super) struct Known {
     pub(super) last: ContainerState,
 }
 
+/// As whom a container runs, if as somebody else than the agent. Only root can become somebody else.
+fn identity(config: &ContainerConfig) -> Result<Option<disk::Identity>> {
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let wanted = disk::Identity {
+        user: config.user.unwrap_or(user),
+        group: config.group.unwrap_or(group),
+        groups: config.supplemental_groups.clone(),
+    };
+    if (wanted.user, wanted.group) == (user, group) && wanted.groups.is_empty() {
+        return Ok(None);
+    }
+    if user != 0 {
+        return Err(Error::Invalid(format!(
+            "cannot run as user {}, group {} and groups {:?}: the agent runs as user {user}, and only root can become \
+             another one",
+            wanted.user, wanted.group, wanted.groups
+        )));
+    }
+    Ok(Some(wanted))
+}
+
 impl Inner {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -139,6 +160,7 @@ impl Inner {
         let program = self.images.get(&config.image).ok_or_else(|| Error::not_found("image", &config.image))?;
         let this_binary = self.shim.application_binary().map_err(|error| Error::Transient(error.to_string()))?;
         let (argv, executable) = program.resolve(&config.image, &config.command, &config.args, &this_binary)?;
+        let identity = identity(config)?;
         let id = ContainerId::new(format!("{}_{name}_{}", pod.uid, config.attempt));
         let dir = self.container_dir(&id);
         let image = self.images.image(&config.image).expect("found above");
@@ -154,6 +176,7 @@ impl Inner {
                 env: config.env.clone(),
                 working_dir: config.working_dir.clone(),
                 mounts: config.mounts.clone(),
+                identity,
                 namespace,
                 log_path: config.log_path.clone(),
                 log_max_bytes: self.log_max_bytes,

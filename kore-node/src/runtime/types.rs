@@ -132,6 +132,13 @@ pub struct ContainerConfig {
     pub memory_limit_bytes: Option<u64>,
     /// CPU limit in thousandths of a core, if the runtime can enforce one.
     pub cpu_limit_millis: Option<u64>,
+    /// The user to run as, instead of the image's. A runtime of processes that cannot do so refuses with
+    /// [`Error::Invalid`](super::Error::Invalid): nothing runs with more rights than asked for.
+    pub user: Option<u32>,
+    /// The group to run as, instead of the image's.
+    pub group: Option<u32>,
+    /// Further groups.
+    pub supplemental_groups: Vec<u32>,
     /// Returned by `list` unchanged.
     pub labels: BTreeMap<String, String>,
 }
@@ -151,6 +158,9 @@ impl ContainerConfig {
             log_path: "/dev/null".into(),
             memory_limit_bytes: None,
             cpu_limit_millis: None,
+            user: None,
+            group: None,
+            supplemental_groups: vec![],
             labels: BTreeMap::new(),
         }
     }
@@ -412,12 +422,14 @@ pub struct Image {
     pub id: String,
     /// Bytes on disk.
     pub size_bytes: u64,
+    /// The user its programs run as, unless the container says otherwise; `None`: not known.
+    pub user: Option<u32>,
 }
 
 impl Image {
     /// An image that takes no space.
     pub fn new(name: impl Into<String>, id: impl Into<String>) -> Self {
-        Image { name: name.into(), id: id.into(), size_bytes: 0 }
+        Image { name: name.into(), id: id.into(), size_bytes: 0, user: None }
     }
 }
 

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::runtime::Mount;
 
 /// The version of the protocol between agent and shim.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 pub(crate) const CONTAINER: &str = "container.json";
 pub(crate) const STARTED: &str = "started.json";
 pub(crate) const EXIT: &str = "exit.json";
@@ -56,6 +56,9 @@ pub(crate) struct Launch {
     pub(crate) working_dir: Option<PathBuf>,
     #[serde(default)]
     pub(crate) mounts: Vec<Mount>,
+    /// As whom it runs, if not as the shim.
+    #[serde(default)]
+    pub(crate) identity: Option<Identity>,
     /// Mounts are made in a mount namespace; links otherwise.
     #[serde(default)]
     pub(crate) namespace: bool,
@@ -64,6 +67,14 @@ pub(crate) struct Launch {
     pub(crate) log_max_files: u32,
     /// A FIFO that is told the pod's uid when the container has ended.
     pub(crate) events: PathBuf,
+}
+
+/// A user and groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+    pub(crate) groups: Vec<u32>,
 }
 
 impl Launch {

@@ -11,7 +11,10 @@ use std::{
     process::Command,
 };
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::{
+    process::{Gid, Signal, Uid, set_parent_process_death_signal},
+    thread::{set_thread_gid, set_thread_groups, set_thread_uid},
+};
 
 use super::{
     disk::{self, Launch, Started},
@@ -50,7 +53,8 @@ fn become_program(dir: &Path, parent: i32, control: &UnixStream) -> Result<Never
     rustix::process::setsid().map_err(|error| format!("setsid: {error}"))?;
     let launch = Launch::read(dir).map_err(text)?;
     enter(dir, &launch)?;
-    // After the namespaces: changing credentials clears it. Then look whether the shim died before it was set.
+    become_user(&launch)?;
+    // After namespaces and user: changing credentials clears it. Then look whether the shim died before it was set.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| format!("prctl: {error}"))?;
     if rustix::process::getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
         return Err("the shim is gone".into());
@@ -71,6 +75,7 @@ pub(super) fn exec(dir: &Path, argv: &[&str]) -> String {
         let launch = Launch::read(dir).map_err(|error| error.to_string())?;
         let started: Started = disk::read(&dir.join(disk::STARTED)).map_err(|error| error.to_string())?;
         namespace::join(started.pid).map_err(|error| format!("entering the container: {error}"))?;
+        become_user(&launch)?;
         let argv: Vec<String> = argv.iter().map(|&arg| arg.to_owned()).collect();
         let mut command = command(dir, &launch, &argv, None)?;
         Err(cannot_execute(&argv[0], &command.exec()))
@@ -98,6 +103,19 @@ fn enter(dir: &Path, launch: &Launch) -> Result<(), String> {
     } else {
         Err("unshare: this machine no longer allows a mount namespace".into())
     }
+}
+
+/// Changes to the user that the program is to run as: from here on with that user's rights, also in looking it up.
+fn become_user(launch: &Launch) -> Result<(), String> {
+    let Some(identity) = &launch.identity else {
+        return Ok(());
+    };
+    let failed = |error: rustix::io::Errno| format!("cannot become user {}: {error}", identity.user);
+    let groups: Vec<Gid> = identity.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    // The process has one thread, so that the thread's credentials are its own. The user last: after that nothing may be changed.
+    set_thread_groups(&groups).map_err(failed)?;
+    set_thread_gid(Gid::from_raw(identity.group)).map_err(failed)?;
+    set_thread_uid(Uid::from_raw(identity.user)).map_err(failed)
 }
 
 /// Where mount paths begin: nowhere, if they hold as written.

@@ -166,7 +166,7 @@ impl Builder {
         };
         let inner = Arc::new(Inner {
             clock: self.clock,
-            images: Registered(self.images),
+            images: Registered::new(self.images, None),
             exec: self.exec,
             state: Mutex::new(state),
             starts,
