@@ -548,11 +548,17 @@ fn volumes_follow_what_they_are_made_from_one_at_a_time_and_until_they_do() {
     world.machine.data_changed(world.now);
     assert_eq!(world.machine.step(world.now).actions, [], "one at a time");
     let failed = Outcome::Failed { reason: "FailedMount".into(), message: "no".into() };
-    world.machine.finished(&Key::Volumes, failed, world.now);
+    world.machine.finished(&Key::Volumes, failed.clone(), world.now);
     world.exit("app-0", 1);
     assert_eq!(world.settle(), ["start app 1"], "restarts do not wait for it");
     assert_eq!(world.wake(), (1, vec!["volumes".to_owned()]));
     assert_eq!(world.after(100), Vec::<String>::new());
+
+    world.machine.data_changed(world.now);
+    assert_eq!(world.machine.step(world.now).actions, [Action::PrepareVolumes]);
+    world.machine.finished(&Key::Volumes, failed, world.now);
+    assert_eq!(world.settle(), Vec::<String>::new());
+    assert_eq!(world.wake(), (1, vec!["volumes".to_owned()]), "what failed is tried again");
 }
 
 #[test]
