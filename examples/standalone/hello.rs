@@ -1,6 +1,6 @@
 //! The server behind the image name `kore.dev/hello`: a workload that comes with the binary.
 //!
-//! It binds the pod's own address (`POD_IP`), and every answer shows the pod's name (`POD_NAME`), the greeting from the
+//! It binds the pod's own address (`POD_IP`, else what the runtime says: `KORE_POD_IP`), and every answer shows the pod's name (`POD_NAME`), the greeting from the
 //! environment (`GREETING`) and the line from the mounted ConfigMap (`/etc/hello/motd`), read anew each time.
 
 use std::env;
@@ -24,7 +24,7 @@ const PORT: u16 = 8080;
 /// # Errors
 /// When the address cannot be bound.
 pub(crate) async fn serve() -> io::Result<()> {
-    let address = variable("POD_IP", "127.0.0.1");
+    let address = variable("POD_IP", &variable("KORE_POD_IP", "127.0.0.1"));
     let port = env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(PORT);
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}:{port}: {error}"));
     let listener = tokio::net::TcpListener::bind((address.as_str(), port)).await.map_err(named)?;

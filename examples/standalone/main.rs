@@ -132,7 +132,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
 
     // All of it runs until the user has had enough.
     say(format_args!("serving {} (kubectl, Helm, any Kubernetes client):", access.server));
-    say(format_args!("  export KUBECONFIG='{}'", dir.join("kubeconfig").display()));
+    say(format_args!("  export KUBECONFIG={}", progress::quoted(&dir.join("kubeconfig"))));
     let outcome = tokio::select! {
         Some(ended) = parts.join_next() => return Ok(ended??),
         outcome = apply::run(&admin, server.registry(), args) => outcome,

@@ -83,6 +83,11 @@ fn everyday_use() {
         k("create deployment d --image=kore.dev/hello --replicas=2 -n other").ok(),
         "deployment.apps/d created\n"
     );
+    // Without a word on where to listen, each of its pods is on its own address.
+    k("rollout status deployment/d -n other --timeout=60s").ok();
+    assert_eq!(k("expose deployment d -n other --port=8080").ok(), "service/d exposed\n");
+    let address = k("get service d -n other -o jsonpath={.spec.clusterIP}").ok();
+    assert!(until(|| std::net::TcpStream::connect((&*address, 8080)).ok()).is_some());
     assert!(k("create ns other").failed(1).contains("namespaces \"other\" already exists"));
 
     // logs

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
 
 use super::{Action, Key, Machine, Outcome, Over, Step, Waiting, spec};
-use crate::runtime::{ContainerState, ContainerStatus, SandboxId, SandboxState};
+use crate::runtime::{ContainerId, ContainerState, ContainerStatus, SandboxId, SandboxState};
 
 /// How long a failed pull is shown as such before it is shown as waiting.
 const SHOW_PULL_ERROR: Duration = Duration::from_secs(1);
@@ -147,7 +147,7 @@ impl Machine {
                 }
             }
             // Whatever the restart policy: it has not ended by itself.
-            ContainerState::Exited(_) if self.memory(name).outdated.as_ref() == Some(&newest.id) => {
+            ContainerState::Exited(_) if self.is_outdated(name, &newest.id) => {
                 self.plan_start(container, newest.attempt + 1, sandbox, now, step);
             }
             // In a new sandbox, too: what is done stays done.
@@ -246,12 +246,20 @@ impl Machine {
         memory.waiting = Some(Waiting { reason, message, since: now, retry_at });
     }
 
+    /// Whether a container was ended because its image is another one now.
+    fn is_outdated(&self, name: &str, id: &ContainerId) -> bool {
+        self.containers.get(name).is_some_and(|memory| memory.outdated.as_ref() == Some(id))
+    }
+
     /// No container of the pod is left to run: then it is over.
     fn is_complete(&mut self) -> bool {
         let restart = spec::restart(&self.pod);
         let mut failed = false;
         for container in spec::containers(&self.pod) {
             let newest = self.newest(&container.name);
+            if newest.is_some_and(|newest| self.is_outdated(&container.name, &newest.id)) {
+                return false;
+            }
             match newest.and_then(|newest| newest.state.exit()) {
                 Some(exit) if !restart.applies(exit.exit_code) => failed |= exit.exit_code != 0,
                 _ => return false,

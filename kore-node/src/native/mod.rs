@@ -49,8 +49,8 @@ pub use self::images::Program;
 /// Runs containers as processes of the machine, each under a shim.
 ///
 /// **Addresses.** Every pod gets one of its own from a configured slice of 127.0.0.0/8; it is not handed out again while the pod's
-/// sandbox lives, also across restarts of the agent. A container learns it by `fieldRef: status.podIP` and must bind it
-/// (binding 0.0.0.0 takes the port from every other pod).
+/// sandbox lives, also across restarts of the agent. A container learns it by `fieldRef: status.podIP`, or from `KORE_POD_IP` in its
+/// environment, and must bind it (binding 0.0.0.0 takes the port from every other pod).
 ///
 /// **Images** are names the application registers for programs; a name registered without a tag stands for all its tags.
 ///

@@ -23,6 +23,9 @@ use crate::{
     shim::{Shim, disk, disk::Launch, tree},
 };
 
+/// The environment variable in which every container finds its pod's address.
+const POD_ADDRESS: &str = "KORE_POD_IP";
+
 pub(super) struct Inner {
     pub(super) dir: PathBuf,
     pub(super) shim: Shim,
@@ -150,8 +153,8 @@ impl Inner {
 
     pub(super) fn create(&self, sandbox: &SandboxId, config: &ContainerConfig) -> Result<ContainerId> {
         let name = path_part("container name", &config.name)?;
-        let (pod, ready) = match self.state().sandboxes.get(sandbox) {
-            Some(sandbox) => (sandbox.pod.clone(), sandbox.state(&self.boot) == SandboxState::Ready),
+        let (pod, address, ready) = match self.state().sandboxes.get(sandbox) {
+            Some(sandbox) => (sandbox.pod.clone(), sandbox.address, sandbox.state(&self.boot) == SandboxState::Ready),
             None => return Err(Error::not_found("sandbox", sandbox)),
         };
         if !ready {
@@ -161,6 +164,10 @@ impl Inner {
         let this_binary = self.shim.application_binary().map_err(|error| Error::Transient(error.to_string()))?;
         let (argv, executable) = program.resolve(&config.image, &config.command, &config.args, &this_binary)?;
         let identity = identity(config)?;
+        let mut env = config.env.clone();
+        if !env.iter().any(|(name, _)| name == POD_ADDRESS) {
+            env.push((POD_ADDRESS.to_owned(), address.to_string()));
+        }
         let id = ContainerId::new(format!("{}_{name}_{}", pod.uid, config.attempt));
         let dir = self.container_dir(&id);
         let image = self.images.image(&config.image).expect("found above");
@@ -173,7 +180,7 @@ impl Inner {
                 pod_uid: pod.uid.clone(),
                 argv,
                 executable,
-                env: config.env.clone(),
+                env,
                 working_dir: config.working_dir.clone(),
                 mounts: config.mounts.clone(),
                 identity,
