@@ -4,6 +4,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,7 +54,8 @@ impl Settled {
     /// Names the file that cannot be read or written.
     pub(crate) async fn open(dir: &Path, args: &Args) -> Result<Self, String> {
         let admin_token_file = args.admin_token_file.as_deref();
-        std::fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| format!("{}: {error}", dir.display()))?;
         let lock = patiently(|| lock(dir)).await?;
         let entropy = Entropy::system();
         let token_path = admin_token_file.map_or_else(|| dir.join("admin.token"), PathBuf::from);

@@ -89,3 +89,49 @@ async fn a_pod_of_processes_survives_its_agent() {
     })
     .await;
 }
+
+/// As root: a container that runs as another user has its volumes, its last word, and nothing of other pods.
+#[tokio::test]
+async fn a_pod_of_another_user() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    with_server(async |server| {
+        let dir = tempfile::tempdir().unwrap();
+        let client = admin(server);
+        let map: ConfigMap =
+            object(json!({"metadata": {"name": "config", "namespace": "default"}, "data": {"greeting": "hello"}}));
+        client.namespaced::<ConfigMap>("default").create(&map).await.unwrap();
+        let script = format!(
+            "echo $(id -u) $(cat $KORE_ROOT/etc/kore-test/greeting) $(touch $KORE_ROOT/scratch/file && echo yes) \
+             $(ls {}/pods 2>/dev/null || echo no) > $KORE_ROOT/dev/termination-log",
+            dir.path().display()
+        );
+        let spec = json!({
+            "restartPolicy": "Never",
+            "securityContext": {"runAsUser": 65534, "runAsGroup": 65534, "runAsNonRoot": true},
+            "containers": [{
+                "name": "app",
+                "image": "kore.dev/host",
+                "command": ["sh", "-c", script],
+                "volumeMounts": [{"name": "v", "mountPath": "/etc/kore-test"}, {"name": "s", "mountPath": "/scratch"}],
+            }],
+            "volumes": [{"name": "v", "configMap": {"name": "config"}}, {"name": "s", "emptyDir": {}}],
+        });
+        with_agent(server, native(dir.path()).await, dir.path(), async |_| {
+            client.namespaced::<Pod>("default").create(&pod("other", spec.clone())).await.unwrap();
+            let message = until_container(&client, "other", "it has ended", |_, status| {
+                status.state.as_ref()?.terminated.as_ref().map(|ended| ended.message.clone().unwrap_or_default())
+            })
+            .await;
+            assert_eq!(message.trim(), "65534 hello yes no");
+            let mut root = spec.clone();
+            root["securityContext"] = json!({"runAsNonRoot": true});
+            client.namespaced::<Pod>("default").create(&pod("root", root)).await.unwrap();
+            let problem = until_waiting(&client, "root", "CreateContainerConfigError").await;
+            assert!(problem.contains("runAsNonRoot"), "{problem}");
+        })
+        .await;
+    })
+    .await;
+}

@@ -38,7 +38,7 @@ use std::{
 use kore_api::client::{Client, EventRecorder};
 use tokio::sync::watch;
 
-pub(crate) use self::places::Places;
+pub(crate) use self::places::{Places, private_dir};
 use self::sources::Sources;
 use crate::{Error, machine::Settings, runtime::Runtime, server::NodeService};
 

@@ -9,11 +9,17 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use k8s_openapi::api::core::v1::Pod;
+
+/// A directory that nobody else looks into, whoever has made it: volumes hold secrets.
+pub(crate) fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+}
 
 /// The agent's directory.
 #[derive(Clone, Debug)]
@@ -23,11 +29,11 @@ pub(crate) struct Places {
 
 impl Places {
     pub(crate) fn open(dir: &Path) -> io::Result<Places> {
-        // Volumes hold secrets: nobody else looks in.
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        fs::create_dir_all(dir)?;
         let places = Places { dir: dir.canonicalize()? };
-        fs::create_dir_all(places.dir.join("pods"))?;
-        fs::create_dir_all(places.dir.join("logs"))?;
+        for ours in ["pods", "logs"] {
+            private_dir(&places.dir.join(ours))?;
+        }
         Ok(places)
     }
 

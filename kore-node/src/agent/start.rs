@@ -1,6 +1,6 @@
 //! Starting a container: image, environment, mounts, create, start, postStart hook.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kore_api::{object::Object, schema::quantity};
@@ -234,8 +234,10 @@ impl Start<'_> {
         let places = &self.shared.places;
         let path = places.message(self.pod, &container.name, self.attempt);
         let parent = path.parent().expect("a file in its directory");
+        // Whoever the container runs as may write to it.
+        let everybody = fs::Permissions::from_mode(0o666);
         fs::create_dir_all(parent)
-            .and_then(|()| fs::File::create(&path))
+            .and_then(|()| fs::File::create(&path)?.set_permissions(everybody))
             .map_err(|error| format!("{}: {error}", path.display()))?;
         let target = container.termination_message_path.as_deref();
         let target = target.unwrap_or("/dev/termination-log");

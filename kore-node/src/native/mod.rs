@@ -18,7 +18,6 @@ mod work;
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
@@ -36,6 +35,7 @@ use self::{
     work::{Inner, Known, State},
 };
 use crate::{
+    agent::private_dir,
     log,
     runtime::{
         Capabilities, ContainerConfig, ContainerId, ContainerState, Error, ExecOutput, Images, Listing, Result,
@@ -180,7 +180,7 @@ impl Builder {
         let io = |error: std::io::Error| Error::Transient(error.to_string());
         for name in [records::SANDBOXES, records::CONTAINERS] {
             let dir = self.dir.join(name);
-            fs::create_dir_all(&dir).map_err(|error| Error::io("creating", &dir, error))?;
+            private_dir(&dir).map_err(|error| Error::io("creating", &dir, error))?;
         }
         let dir = self.dir.canonicalize().map_err(|error| Error::io("opening", &self.dir, error))?;
         let Some(lock) = disk::lock(&dir.join("lock")).map_err(io)? else {
