@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use axum::Router;
 use axum::routing::get;
 
-use crate::signals::told_to_end;
+use crate::signals::Signals;
 
 /// The image name under which pods ask for this server.
 pub(crate) const IMAGE: &str = "kore.dev/hello";
@@ -28,9 +28,10 @@ pub(crate) async fn serve() -> io::Result<()> {
     let port = env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(PORT);
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}:{port}: {error}"));
     let listener = tokio::net::TcpListener::bind((address.as_str(), port)).await.map_err(named)?;
+    let mut signals = Signals::listen()?;
     println!("serving on {}", listener.local_addr()?);
     let app = Router::new().route("/", get(answer)).route("/healthz", get(|| async { "ok" }));
-    axum::serve(listener, app).with_graceful_shutdown(told_to_end()).await?;
+    axum::serve(listener, app).with_graceful_shutdown(async move { signals.told_to_end().await }).await?;
     println!("told to end");
     Ok(())
 }

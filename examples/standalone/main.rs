@@ -37,6 +37,7 @@ use tokio::task::JoinSet;
 use args::{Args, Command};
 use progress::say;
 use settle::Settled;
+use signals::Signals;
 
 /// How long a container has to end when the cluster is stopped.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -63,7 +64,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
 }
 
 async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let dir = args.data_dir()?;
+    let (dir, mut signals) = (args.data_dir()?, Signals::listen()?);
     let settled = Settled::open(&dir, args).await?;
     let mut parts = JoinSet::new();
 
@@ -136,10 +137,10 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let outcome = tokio::select! {
         Some(ended) = parts.join_next() => return Ok(ended??),
         outcome = apply::run(&admin, server.registry(), args) => outcome,
-        () = signals::told_to_end() => args.interrupted(),
+        () = signals.told_to_end() => args.interrupted(),
     };
     say("stopping: workloads first, then the store");
-    signals::unless_told_again(join_all(agents.iter().map(|agent| agent.shutdown(STOP_WITHIN)))).await?;
+    signals.unless_told_again(join_all(agents.iter().map(|agent| agent.shutdown(STOP_WITHIN)))).await?;
     store.close().await?;
     Ok(outcome?)
 }

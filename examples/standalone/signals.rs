@@ -1,27 +1,40 @@
-//! How the process is told to end.
+//! How the process is told to end: by Ctrl-C (SIGINT), or by whoever looks after it (SIGTERM).
+
+use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Returns when the process is told to end: by Ctrl-C (SIGINT), or by whoever looks after it (SIGTERM).
-pub(crate) async fn told_to_end() {
-    let heard = async |kind: SignalKind| match signal(kind) {
-        Ok(mut signal) => drop(Signal::recv(&mut signal).await),
-        // Then it ends in the way of a program that does not listen.
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = heard(SignalKind::interrupt()) => {}
-        () = heard(SignalKind::terminate()) => {}
-    }
+/// Hears both from when it is made on: what comes before anybody asks is not lost.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
 }
 
-/// Ends what is done to end in order, unless the process is told once more: then at once.
-///
-/// # Errors
-/// When it was told once more.
-pub(crate) async fn unless_told_again<T>(ending: impl Future<Output = T>) -> Result<T, &'static str> {
-    tokio::select! {
-        ended = ending => Ok(ended),
-        () = told_to_end() => Err("told to end at once: workloads may go on"),
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When the process may not.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Returns when the process is told to end.
+    pub(crate) async fn told_to_end(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Ends what is done to end in order, unless the process is told once more: then at once.
+    ///
+    /// # Errors
+    /// When it was told once more.
+    pub(crate) async fn unless_told_again<T>(&mut self, ending: impl Future<Output = T>) -> Result<T, &'static str> {
+        tokio::select! {
+            ended = ending => Ok(ended),
+            () = self.told_to_end() => Err("told to end at once: workloads may go on"),
+        }
     }
 }
