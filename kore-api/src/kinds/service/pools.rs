@@ -16,15 +16,24 @@ pub(super) fn prepare_update(new: &mut Value, old: &Value) {
         return;
     };
     let same = |spec: &Object, field: &str| spec.get(field) == before.get(field);
+    // Clients that know one address only change that: the list follows.
+    if !is_absent(spec, "clusterIP") && !same(spec, "clusterIP") && same(spec, "clusterIPs") {
+        let address = spec["clusterIP"].clone();
+        if let Some(first) = spec.get_mut("clusterIPs").and_then(|addresses| addresses.get_mut(0)) {
+            *first = address;
+        }
+    }
     if has_address(before) && has_address(spec) {
         for field in ["clusterIP", "clusterIPs"] {
             if let Some(value) = before.get(field).filter(|_| is_absent(spec, field)) {
                 spec.insert(field.to_owned(), value.clone());
             }
         }
-    } else if has_address(before) && same(spec, "clusterIP") {
+    } else if has_address(before) {
         for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
-            spec.remove(field);
+            if same(spec, field) {
+                spec.remove(field);
+            }
         }
     }
     let old_ports = list(&old["spec"]["ports"]);
@@ -117,6 +126,19 @@ mod tests {
             prepare_update(&mut new, &old);
             new["spec"].take()
         };
+        // Whoever takes some of it away by name is not held up by the rest.
+        let mut outside = service(json!({"type": "ExternalName", "externalName": "a.b", "ipFamilies": ["IPv4"]}));
+        let mut before = old.clone();
+        before["spec"]["ipFamilies"] = json!(["IPv4"]);
+        prepare_update(&mut outside, &before);
+        assert_eq!(outside["spec"]["ipFamilies"], Value::Null);
+        let mut moved = old.clone();
+        moved["spec"]["clusterIPs"] = json!(["10.0.0.7"]);
+        let before = moved.clone();
+        moved["spec"]["clusterIP"] = "10.0.0.9".into();
+        prepare_update(&mut moved, &before);
+        assert_eq!(moved["spec"]["clusterIPs"], json!(["10.0.0.9"]));
+
         let kept = changed(json!({"type": "NodePort", "ports": [{"port": 80, "targetPort": 8080}]}));
         assert_eq!((&kept["clusterIP"], &kept["clusterIPs"]), (&json!("10.0.0.7"), &json!(["10.0.0.7"])));
         assert_eq!(kept["ports"][0]["nodePort"], 30_080);
