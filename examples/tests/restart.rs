@@ -165,3 +165,17 @@ async fn with_fewer_nodes_than_before_the_pods_of_the_others_go_elsewhere() {
     assert!(cluster.interrupt().success());
     assert_eq!(cluster.workloads(), []);
 }
+
+#[tokio::test]
+async fn the_next_start_may_listen_on_an_address_of_another_family() {
+    let mut cluster = Standalone::start(&["--nodes", "0"]);
+    for address in ["[::1]:0", "0.0.0.0:0", "127.0.0.1:0"] {
+        assert!(cluster.interrupt().success());
+        cluster.start_again_with(&["--listen", address]);
+        connected(&cluster, async |client| {
+            client.namespaced::<ConfigMap>("default").list(&Options::default()).await.expect("it answers");
+        })
+        .await;
+    }
+    assert!(cluster.interrupt().success());
+}

@@ -56,7 +56,11 @@ impl Standalone {
     /// The command that starts it.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
-        command.arg("--data-dir").arg(self.data_dir()).args(["--listen", "127.0.0.1:0"]).args(&self.arguments);
+        command.arg("--data-dir").arg(self.data_dir());
+        if !self.arguments.iter().any(|argument| argument == "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(&self.arguments);
         command
     }
 

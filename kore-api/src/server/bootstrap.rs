@@ -1,6 +1,6 @@
 //! What every server has.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -60,13 +60,27 @@ pub(super) async fn advertise(server: &Server, address: SocketAddr) -> Result<()
         return Ok(());
     }
     let slices = server.client(itself()).dynamic(resource).in_namespace("default");
+    // A listener on every address is reached at the loopback one.
+    let host = match address.ip() {
+        IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        host => host,
+    };
     let slice = json!({
         "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
-        "endpoints": [{"addresses": [address.ip().to_string()], "conditions": {"ready": true}}],
+        "endpoints": [{"addresses": [host.to_string()], "conditions": {"ready": true}}],
         "ports": [{"name": "https", "port": address.port(), "protocol": "TCP"}],
     });
     let options = Options::default();
+    let before = slices.get_opt("kubernetes").await?;
+    if before.is_some_and(|before| before.to_value()["addressType"] != slice["addressType"]) {
+        // The family of a slice cannot be changed.
+        match slices.delete("kubernetes", &options).await {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => {}
+        }
+    }
     match slices.create(slice.clone(), &options).await {
         Err(error) if error.is_already_exists() => slices.replace("kubernetes", None, slice, &options).await.map(drop),
         outcome => outcome.map(drop),

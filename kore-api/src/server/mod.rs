@@ -118,7 +118,7 @@ impl Server {
     }
 
     /// Lets the Service `default/kubernetes`, which every pod is told of, lead to this address: where the API is served. (Its slice, in
-    /// the words of upstream's `kube-apiserver`.) Without the resource `endpointslices` nothing happens.
+    /// the words of upstream's `kube-apiserver`.) An unspecified address stands for the loopback one. Without the resource `endpointslices` nothing happens.
     ///
     /// # Errors
     /// What the server says to the write.
