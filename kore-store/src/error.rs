@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{LeaseId, Revision};
+use crate::{KeyValue, LeaseId, Revision};
 
 /// The result of a call to a store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -58,6 +58,14 @@ pub enum Error {
     DuplicateKey {
         /// The key that is written twice.
         key: Bytes,
+    },
+    /// A key was to be written or deleted as its caller knew it, and has changed since.
+    #[error("key {key:?} is not at the revision expected: {}", describe(current))]
+    Conflict {
+        /// The key.
+        key: Bytes,
+        /// What it holds now, if it exists.
+        current: Option<Arc<KeyValue>>,
     },
     /// The request makes no sense, whatever the store holds.
     #[error("invalid request: {reason}")]
@@ -131,6 +139,13 @@ pub enum Error {
         /// What the system said.
         source: Arc<std::io::Error>,
     },
+}
+
+fn describe(current: &Option<Arc<KeyValue>>) -> String {
+    match current {
+        Some(kv) => format!("it was last written by revision {}", kv.mod_revision),
+        None => "it does not exist".into(),
+    }
 }
 
 impl Error {

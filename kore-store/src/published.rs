@@ -143,8 +143,7 @@ impl Published {
             published: self.clone(),
             changed,
             expire,
-            keys: request.keys,
-            progress: request.progress,
+            request,
             asked: asked.clone(),
             next,
             told: next - 1,
@@ -160,8 +159,7 @@ struct Cursor {
     published: Arc<Published>,
     changed: watch::Receiver<()>,
     expire: Option<Arc<dyn Expire>>,
-    keys: KeyRange,
-    progress: bool,
+    request: WatchRequest,
     asked: Arc<Asked>,
     /// The revision to go on from.
     next: Revision,
@@ -193,7 +191,7 @@ impl Cursor {
             let found = {
                 let view = self.published.read()?;
                 let compacted = view.index.compacted;
-                view.log.read(self.next, &self.keys, READ_AHEAD, compacted)?
+                view.log.read(self.next, &self.request, READ_AHEAD, compacted)?
             };
             self.next = found.next;
             self.ahead.extend(found.batches);
@@ -203,7 +201,7 @@ impl Cursor {
             // A watch that begins in the future has not seen the future.
             let seen = self.next.min(end) - 1;
             let asked = self.asked.progress.swap(false, Ordering::Relaxed);
-            if asked || self.progress && seen > self.told {
+            if asked || self.request.progress && seen > self.told {
                 self.told = seen;
                 return Ok(Watched::Progress(seen));
             }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Delete, Error, KeyRange, KeyValue, Lease, LeaseId, Op, OpResponse, Put, Range, Ranged, Result, Revision, Txn,
-    TxnResponse, Watch, WatchRequest,
+    Compare, Delete, Error, KeyRange, KeyValue, Lease, LeaseId, Op, OpResponse, Put, Range, Ranged, Result, Revision,
+    Snapshot, Txn, TxnResponse, Watch, WatchRequest,
 };
 
 /// A revisioned key-value store with watch: the contract of etcd v3, as a trait.
@@ -151,6 +151,11 @@ pub trait Store: Send + Sync + 'static {
         Err(Error::Unsupported { what: "leases" })
     }
 
+    /// Everything the store holds, as of now.
+    async fn snapshot(&self) -> Result<Snapshot> {
+        Err(Error::Unsupported { what: "snapshots" })
+    }
+
     /// Reads one key now.
     async fn get(&self, key: Bytes) -> Result<Option<Arc<KeyValue>>> {
         Ok(self.range(Range::key(key)).await?.kvs.pop())
@@ -170,6 +175,32 @@ pub trait Store: Send + Sync + 'static {
             Some(OpResponse::Delete { deleted, .. }) => deleted,
             _ => 0,
         })
+    }
+
+    /// Writes one key if it was last written by revision `expected`; 0: if it does not exist. Answers with the revision.
+    ///
+    /// Errors: [`Conflict`](Error::Conflict), with what the key holds now; and those of [`txn`](Store::txn).
+    async fn compare_and_put(&self, key: Bytes, value: Bytes, expected: Revision) -> Result<Revision> {
+        let put = Op::put(key.clone(), value);
+        compare_and(self, key, expected, put).await
+    }
+
+    /// Deletes one key if it was last written by revision `expected`. Answers with the revision.
+    ///
+    /// Errors: [`Conflict`](Error::Conflict), with what the key holds now; and those of [`txn`](Store::txn).
+    async fn compare_and_delete(&self, key: Bytes, expected: Revision) -> Result<Revision> {
+        let delete = Op::delete(key.clone());
+        compare_and(self, key, expected, delete).await
+    }
+}
+
+/// Does one operation on a key that was last written by this revision.
+async fn compare_and<S: Store + ?Sized>(store: &S, key: Bytes, expected: Revision, op: Op) -> Result<Revision> {
+    let compare = Compare::mod_revision(key.clone(), expected);
+    let done = store.txn(Txn::new().when(compare).then(op).otherwise(Op::get(key.clone()))).await?;
+    match done.succeeded {
+        true => Ok(done.revision),
+        false => Err(Error::Conflict { key, current: done.first_kv().cloned() }),
     }
 }
 
@@ -216,6 +247,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).leases().await
     }
 
+    async fn snapshot(&self) -> Result<Snapshot> {
+        (**self).snapshot().await
+    }
+
     async fn get(&self, key: Bytes) -> Result<Option<Arc<KeyValue>>> {
         (**self).get(key).await
     }
@@ -226,6 +261,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn delete(&self, keys: KeyRange) -> Result<u64> {
         (**self).delete(keys).await
+    }
+
+    async fn compare_and_put(&self, key: Bytes, value: Bytes, expected: Revision) -> Result<Revision> {
+        (**self).compare_and_put(key, value, expected).await
+    }
+
+    async fn compare_and_delete(&self, key: Bytes, expected: Revision) -> Result<Revision> {
+        (**self).compare_and_delete(key, expected).await
     }
 }
 

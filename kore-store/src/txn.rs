@@ -10,7 +10,8 @@ use crate::{KeyRange, KeyValue, LeaseId, Range, Ranged, Revision};
 /// If all comparisons hold, do these operations, otherwise those: atomically, at one revision.
 ///
 /// Operations are done in order and see what those before them wrote. A transaction writes a key at most once; one that
-/// writes nothing takes no revision.
+/// writes nothing takes no revision. An operation can be a transaction of its own ([`Op::Txn`]): all comparisons are made
+/// before anything is written.
 ///
 /// ```
 /// use kore_store::{Compare, Op, Txn};
@@ -63,7 +64,25 @@ impl Txn {
     /// True when it writes nothing, whatever the comparisons say.
     pub fn is_read_only(&self) -> bool {
         let mut ops = self.success.iter().chain(&self.failure);
-        ops.all(|op| matches!(op, Op::Range(_)))
+        ops.all(|op| match op {
+            Op::Range(_) => true,
+            Op::Txn(txn) => txn.is_read_only(),
+            Op::Put(_) | Op::Delete(_) => false,
+        })
+    }
+
+    /// The operations that were done, where this was answered, those of nested transactions in their place.
+    pub(crate) fn done<'a>(&'a self, response: &TxnResponse, each: &mut impl FnMut(&'a Op)) {
+        let ops = match response.succeeded {
+            true => &self.success,
+            false => &self.failure,
+        };
+        for (op, response) in ops.iter().zip(&response.responses) {
+            match (op, response) {
+                (Op::Txn(nested), OpResponse::Txn(response)) => nested.done(response, each),
+                _ => each(op),
+            }
+        }
     }
 
     /// Bytes of keys and values in it.
@@ -196,6 +215,8 @@ pub enum Op {
     Delete(Delete),
     /// Read keys.
     Range(Range),
+    /// Compare, and do one of two lists of operations, as part of the transaction around it.
+    Txn(Txn),
 }
 
 impl Op {
@@ -224,6 +245,7 @@ impl Op {
             Op::Put(put) => put.key.len() + put.value.len(),
             Op::Delete(delete) => delete.keys.size(),
             Op::Range(range) => range.keys.size(),
+            Op::Txn(txn) => txn.size(),
         }
     }
 }
@@ -243,6 +265,12 @@ impl From<Delete> for Op {
 impl From<Range> for Op {
     fn from(range: Range) -> Op {
         Op::Range(range)
+    }
+}
+
+impl From<Txn> for Op {
+    fn from(txn: Txn) -> Op {
+        Op::Txn(txn)
     }
 }
 
@@ -329,6 +357,7 @@ impl TxnResponse {
             OpResponse::Put { previous } => previous.as_ref(),
             OpResponse::Delete { previous, .. } => previous.first(),
             OpResponse::Range(ranged) => ranged.kvs.first(),
+            OpResponse::Txn(done) => done.first_kv(),
         })
     }
 }
@@ -351,4 +380,6 @@ pub enum OpResponse {
     },
     /// Keys were read.
     Range(Ranged),
+    /// A transaction within the transaction was done.
+    Txn(TxnResponse),
 }

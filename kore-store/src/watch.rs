@@ -21,12 +21,16 @@ pub struct WatchRequest {
     pub previous: bool,
     /// Tell progress unasked, whenever the watch has passed revisions that had nothing for it.
     pub progress: bool,
+    /// Tell of keys that were written. Default: true.
+    pub puts: bool,
+    /// Tell of keys that were deleted. Default: true.
+    pub deletions: bool,
 }
 
 impl WatchRequest {
     /// These keys, from the next revision on.
     pub fn new(keys: KeyRange) -> WatchRequest {
-        WatchRequest { keys, from: 0, previous: false, progress: false }
+        WatchRequest { keys, from: 0, previous: false, progress: false, puts: true, deletions: true }
     }
 
     /// One key.
@@ -60,6 +64,26 @@ impl WatchRequest {
         self.progress = true;
         self
     }
+
+    /// Do not tell of keys that were written, only of those that were deleted.
+    #[must_use]
+    pub fn without_puts(mut self) -> WatchRequest {
+        self.puts = false;
+        self
+    }
+
+    /// Do not tell of keys that were deleted, only of those that were written.
+    #[must_use]
+    pub fn without_deletions(mut self) -> WatchRequest {
+        self.deletions = false;
+        self
+    }
+
+    /// True when this is to be told.
+    pub(crate) fn wants(&self, event: &Event) -> bool {
+        let kind = if event.is_deletion() { self.deletions } else { self.puts };
+        kind && self.keys.contains(&event.kv.key)
+    }
 }
 
 /// What a watch tells.
@@ -88,14 +112,14 @@ impl EventBatch {
         EventBatch { revision, events: events.into() }
     }
 
-    /// The part of it that is about these keys.
-    pub(crate) fn about(&self, keys: &KeyRange) -> Option<EventBatch> {
-        let matching = |event: &&Event| keys.contains(&event.kv.key);
-        match self.events.iter().filter(matching).count() {
+    /// The part of it that a watch asked for.
+    pub(crate) fn wanted(&self, request: &WatchRequest) -> Option<EventBatch> {
+        let wanted = |event: &&Event| request.wants(event);
+        match self.events.iter().filter(wanted).count() {
             0 => None,
             all if all == self.events.len() => Some(self.clone()),
             _ => {
-                let events: Arc<[Event]> = self.events.iter().filter(matching).cloned().collect();
+                let events: Arc<[Event]> = self.events.iter().filter(wanted).cloned().collect();
                 Some(EventBatch::new(self.revision, events))
             }
         }

@@ -3,7 +3,7 @@
 
 use super::codec::{Reader, put_bytes, put_u64};
 use crate::index::Index;
-use crate::{Delete, KeyRange, LeaseId, Op, Put, Revision, Txn};
+use crate::{Delete, KeyRange, LeaseId, Op, Put, Revision, Txn, TxnResponse};
 
 const TXN: u8 = 1;
 const GRANT: u8 = 2;
@@ -16,13 +16,14 @@ const DELETE_PREFIX: u8 = 3;
 const DELETE_INTERVAL: u8 = 4;
 const DELETE_FROM: u8 = 5;
 
-/// Logs the operations that a transaction did.
-pub(crate) fn put_txn(buffer: &mut Vec<u8>, ops: &[Op]) {
-    let writes = |op: &&Op| !matches!(op, Op::Range(_));
+/// Logs what a transaction did, where this was answered.
+pub(crate) fn put_txn(buffer: &mut Vec<u8>, txn: &Txn, response: &TxnResponse) {
     buffer.push(TXN);
-    let count = ops.iter().filter(writes).count() as u32;
-    buffer.extend_from_slice(&count.to_le_bytes());
-    for op in ops {
+    let at = buffer.len();
+    buffer.extend_from_slice(&[0; 4]);
+    let mut count: u32 = 0;
+    txn.done(response, &mut |op| {
+        count += 1;
         match op {
             Op::Put(put) => {
                 buffer.push(PUT);
@@ -31,9 +32,10 @@ pub(crate) fn put_txn(buffer: &mut Vec<u8>, ops: &[Op]) {
                 put_u64(buffer, put.lease);
             }
             Op::Delete(delete) => put_keys(buffer, &delete.keys),
-            Op::Range(_) => {}
+            Op::Range(_) | Op::Txn(_) => count -= 1,
         }
-    }
+    });
+    buffer[at..at + 4].copy_from_slice(&count.to_le_bytes());
 }
 
 fn put_keys(buffer: &mut Vec<u8>, keys: &KeyRange) {

@@ -311,11 +311,7 @@ impl Writer {
         };
         let wrote = applied.batch.is_some();
         if let Some(batch) = applied.batch {
-            let ops = match applied.response.succeeded {
-                true => &txn.success,
-                false => &txn.failure,
-            };
-            record::put_txn(&mut self.group.frame, ops);
+            record::put_txn(&mut self.group.frame, &txn, &applied.response);
             self.group.batches.push(batch);
         }
         self.answer(reply, applied.response, wrote);

@@ -1,6 +1,6 @@
 //! Transactions and leases, applied to the index.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,87 +28,150 @@ pub(crate) fn check(txn: &Txn, limits: &Limits) -> Result<()> {
         false => Ok(()),
     };
     within("bytes of keys and values in a transaction", txn.size(), limits.request_bytes)?;
-    within("comparisons in a transaction", txn.compares.len(), limits.txn_ops)?;
-    for ops in [&txn.success, &txn.failure] {
-        within("operations in a transaction", ops.len(), limits.txn_ops)?;
-        check_keys(ops)?;
-    }
+    let (compares, ops) = count(txn);
+    within("comparisons in a transaction", compares, limits.txn_ops)?;
+    within("operations in a transaction", ops, limits.txn_ops)?;
+    check_keys(txn)?;
     Ok(())
 }
 
-fn check_keys(ops: &[Op]) -> Result<()> {
-    let mut written = BTreeSet::new();
-    for op in ops {
-        let Op::Put(put) = op else { continue };
-        if put.key.is_empty() {
-            return Err(Error::InvalidRequest { reason: "a key must not be empty" });
+/// How many comparisons there are, and how many operations in the longer branch, those of nested transactions included.
+fn count(txn: &Txn) -> (usize, usize) {
+    let branch = |ops: &[Op]| {
+        ops.iter().fold((0, 0), |(compares, total), op| match op {
+            Op::Txn(nested) => {
+                let (more, ops) = count(nested);
+                (compares + more, total + 1 + ops)
+            }
+            _ => (compares, total + 1),
+        })
+    };
+    let (success, failure) = (branch(&txn.success), branch(&txn.failure));
+    (txn.compares.len() + success.0 + failure.0, success.1.max(failure.1))
+}
+
+/// What a transaction may write, each by which of its operations.
+#[derive(Default)]
+struct Written<'a> {
+    puts: BTreeMap<&'a Bytes, usize>,
+    deletes: Vec<(&'a KeyRange, usize)>,
+}
+
+/// Refuses a transaction that may write a key twice, and tells what it may write.
+fn check_keys(txn: &Txn) -> Result<Written<'_>> {
+    let mut either = check_branch(&txn.success)?;
+    let or = check_branch(&txn.failure)?;
+    either.puts.extend(or.puts);
+    either.deletes.extend(or.deletes);
+    Ok(either)
+}
+
+fn check_branch(ops: &[Op]) -> Result<Written<'_>> {
+    let twice = |key: &Bytes| Err(Error::DuplicateKey { key: key.clone() });
+    let mut written = Written::default();
+    for (number, op) in ops.iter().enumerate() {
+        let nested = match op {
+            Op::Put(put) if put.key.is_empty() => {
+                return Err(Error::InvalidRequest { reason: "a key must not be empty" });
+            }
+            Op::Put(put) => Written { puts: BTreeMap::from([(&put.key, number)]), deletes: Vec::new() },
+            Op::Delete(delete) => Written { puts: BTreeMap::new(), deletes: vec![(&delete.keys, number)] },
+            Op::Range(_) => continue,
+            Op::Txn(nested) => check_keys(nested)?,
+        };
+        for key in nested.puts.into_keys() {
+            if written.puts.insert(key, number).is_some() {
+                return twice(key);
+            }
         }
-        if !written.insert(&put.key) {
-            return Err(Error::DuplicateKey { key: put.key.clone() });
+        written.deletes.extend(nested.deletes.into_iter().map(|(keys, _)| (keys, number)));
+    }
+    // What one operation writes and deletes itself is in different branches of it.
+    for (keys, by) in &written.deletes {
+        if let Some((key, _)) = written.puts.iter().find(|(key, number)| *number != by && keys.contains(key)) {
+            return twice(key);
         }
     }
-    for op in ops {
-        let Op::Delete(delete) = op else { continue };
-        if let Some(key) = written.iter().find(|key| delete.keys.contains(key)) {
-            return Err(Error::DuplicateKey { key: Bytes::clone(key) });
-        }
-    }
-    Ok(())
+    Ok(written)
+}
+
+/// The branch that a transaction takes, and those that its nested transactions take, in order.
+struct Path<'a> {
+    succeeded: bool,
+    ops: &'a [Op],
+    nested: Vec<Path<'a>>,
 }
 
 impl Index {
     /// Does a transaction, or fails and changes nothing.
     pub(crate) fn apply(&mut self, txn: &Txn, quota_bytes: u64) -> Result<Applied> {
+        let path = self.path(txn);
+        let mut needed = 0;
+        self.check_state(&path, &mut needed)?;
+        if needed > 0 && self.bytes + needed > quota_bytes {
+            return Err(Error::QuotaExceeded { used: self.bytes, needed, quota: quota_bytes });
+        }
+        let revision = self.revision + 1;
+        let mut events = Vec::new();
+        let mut response = self.follow(path, revision, &mut events);
+        let batch = self.commit(revision, events);
+        response.settle(self.revision);
+        Ok(Applied { response, batch })
+    }
+
+    /// Makes all comparisons.
+    fn path<'a>(&self, txn: &'a Txn) -> Path<'a> {
         let succeeded = txn.compares.iter().all(|compare| self.holds(compare));
         let ops = match succeeded {
             true => &txn.success,
             false => &txn.failure,
         };
-        self.check_state(ops, quota_bytes)?;
-
-        let revision = self.revision + 1;
-        let mut events = Vec::new();
-        let mut responses = Vec::with_capacity(ops.len());
-        for op in ops {
-            responses.push(match op {
-                Op::Put(put) => OpResponse::Put { previous: self.put(put, revision, &mut events) },
-                Op::Delete(delete) => self.delete(delete, revision, &mut events),
-                Op::Range(range) => OpResponse::Range(match range.revision {
-                    0 => self.range_at(range, revision),
-                    at => self.range_at(range, at),
-                }),
-            });
-        }
-        let batch = self.commit(revision, events);
-        for response in &mut responses {
-            if let OpResponse::Range(ranged) = response {
-                ranged.revision = ranged.revision.min(self.revision);
-            }
-        }
-        Ok(Applied { response: TxnResponse::new(self.revision, succeeded, responses), batch })
+        let nested = ops.iter().filter_map(|op| match op {
+            Op::Txn(nested) => Some(self.path(nested)),
+            _ => None,
+        });
+        Path { succeeded, ops, nested: nested.collect() }
     }
 
-    /// Everything about the operations that depends on what the store holds, so that nothing fails half-way.
-    fn check_state(&self, ops: &[Op], quota_bytes: u64) -> Result<()> {
-        let mut needed = 0;
-        for op in ops {
+    /// Everything about the operations that depends on what the store holds, so that nothing fails half-way; adds up the
+    /// bytes they need.
+    fn check_state(&self, path: &Path<'_>, needed: &mut u64) -> Result<()> {
+        for op in path.ops {
             match op {
                 Op::Put(put) => {
                     if put.lease != 0 && !self.leases.contains_key(&put.lease) {
                         return Err(Error::LeaseNotFound { id: put.lease });
                     }
-                    needed += version_bytes(put.key.len(), put.value.len());
+                    *needed += version_bytes(put.key.len(), put.value.len());
                 }
                 Op::Range(range) => {
                     self.readable(range.revision)?;
                 }
-                Op::Delete(_) => {}
+                Op::Delete(_) | Op::Txn(_) => {}
             }
         }
-        if needed > 0 && self.bytes + needed > quota_bytes {
-            return Err(Error::QuotaExceeded { used: self.bytes, needed, quota: quota_bytes });
+        path.nested.iter().try_for_each(|nested| self.check_state(nested, needed))
+    }
+
+    /// Does the operations of a path, at this revision.
+    fn follow(&mut self, path: Path<'_>, revision: Revision, events: &mut Vec<Event>) -> TxnResponse {
+        let mut nested = path.nested.into_iter();
+        let mut responses = Vec::with_capacity(path.ops.len());
+        for op in path.ops {
+            responses.push(match op {
+                Op::Put(put) => OpResponse::Put { previous: self.put(put, revision, events) },
+                Op::Delete(delete) => self.delete(delete, revision, events),
+                Op::Range(range) => OpResponse::Range(match range.revision {
+                    0 => self.range_at(range, revision),
+                    at => self.range_at(range, at),
+                }),
+                Op::Txn(_) => {
+                    let path = nested.next().expect("every nested transaction has a path");
+                    OpResponse::Txn(self.follow(path, revision, events))
+                }
+            });
         }
-        Ok(())
+        TxnResponse::new(revision, path.succeeded, responses)
     }
 
     fn holds(&self, compare: &Compare) -> bool {
@@ -248,5 +311,19 @@ impl Index {
         }
         self.compacted = revision;
         Ok(())
+    }
+}
+
+impl TxnResponse {
+    /// States the revision that the store is at in the end: a transaction that wrote nothing took none.
+    fn settle(&mut self, revision: Revision) {
+        self.revision = revision;
+        for response in &mut self.responses {
+            match response {
+                OpResponse::Range(ranged) => ranged.revision = ranged.revision.min(revision),
+                OpResponse::Txn(nested) => nested.settle(revision),
+                OpResponse::Put { .. } | OpResponse::Delete { .. } => {}
+            }
+        }
     }
 }

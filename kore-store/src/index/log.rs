@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::Index;
-use crate::{Error, Event, EventBatch, KeyRange, Result, Revision};
+use crate::{Error, Event, EventBatch, Result, Revision, WatchRequest};
 
 /// Revisions a watcher looks at before it lets go of the log for a moment.
 const SCAN: usize = 1024;
@@ -69,15 +69,21 @@ impl Log {
         self.batches.push_back(batch);
     }
 
-    /// Up to `limit` batches about `keys`, from revision `next` on.
-    pub(crate) fn read(&self, next: Revision, keys: &KeyRange, limit: usize, compacted: Revision) -> Result<Found> {
+    /// Up to `limit` batches of what a watch asked for, from revision `next` on.
+    pub(crate) fn read(
+        &self,
+        next: Revision,
+        request: &WatchRequest,
+        limit: usize,
+        compacted: Revision,
+    ) -> Result<Found> {
         if next < compacted {
             return Err(Error::Compacted { requested: next, at: compacted });
         }
         let start = (next.max(self.first) - self.first) as usize;
         let mut found = Found { batches: Vec::new(), next: next.max(self.first.min(self.end())), caught_up: None };
         for batch in self.batches.iter().skip(start).take(SCAN) {
-            found.batches.extend(batch.about(keys));
+            found.batches.extend(batch.wanted(request));
             found.next = batch.revision + 1;
             if found.batches.len() == limit {
                 break;

@@ -1,0 +1,8 @@
+//! etcd's v3 protocol.
+//!
+//! - `wire`: its messages
+//! - `client` (feature `etcd`): `EtcdStore`, an etcd cluster as a store
+//! - `server` (feature `etcd-server`): `EtcdServer`, a store as an etcd
+
+#[allow(dead_code, reason = "each of the two sides uses its half")]
+mod wire;
