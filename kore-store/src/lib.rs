@@ -46,6 +46,7 @@
 mod clock;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod cursor;
 mod durable;
 mod entropy;
 mod error;
@@ -60,6 +61,7 @@ mod range;
 mod snapshot;
 mod store;
 mod txn;
+mod waiters;
 mod watch;
 
 pub use clock::Clock;
