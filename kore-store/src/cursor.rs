@@ -96,19 +96,19 @@ impl Cursor {
             if let Some(expire) = &mut self.expire {
                 expire.poll(context);
             }
-            if self.waits {
+            if self.waits && self.place.found().is_none() {
                 self.place.waker.register(context.waker());
-                match self.place.found() {
-                    Some(found) => {
-                        self.waits = false;
-                        self.next = self.next.max(found);
+                if self.place.found().is_none() {
+                    match self.asked.then(|| self.published.waiters.told(&self.place)) {
+                        None => return Poll::Pending,
+                        Some(Some(told)) => return self.progress(told),
+                        Some(None) => {}
                     }
-                    None if !self.asked => return Poll::Pending,
-                    None => match self.published.waiters.told(&self.place) {
-                        Some(told) => return self.progress(told),
-                        None => continue,
-                    },
                 }
+            }
+            if let Some(found) = self.place.found().filter(|_| self.waits) {
+                self.waits = false;
+                self.next = self.next.max(found);
             }
             let end = match self.read() {
                 Ok(end) => end,

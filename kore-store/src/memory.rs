@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::cursor::Expire;
 use crate::index::{Deadlines, Index, check};
 use crate::published::{Published, SWEEP};
 use crate::{
-    Clock, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse, Watch,
+    Clock, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse, Watch,
     WatchRequest,
 };
 
@@ -182,6 +183,11 @@ impl Store for MemoryStore {
         self.inner.expire();
         self.inner.published.leases()
     }
+
+    async fn get(&self, key: Bytes) -> Result<Option<Arc<KeyValue>>> {
+        self.inner.expire();
+        self.inner.published.get(&key)
+    }
 }
 
 /// Seconds, rounded up, at least one.
@@ -194,7 +200,6 @@ pub(crate) fn whole_seconds(ttl: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::{Compare, Error, KeyRange, Op};
-    use bytes::Bytes;
 
     fn limited(limits: Limits) -> MemoryStore {
         MemoryStore::with_limits(Clock::system(), limits)

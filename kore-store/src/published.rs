@@ -104,6 +104,11 @@ impl Published {
         self.waiters.close();
     }
 
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Arc<KeyValue>>> {
+        let view = self.read()?;
+        Ok(view.index.get(key, view.shown.revision).cloned())
+    }
+
     pub(crate) fn range(self: &Arc<Self>, request: &Range) -> Result<Ranged> {
         let view = self.read()?;
         let at = readable(request.revision, view.shown.revision, view.shown.compacted)?;

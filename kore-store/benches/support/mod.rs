@@ -18,7 +18,7 @@ pub(crate) const KEYS: u64 = 100_000;
 pub(crate) fn key(number: u64) -> Bytes {
     let key = format!("/registry/pods/namespace-{:04}/pod-{:014x}", number % 1000, scatter(number) >> 8);
     assert_eq!(key.len(), 48, "as long as it is said to be");
-    key.into()
+    Bytes::copy_from_slice(key.as_bytes())
 }
 
 /// A value of `length` bytes that no other write has.

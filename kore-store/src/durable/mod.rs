@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -31,8 +32,8 @@ use crate::index::{Deadlines, check};
 use crate::memory::whole_seconds;
 use crate::published::Published;
 use crate::{
-    Clock, Entropy, Error, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse,
-    Watch, WatchRequest,
+    Clock, Entropy, Error, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn,
+    TxnResponse, Watch, WatchRequest,
 };
 use files::{Files, OsFiles};
 use writer::{Command, LogState, Queued, Writer};
@@ -299,6 +300,10 @@ impl Store for DurableStore {
 
     async fn leases(&self) -> Result<Vec<LeaseId>> {
         self.shared.published.leases()
+    }
+
+    async fn get(&self, key: Bytes) -> Result<Option<Arc<KeyValue>>> {
+        self.shared.published.get(&key)
     }
 }
 

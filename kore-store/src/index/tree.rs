@@ -4,7 +4,7 @@
 //! keys begin with in common, and of each key the eight bytes behind those, as a number: most of a search looks at numbers
 //! that lie side by side, and at the one key that it finds.
 
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 
 /// What the tree holds.
 pub(crate) trait Keyed {
@@ -25,19 +25,13 @@ pub(crate) struct Tree<E> {
 }
 
 enum Node<E> {
-    Leaf(Leaf<E>),
+    Leaf(Sorted<E>),
     Inner(Inner<E>),
 }
 
-struct Leaf<E> {
-    heads: Heads,
-    entries: Vec<E>,
-}
-
 struct Inner<E> {
-    heads: Heads,
     /// Every key below a child is at least the separator before it, and less than the one behind it.
-    separators: Vec<Box<[u8]>>,
+    separators: Sorted<Box<[u8]>>,
     children: Vec<Node<E>>,
 }
 
@@ -52,7 +46,7 @@ struct Upserted<R, E> {
 
 impl<E: Keyed> Tree<E> {
     pub(crate) fn new() -> Tree<E> {
-        Tree { root: Node::Leaf(Leaf { heads: Heads::default(), entries: Vec::new() }), length: 0 }
+        Tree { root: Node::Leaf(Sorted::default()), length: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -64,7 +58,7 @@ impl<E: Keyed> Tree<E> {
         loop {
             match node {
                 Node::Inner(inner) => node = &inner.children[inner.child(key)],
-                Node::Leaf(leaf) => return leaf.find(key).ok().map(|at| &leaf.entries[at]),
+                Node::Leaf(leaf) => return leaf.get(key),
             }
         }
     }
@@ -77,7 +71,7 @@ impl<E: Keyed> Tree<E> {
                     let at = inner.child(key);
                     node = &mut inner.children[at];
                 }
-                Node::Leaf(leaf) => return leaf.find(key).ok().map(|at| &mut leaf.entries[at]),
+                Node::Leaf(leaf) => return leaf.find(key).ok().map(|at| &mut leaf.slots[at].of),
             }
         }
     }
@@ -87,8 +81,10 @@ impl<E: Keyed> Tree<E> {
         let Upserted { answer, inserted, split } = self.root.upsert(entry, again, fresh);
         self.length += usize::from(inserted);
         if let Some((separator, right)) = split {
-            let left = std::mem::replace(&mut self.root, Node::Leaf(Leaf::of(Vec::new())));
-            self.root = Node::Inner(Inner::of(vec![separator], vec![left, right]));
+            let left = std::mem::replace(&mut self.root, Node::Leaf(Sorted::default()));
+            let mut separators = Sorted::default();
+            separators.insert(0, separator);
+            self.root = Node::Inner(Inner { separators, children: vec![left, right] });
         }
         answer
     }
@@ -124,7 +120,7 @@ impl<E: Keyed> Tree<E> {
                         (Ok(at), Bound::Excluded(_)) => at + 1,
                         (Ok(at) | Err(at), _) => at,
                     };
-                    iter.leaf = leaf.entries[at..].iter();
+                    iter.leaf = leaf.slots[at..].iter();
                     return iter;
                 }
             }
@@ -136,7 +132,7 @@ impl<E: Keyed> Tree<E> {
 pub(crate) struct Iter<'a, E> {
     /// What is still to come on each level, the root's first.
     right: Vec<std::slice::Iter<'a, Node<E>>>,
-    leaf: std::slice::Iter<'a, E>,
+    leaf: std::slice::Iter<'a, Slot<E>>,
 }
 
 impl<'a, E> Iterator for Iter<'a, E> {
@@ -144,8 +140,8 @@ impl<'a, E> Iterator for Iter<'a, E> {
 
     fn next(&mut self) -> Option<&'a E> {
         loop {
-            if let Some(entry) = self.leaf.next() {
-                return Some(entry);
+            if let Some(slot) = self.leaf.next() {
+                return Some(&slot.of);
             }
             let mut node = loop {
                 match self.right.last_mut()?.next() {
@@ -159,7 +155,7 @@ impl<'a, E> Iterator for Iter<'a, E> {
                 self.right.push(children);
             }
             if let Node::Leaf(leaf) = node {
-                self.leaf = leaf.entries.iter();
+                self.leaf = leaf.slots.iter();
             }
         }
     }
@@ -174,8 +170,8 @@ impl<E: Keyed> Node<E> {
     ) -> Upserted<R, E> {
         match self {
             Node::Leaf(leaf) => match leaf.find(entry.key()) {
-                Ok(at) => Upserted { answer: again(&mut leaf.entries[at], entry), inserted: false, split: None },
-                Err(at) => Upserted { answer: fresh(&entry), inserted: true, split: leaf.insert(at, entry) },
+                Ok(at) => Upserted { answer: again(&mut leaf.slots[at].of, entry), inserted: false, split: None },
+                Err(at) => Upserted { answer: fresh(&entry), inserted: true, split: leaf.add(at, entry) },
             },
             Node::Inner(inner) => {
                 let at = inner.child(entry.key());
@@ -190,8 +186,7 @@ impl<E: Keyed> Node<E> {
         match self {
             Node::Leaf(leaf) => {
                 let at = leaf.find(key).ok()?;
-                leaf.heads.numbers.remove(at);
-                Some(leaf.entries.remove(at))
+                Some(leaf.slots.remove(at).of)
             }
             Node::Inner(inner) => {
                 let at = inner.child(key);
@@ -206,7 +201,7 @@ impl<E: Keyed> Node<E> {
 
     fn len(&self) -> usize {
         match self {
-            Node::Leaf(leaf) => leaf.entries.len(),
+            Node::Leaf(leaf) => leaf.slots.len(),
             Node::Inner(inner) => inner.children.len(),
         }
     }
@@ -219,52 +214,31 @@ fn grow<T>(vec: &mut Vec<T>) {
     }
 }
 
-impl<E: Keyed> Leaf<E> {
-    fn of(entries: Vec<E>) -> Leaf<E> {
-        let mut leaf = Leaf { heads: Heads::default(), entries };
-        leaf.heads.take(&leaf.entries, Keyed::key);
-        leaf
-    }
-
-    fn find(&self, key: &[u8]) -> Result<usize, usize> {
-        self.heads.find(key, &self.entries, Keyed::key)
-    }
-
-    fn insert(&mut self, at: usize, entry: E) -> Split<E> {
-        if self.entries.len() < CAPACITY {
-            grow(&mut self.entries);
-            self.entries.insert(at, entry);
-            self.heads.add(at, &self.entries, Keyed::key);
+impl<E: Keyed> Sorted<E> {
+    /// Puts an entry in where it belongs; a full leaf is split in the middle, but behind everything when keys come in order: that
+    /// leaves full leaves behind.
+    fn add(&mut self, at: usize, entry: E) -> Split<E> {
+        if self.slots.len() < CAPACITY {
+            self.insert(at, entry);
             return None;
         }
-        // In the middle; but keys that come in order leave full leaves behind.
         let middle = if at == CAPACITY { CAPACITY } else { CAPACITY / 2 };
-        let mut right = self.entries.split_off(middle);
-        let (half, at) = match at.checked_sub(middle) {
-            Some(at) if at > 0 || middle == CAPACITY => (&mut right, at),
-            _ => (&mut self.entries, at),
-        };
-        grow(half);
-        half.insert(at, entry);
-        self.entries.shrink_to(0);
-        let (last, first) = (self.entries[self.entries.len() - 1].key(), right[0].key());
+        let mut right = self.split_off(middle);
+        match at.checked_sub(middle) {
+            Some(at) if at > 0 || middle == CAPACITY => right.insert(at, entry),
+            _ => self.insert(at, entry),
+        }
+        let (last, first) = (self.slots[self.slots.len() - 1].of.key(), right.slots[0].of.key());
         // The shortest key that is greater than the last one and not greater than the first one.
         let separator = first[..=common(last, first)].into();
-        self.heads.take(&self.entries, Keyed::key);
-        Some((separator, Node::Leaf(Leaf::of(right))))
+        Some((separator, Node::Leaf(right)))
     }
 }
 
 impl<E> Inner<E> {
-    fn of(separators: Vec<Box<[u8]>>, children: Vec<Node<E>>) -> Inner<E> {
-        let mut inner = Inner { heads: Heads::default(), separators, children };
-        inner.heads.take(&inner.separators, |key| key);
-        inner
-    }
-
     /// The child that a key is below.
     fn child(&self, key: &[u8]) -> usize {
-        match self.heads.find(key, &self.separators, |key| key) {
+        match self.separators.find(key) {
             Ok(at) => at + 1,
             Err(at) => at,
         }
@@ -273,16 +247,16 @@ impl<E> Inner<E> {
     /// Adds a child behind the one at `at`.
     fn insert(&mut self, at: usize, separator: Box<[u8]>, right: Node<E>) -> Split<E> {
         self.separators.insert(at, separator);
+        grow(&mut self.children);
         self.children.insert(at + 1, right);
         if self.children.len() <= CAPACITY {
-            self.heads.add(at, &self.separators, |key| key);
             return None;
         }
         let in_order = at + 2 == self.children.len();
         let middle = if in_order { self.children.len() - 1 } else { self.children.len() / 2 };
-        let right = Inner::of(self.separators.split_off(middle), self.children.split_off(middle));
-        let separator = self.separators.pop().expect("one before the right part");
-        self.heads.take(&self.separators, |key| key);
+        let right = Inner { separators: self.separators.split_off(middle), children: self.children.split_off(middle) };
+        let separator = self.separators.slots.pop().expect("one before the right part").of;
+        self.separators.look();
         Some((separator, Node::Inner(right)))
     }
 }
@@ -297,84 +271,117 @@ impl<E: Keyed> Inner<E> {
         let left = match at {
             _ if fits(at) => at,
             1.. if fits(at - 1) => at - 1,
-            _ if self.children[at].len() == 0 => return self.drop_child(at),
+            // Its neighbours are full.
+            _ if self.children[at].len() == 0 && self.children.len() > 1 => {
+                self.children.remove(at);
+                self.separators.slots.remove(at.saturating_sub(1));
+                return self.separators.look();
+            }
             _ => return,
         };
         let right = self.children.remove(left + 1);
-        let separator = self.separators.remove(left);
+        let separator = self.separators.slots.remove(left).of;
         match (&mut self.children[left], right) {
-            (Node::Leaf(into), Node::Leaf(mut right)) => {
-                into.entries.reserve_exact(right.entries.len());
-                into.entries.append(&mut right.entries);
-                into.heads.take(&into.entries, Keyed::key);
-            }
+            (Node::Leaf(into), Node::Leaf(right)) => into.append(right),
             (Node::Inner(into), Node::Inner(mut right)) => {
-                into.separators.push(separator);
-                into.separators.append(&mut right.separators);
+                into.separators.insert(into.separators.slots.len(), separator);
+                into.separators.append(right.separators);
                 into.children.append(&mut right.children);
-                into.heads.take(&into.separators, |key| key);
             }
             _ => unreachable!("all leaves are on one level"),
         }
-        self.heads.take(&self.separators, |key| key);
-    }
-
-    /// A child has become empty, and its neighbours are full.
-    fn drop_child(&mut self, at: usize) {
-        if self.children.len() > 1 {
-            self.children.remove(at);
-            self.separators.remove(at.saturating_sub(1));
-            self.heads.take(&self.separators, |key| key);
-        }
+        self.separators.look();
     }
 }
 
-/// What a node remembers of its keys.
-#[derive(Default)]
-struct Heads {
+impl Keyed for Box<[u8]> {
+    fn key(&self) -> &[u8] {
+        self
+    }
+}
+
+/// What a node holds, in the order of the keys.
+struct Sorted<T> {
     /// How many bytes all keys have in common, at least.
     skip: usize,
-    /// The eight bytes of each key behind those, the first one most significant, zeroes behind the key's end.
-    numbers: Vec<u64>,
+    slots: Vec<Slot<T>>,
 }
 
-impl Heads {
-    /// Looks at all keys.
-    fn take<T>(&mut self, keys: &[T], key: impl Fn(&T) -> &[u8]) {
-        let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
-            *self = Heads::default();
+struct Slot<T> {
+    /// The eight bytes of the key behind those, the first one most significant, zeroes behind the key's end.
+    head: u64,
+    of: T,
+}
+
+impl<T> Default for Sorted<T> {
+    fn default() -> Sorted<T> {
+        Sorted { skip: 0, slots: Vec::new() }
+    }
+}
+
+impl<T: Keyed> Sorted<T> {
+    /// Looks at all keys again.
+    fn look(&mut self) {
+        let (Some(first), Some(last)) = (self.slots.first(), self.slots.last()) else {
             return;
         };
-        self.skip = common(key(first), key(last));
-        self.numbers.clear();
-        self.numbers.reserve_exact(keys.len());
-        self.numbers.extend(keys.iter().map(|of| head(key(of), self.skip)));
+        self.skip = common(first.of.key(), last.of.key());
+        for slot in &mut self.slots {
+            slot.head = head(slot.of.key(), self.skip);
+        }
     }
 
-    /// A key has been put in at `at`.
-    fn add<T>(&mut self, at: usize, keys: &[T], key: impl Fn(&T) -> &[u8]) {
-        let other = if at == 0 { keys.len() - 1 } else { 0 };
-        let (added, other) = (key(&keys[at]), key(&keys[other]));
-        if keys.len() == 1 || common(added, other) < self.skip {
-            return self.take(keys, key);
+    fn insert(&mut self, at: usize, of: T) {
+        grow(&mut self.slots);
+        let other = if at == 0 { self.slots.last() } else { self.slots.first() };
+        let is_alike = other.is_some_and(|other| common(of.key(), other.of.key()) >= self.skip);
+        let head = if is_alike { head(of.key(), self.skip) } else { 0 };
+        self.slots.insert(at, Slot { head, of });
+        if !is_alike {
+            self.look();
         }
-        grow(&mut self.numbers);
-        self.numbers.insert(at, head(added, self.skip));
+    }
+
+    fn split_off(&mut self, at: usize) -> Sorted<T> {
+        let mut right = Sorted { skip: 0, slots: self.slots.split_off(at) };
+        self.slots.shrink_to_fit();
+        self.look();
+        right.look();
+        right
+    }
+
+    fn append(&mut self, mut right: Sorted<T>) {
+        self.slots.reserve_exact(right.slots.len());
+        self.slots.append(&mut right.slots);
+        self.look();
     }
 
     /// Where a key is, or where it would be.
-    fn find<T>(&self, wanted: &[u8], keys: &[T], key: impl Fn(&T) -> &[u8]) -> Result<usize, usize> {
-        let Some(first) = keys.first() else { return Err(0) };
-        let prefix = &key(first)[..self.skip];
+    fn find(&self, wanted: &[u8]) -> Result<usize, usize> {
+        let Some(first) = self.slots.first() else { return Err(0) };
+        let prefix = &first.of.key()[..self.skip];
         if !wanted.starts_with(prefix) {
             // It is before all of them, or behind.
-            return Err(if wanted < prefix { 0 } else { keys.len() });
+            return Err(if wanted < prefix { 0 } else { self.slots.len() });
         }
-        let wanted_head = head(wanted, self.skip);
-        let from = self.numbers.partition_point(|number| *number < wanted_head);
-        let alike = self.numbers[from..].iter().take_while(|number| **number == wanted_head).count();
-        let found = keys[from..from + alike].binary_search_by(|of| key(of).cmp(wanted));
+        let alike = self.alike(head(wanted, self.skip));
+        let from = alike.start;
+        let found = self.slots[alike].binary_search_by(|slot| slot.of.key().cmp(wanted));
         found.map(|at| from + at).map_err(|at| from + at)
+    }
+
+    /// As [`find`](Sorted::find), but looks only at the key that it would be: whether it begins as the others do is seen there.
+    fn get(&self, wanted: &[u8]) -> Option<&T> {
+        let alike = self.alike(head(wanted.get(self.skip..)?, 0));
+        self.slots[alike].iter().map(|slot| &slot.of).find(|of| of.key() == wanted)
+    }
+
+    /// Where the keys with this head are. All heads are looked at: that waits for memory once, where a binary search, whose
+    /// every step depends on the one before, would wait several times.
+    fn alike(&self, head: u64) -> Range<usize> {
+        let less = self.slots.iter().filter(|slot| slot.head < head).count();
+        let equal = self.slots[less..].iter().take_while(|slot| slot.head == head).count();
+        less..less + equal
     }
 }
 
@@ -416,20 +423,17 @@ mod tests {
             let within = |key: &[u8]| low.is_none_or(|low| low <= key) && high.is_none_or(|high| key < high);
             match self {
                 Node::Leaf(leaf) => {
-                    assert!(leaf.entries.iter().all(|entry| within(entry.key())));
-                    assert!(leaf.entries.is_sorted_by(|a, b| a.key() < b.key()));
-                    leaf.heads.check(leaf.entries.iter().map(Keyed::key));
-                    assert!(leaf.entries.len() <= CAPACITY && leaf.entries.capacity() <= CAPACITY);
+                    leaf.check(within);
+                    assert!(leaf.slots.len() <= CAPACITY && leaf.slots.capacity() <= CAPACITY);
                     0
                 }
                 Node::Inner(inner) => {
-                    assert!(inner.separators.iter().all(|key| within(key)));
-                    assert!(inner.separators.is_sorted_by(|a, b| a < b));
-                    inner.heads.check(inner.separators.iter().map(|key| &**key));
-                    assert_eq!(inner.children.len(), inner.separators.len() + 1);
+                    inner.separators.check(within);
+                    let separators = || inner.separators.slots.iter().map(|slot| Some(slot.of.key()));
+                    assert_eq!(inner.children.len(), separators().len() + 1);
                     assert!(inner.children.len() <= CAPACITY);
-                    let lows = [low].into_iter().chain(inner.separators.iter().map(|key| Some(&**key)));
-                    let highs = inner.separators.iter().map(|key| Some(&**key)).chain([high]);
+                    let lows = [low].into_iter().chain(separators());
+                    let highs = separators().chain([high]);
                     let bounds = lows.zip(highs);
                     let depths = inner.children.iter().zip(bounds).map(|(child, (low, high))| child.check(low, high));
                     let depths: Vec<usize> = depths.collect();
@@ -440,10 +444,11 @@ mod tests {
         }
     }
 
-    impl Heads {
-        fn check<'a>(&self, keys: impl ExactSizeIterator<Item = &'a [u8]>) {
-            assert_eq!(self.numbers.len(), keys.len());
-            assert!(keys.zip(&self.numbers).all(|(key, number)| head(key, self.skip) == *number));
+    impl<T: Keyed> Sorted<T> {
+        fn check(&self, within: impl Fn(&[u8]) -> bool) {
+            assert!(self.slots.iter().all(|slot| within(slot.of.key())));
+            assert!(self.slots.is_sorted_by(|a, b| a.of.key() < b.of.key()));
+            assert!(self.slots.iter().all(|slot| head(slot.of.key(), self.skip) == slot.head));
         }
     }
 
