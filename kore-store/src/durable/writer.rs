@@ -21,6 +21,9 @@ use crate::{Error, EventBatch, Lease, LeaseId, Result, Revision, Txn, TxnRespons
 /// A group that has reached so many bytes of records takes no more requests.
 const GROUP_BYTES: usize = 4 << 20;
 
+/// Bytes of records for which a flush is begun at once: it takes about as long to write them as to make them durable.
+const WORTH_A_FLUSH: usize = 128 << 10;
+
 /// Requests taken from the queue at a time.
 const TAKE: usize = 256;
 
@@ -127,6 +130,8 @@ pub(crate) struct Writer {
     log_bytes: u64,
     last_checkpoint: u64,
     checkpoint_bytes: u64,
+    /// Somebody was answered since the last flush began.
+    answered: bool,
     closing: bool,
     /// Who waits for the store to be closed.
     closed: Vec<oneshot::Sender<Result<()>>>,
@@ -145,6 +150,7 @@ impl Writer {
             log_bytes: log.log_bytes,
             last_checkpoint: log.last_checkpoint,
             checkpoint_bytes: log.checkpoint_bytes,
+            answered: false,
             closing: false,
             closed: Vec::new(),
         }
@@ -164,6 +170,7 @@ impl Writer {
         let mut taken = Vec::with_capacity(TAKE);
         let published = self.shared.published.clone();
         loop {
+            self.gather().await;
             self.begin()?;
             if self.closing && self.in_flight.is_none() && self.checkpoint.is_none() {
                 return self.close().await;
@@ -194,6 +201,27 @@ impl Writer {
                 }
                 () = tokio::task::yield_now(), if self.in_flight.is_none() && published.has_stale() => {}
                 () = published.unpinned.notified() => {}
+            }
+        }
+    }
+
+    /// Lets those who have just been answered ask again before the next flush begins, so that it is theirs, too: otherwise
+    /// every flush would find half of them waiting for the one before. Nobody waits for time to pass: as soon as nobody has
+    /// anything to ask, or the group is worth a flush, it begins.
+    async fn gather(&mut self) {
+        if !std::mem::take(&mut self.answered) {
+            return;
+        }
+        while self.group.frame.len() < WORTH_A_FLUSH && !self.closing {
+            tokio::task::yield_now().await;
+            let before = self.group.answers.len();
+            while self.group.frame.len() < WORTH_A_FLUSH
+                && let Ok(Queued { command, .. }) = self.commands.try_recv()
+            {
+                self.take(command);
+            }
+            if self.group.answers.len() == before {
+                return;
             }
         }
     }
@@ -275,6 +303,7 @@ impl Writer {
                 deadlines.set(id, ttl, now);
             }
         }
+        self.answered |= !group.answers.is_empty();
         for answer in group.answers {
             (answer.send)(Ok(()));
         }
