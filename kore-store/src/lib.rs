@@ -40,6 +40,7 @@
 //! - [`Store`], [`Range`], [`Txn`], [`WatchRequest`], [`Lease`], [`Error`]: the seam and its vocabulary
 //! - [`DurableStore`]: a store in a directory, which survives crashes
 //! - [`MemoryStore`]: a store in memory
+//! - [`Snapshot`], [`offline`]: backups, and looking at a data directory that nobody has open
 //! - `conformance` (feature `conformance`): checks an implementation of [`Store`] against the contract
 //! - [`Clock`], [`Entropy`]: time and chance, handed in to everything built on top
 
@@ -63,6 +64,11 @@ mod store;
 mod txn;
 mod waiters;
 mod watch;
+
+/// Looking at a data directory that nobody has open.
+pub mod offline {
+    pub use crate::durable::offline::{Checked, check, dump};
+}
 
 pub use clock::Clock;
 pub use durable::{DurableStore, Options, Run};
