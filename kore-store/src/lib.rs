@@ -41,6 +41,7 @@
 //! - [`DurableStore`]: a store in a directory, which survives crashes
 //! - [`MemoryStore`]: a store in memory
 //! - `conformance` (feature `conformance`): checks an implementation of [`Store`] against the contract
+//! - `EtcdServer` (feature `etcd-server`): a store as an etcd, for every program that speaks to one
 //! - [`Clock`], [`Entropy`]: time and chance, handed in to everything built on top
 
 mod clock;
@@ -66,6 +67,8 @@ pub use clock::Clock;
 pub use durable::{DurableStore, Options, Run};
 pub use entropy::Entropy;
 pub use error::{Error, Result};
+#[cfg(feature = "etcd-server")]
+pub use etcd::server::{EtcdServer, EtcdServerOptions};
 pub use key::{KeyRange, KeyValue};
 pub use lease::{Lease, LeaseId};
 pub use memory::MemoryStore;
