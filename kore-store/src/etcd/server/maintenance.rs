@@ -9,7 +9,7 @@ use ring::digest;
 use super::call::{Answers, Messages};
 use super::connection::Common;
 use super::failure::{BAD_TRANSFEREE, Code, FUTURE_REVISION, Failure};
-use super::{EtcdServer, Shared};
+use super::{EtcdServer, Shared, TERM};
 use crate::etcd::wire::{
     AlarmMember, AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, HashKvRequest, HashKvResponse,
     HashRequest, HashResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
@@ -47,7 +47,7 @@ pub(super) async fn status(common: &Common, _: StatusRequest) -> Result<StatusRe
         db_size: status.bytes.cast_signed(),
         leader: id,
         raft_index: status.revision,
-        raft_term: 1,
+        raft_term: TERM,
         raft_applied_index: status.revision,
         errors: if full { vec![format!("memberID:{id} alarm:NOSPACE ")] } else { Vec::new() },
         db_size_in_use: status.bytes.cast_signed(),

@@ -40,6 +40,9 @@ use super::wire;
 use crate::{Revision, Store};
 pub use options::EtcdServerOptions;
 
+/// The term of an etcd of one member that has been started once.
+const TERM: u64 = 2;
+
 /// How long to wait after the system refused a connection, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -171,7 +174,7 @@ impl Shared {
             cluster_id: self.options.cluster_id,
             member_id: self.options.member_id,
             revision: revision.cast_signed(),
-            raft_term: 1,
+            raft_term: TERM,
         })
     }
 

@@ -62,6 +62,10 @@ impl Client {
         self.open(request).await
     }
 
+    pub(crate) fn send_request(&self) -> SendRequest<Bytes> {
+        self.send.clone()
+    }
+
     pub(crate) async fn open(&self, request: Request<()>) -> Stream {
         let mut ready = self.send.clone().ready().await.unwrap();
         let (response, send) = ready.send_request(request, false).unwrap();
