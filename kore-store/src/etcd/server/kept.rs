@@ -14,8 +14,8 @@ use crate::{Compare, Error, KeyValue, Op, OpResponse, Revision, Txn};
 /// How often a key is read again: each time, somebody else has written it.
 const TRIES: usize = 100;
 
-/// No store gets there. A read at this revision stands for a write to a key that does not exist: it lets the transaction
-/// fail, if it is done.
+/// No store gets there. A read at this revision stands before a write to a key that does not exist: it lets the
+/// transaction fail, if it is done.
 const NEVER: Revision = i64::MAX.cast_unsigned();
 
 /// What the keys hold whose value or lease is kept.
@@ -102,9 +102,13 @@ fn fill(request: &mut TxnRequest, known: &Known) {
                     }
                 }
                 None => {
+                    (put.ignore_value, put.ignore_lease) = (false, false);
                     let (key, revision) = (put.key.clone(), NEVER.cast_signed());
                     let never = wire::RangeRequest { key, revision, ..Default::default() };
-                    op.request = Some(Request::Range(never));
+                    let never = RequestOp { request: Some(Request::Range(never)) };
+                    let put = std::mem::take(op);
+                    let both = TxnRequest { success: vec![never, put], ..TxnRequest::default() };
+                    op.request = Some(Request::Txn(both));
                 }
             },
             Some(Request::Txn(nested)) => fill(nested, known),
