@@ -47,6 +47,7 @@
 mod clock;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod cursor;
 mod durable;
 mod entropy;
 mod error;
@@ -61,6 +62,7 @@ mod range;
 mod snapshot;
 mod store;
 mod txn;
+mod waiters;
 mod watch;
 
 pub use clock::Clock;

@@ -71,20 +71,6 @@ impl Txn {
         })
     }
 
-    /// The operations that were done, where this was answered, those of nested transactions in their place.
-    pub(crate) fn done<'a>(&'a self, response: &TxnResponse, each: &mut impl FnMut(&'a Op)) {
-        let ops = match response.succeeded {
-            true => &self.success,
-            false => &self.failure,
-        };
-        for (op, response) in ops.iter().zip(&response.responses) {
-            match (op, response) {
-                (Op::Txn(nested), OpResponse::Txn(response)) => nested.done(response, each),
-                _ => each(op),
-            }
-        }
-    }
-
     /// Bytes of keys and values in it.
     pub fn size(&self) -> usize {
         let compares: usize = self.compares.iter().map(Compare::size).sum();

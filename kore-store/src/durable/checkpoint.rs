@@ -13,6 +13,7 @@ use super::codec::{Reader, put_bytes, put_u64};
 use super::files::{File, Files};
 use super::io_error;
 use crate::index::{Attached, History, Index};
+use crate::published::Walk;
 use crate::{Error, KeyValue, Result};
 
 /// A block is closed when it has reached so many bytes.
@@ -27,50 +28,48 @@ const KEY: u8 = 2;
 const LEASE: u8 = 3;
 const END: u8 = 4;
 
-/// Writes a checkpoint of the index as it was after the group with this sequence number; answers with its size in bytes.
-pub(crate) fn write(files: &dyn Files, dir: &Path, name: &str, index: &Index, sequence: u64) -> Result<u64> {
+/// Writes a checkpoint of what was shown after the group with this sequence number; answers with its size in bytes.
+pub(crate) fn write(files: &dyn Files, dir: &Path, name: &str, walk: Walk, sequence: u64) -> Result<u64> {
     let temporary = dir.join(format!("{name}.tmp"));
     let path = dir.join(name);
-    let size = write_blocks(files, &temporary, index, sequence).map_err(io_error("write", &temporary))?;
+    let size = write_blocks(files, &temporary, walk, sequence).map_err(io_error("write", &temporary))?;
     files.rename(&temporary, &path).map_err(io_error("rename to", &path))?;
     files.sync_dir(dir).map_err(io_error("sync", dir))?;
     Ok(size)
 }
 
-fn write_blocks(files: &dyn Files, path: &Path, index: &Index, sequence: u64) -> io::Result<u64> {
+fn write_blocks(files: &dyn Files, path: &Path, walk: Walk, sequence: u64) -> io::Result<u64> {
     let mut out = BlockWriter { file: files.open(path)?, offset: 0, block: vec![0; 8] };
     out.block.push(HEAD);
-    for number in [MAGIC, sequence, index.revision, index.compacted, index.last_lease] {
+    let shown = walk.shown.clone();
+    for number in [MAGIC, sequence, shown.revision, shown.compacted, shown.last_lease] {
         put_u64(&mut out.block, number);
     }
-    for (id, attached) in &index.leases {
+    for (id, attached) in &shown.leases {
         out.block.push(LEASE);
         put_u64(&mut out.block, *id);
         put_u64(&mut out.block, attached.ttl_seconds);
         out.close_if_full()?;
     }
     let mut keys: u64 = 0;
-    for (key, history) in &index.keys {
-        // What a compaction has not swept out yet is not written.
-        if let Some(history) = history.compact(index.compacted) {
-            put_history(&mut out.block, key, &history);
+    for stretch in walk {
+        for versions in stretch {
+            put_history(&mut out.block, &versions);
             out.close_if_full()?;
             keys += 1;
         }
     }
     out.block.push(END);
     put_u64(&mut out.block, keys);
-    put_u64(&mut out.block, index.leases.len() as u64);
+    put_u64(&mut out.block, shown.leases.len() as u64);
     out.close()?;
     out.file.sync()?;
     Ok(out.offset)
 }
 
-fn put_history(block: &mut Vec<u8>, key: &[u8], history: &History) {
+fn put_history(block: &mut Vec<u8>, versions: &[Arc<KeyValue>]) {
     block.push(KEY);
-    put_bytes(block, key);
-    let mut versions: Vec<&Arc<KeyValue>> = history.versions().collect();
-    versions.reverse();
+    put_bytes(block, &versions[0].key);
     put_u64(block, versions.len() as u64);
     for kv in versions {
         for number in [kv.create_revision, kv.mod_revision, kv.version, kv.lease] {
@@ -173,7 +172,7 @@ fn read_records(loaded: &mut Loaded, block: &[u8], first: bool) -> Option<bool> 
             KEY => read_history(index, &mut reader)?,
             END => {
                 let counts = (reader.u64()?, reader.u64()?);
-                let found = (index.keys.len() as u64, index.leases.len() as u64);
+                let found = (index.len() as u64, index.leases.len() as u64);
                 (counts == found && reader.is_empty()).then_some(())?;
                 return Some(true);
             }
@@ -200,6 +199,6 @@ fn read_history(index: &mut Index, reader: &mut Reader<'_>) -> Option<()> {
             None => history = Some(History::new(kv)),
         }
     }
-    index.restore(key, history?);
+    index.restore(history?);
     Some(())
 }

@@ -23,18 +23,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::index::{Deadlines, check};
 use crate::memory::whole_seconds;
 use crate::published::Published;
 use crate::{
-    Clock, Entropy, Error, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse,
-    Watch, WatchRequest,
+    Clock, Entropy, Error, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn,
+    TxnResponse, Watch, WatchRequest,
 };
 use files::{Files, OsFiles};
-use writer::{Command, Queued, Writer};
+use writer::{Command, LogState, Queued, Writer};
 
 /// How a [`DurableStore`] is set up.
 #[derive(Clone, Debug)]
@@ -158,7 +160,6 @@ pub struct DurableStore {
 struct Shared {
     published: Arc<Published>,
     deadlines: Mutex<Deadlines>,
-    clock: Clock,
     limits: Limits,
     /// KiB that may wait for the writer.
     room: Arc<Semaphore>,
@@ -188,24 +189,26 @@ impl DurableStore {
         let opened = tokio::task::spawn_blocking(opening).await;
         let recovered = opened.map_err(|_| unavailable("the runtime is shutting down"))??;
 
-        let status = (recovered.index.revision, recovered.index.keys.len());
+        let recovery::Recovered { index, disk, log_bytes, checkpoint_bytes } = recovered;
+        let status = (index.revision, index.len());
         tracing::info!(dir = %dir.display(), revision = status.0, keys = status.1, "the store is open");
         let mut deadlines = Deadlines::default();
-        let now = options.clock.now();
-        for (id, attached) in &recovered.index.leases {
+        let now = Instant::now();
+        for (id, attached) in &index.leases {
             deadlines.set(*id, Duration::from_secs(attached.ttl_seconds), now);
         }
         let (queue, commands) = mpsc::channel(options.queue.max(1));
         let room_kib = options.queue_kib.max(1);
         let shared = Arc::new(Shared {
-            published: Arc::new(Published::new(recovered.index.clone())),
+            published: Arc::new(Published::new(index)),
             deadlines: Mutex::new(deadlines),
-            clock: options.clock,
             limits: options.limits,
             room: Arc::new(Semaphore::new(room_kib as usize)),
             room_kib,
         });
-        let writer = Writer::new(shared.clone(), commands, recovered, options.checkpoint_bytes);
+        let log =
+            LogState { disk, log_bytes, last_checkpoint: checkpoint_bytes, checkpoint_bytes: options.checkpoint_bytes };
+        let writer = Writer::new(shared.clone(), commands, log);
         Ok((DurableStore { shared, queue }, Box::pin(writer.run())))
     }
 
@@ -259,8 +262,7 @@ impl Store for DurableStore {
     async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
         check(&txn, &self.shared.limits)?;
         if txn.is_read_only() {
-            let mut snapshot = self.shared.published.read()?.index.clone();
-            return Ok(snapshot.apply(&txn, u64::MAX)?.response);
+            return self.shared.published.read_txn(txn);
         }
         self.ask(txn.size(), |reply| Command::Txn { txn, reply }).await
     }
@@ -284,8 +286,7 @@ impl Store for DurableStore {
 
     async fn keep_alive(&self, id: LeaseId) -> Result<Lease> {
         let shared = &self.shared;
-        let now = shared.clock.now();
-        shared.published.keep_alive(&mut shared.deadlines(), id, now)
+        shared.published.keep_alive(&mut shared.deadlines(), id, Instant::now())
     }
 
     async fn revoke(&self, id: LeaseId) -> Result<()> {
@@ -294,11 +295,15 @@ impl Store for DurableStore {
 
     async fn lease(&self, id: LeaseId) -> Result<Lease> {
         let shared = &self.shared;
-        shared.published.lease(&shared.deadlines(), id, shared.clock.now())
+        shared.published.lease(&shared.deadlines(), id, Instant::now())
     }
 
     async fn leases(&self) -> Result<Vec<LeaseId>> {
         self.shared.published.leases()
+    }
+
+    async fn get(&self, key: Bytes) -> Result<Option<Arc<KeyValue>>> {
+        self.shared.published.get(&key)
     }
 }
 

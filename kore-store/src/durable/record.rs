@@ -2,8 +2,8 @@
 //! applied to before, they lead to the same index again.
 
 use super::codec::{Reader, put_bytes, put_u64};
-use crate::index::Index;
-use crate::{Delete, KeyRange, LeaseId, Op, Put, Revision, Txn, TxnResponse};
+use crate::index::{Index, Write};
+use crate::{Delete, KeyRange, LeaseId, Op, Put, Revision, Txn};
 
 const TXN: u8 = 1;
 const GRANT: u8 = 2;
@@ -16,26 +16,28 @@ const DELETE_PREFIX: u8 = 3;
 const DELETE_INTERVAL: u8 = 4;
 const DELETE_FROM: u8 = 5;
 
-/// Logs what a transaction did, where this was answered.
-pub(crate) fn put_txn(buffer: &mut Vec<u8>, txn: &Txn, response: &TxnResponse) {
+/// Logs one transaction; what it writes follows by [`put_write`], and the count of that by [`end_txn`].
+pub(crate) fn begin_txn(buffer: &mut Vec<u8>) {
     buffer.push(TXN);
-    let at = buffer.len();
     buffer.extend_from_slice(&[0; 4]);
-    let mut count: u32 = 0;
-    txn.done(response, &mut |op| {
-        count += 1;
-        match op {
-            Op::Put(put) => {
-                buffer.push(PUT);
-                put_bytes(buffer, &put.key);
-                put_bytes(buffer, &put.value);
-                put_u64(buffer, put.lease);
-            }
-            Op::Delete(delete) => put_keys(buffer, &delete.keys),
-            Op::Range(_) | Op::Txn(_) => count -= 1,
+}
+
+/// Logs something that a transaction wrote.
+pub(crate) fn put_write(buffer: &mut Vec<u8>, write: Write<'_>) {
+    match write {
+        Write::Put(kv) => {
+            buffer.push(PUT);
+            put_bytes(buffer, &kv.key);
+            put_bytes(buffer, &kv.value);
+            put_u64(buffer, kv.lease);
         }
-    });
-    buffer[at..at + 4].copy_from_slice(&count.to_le_bytes());
+        Write::Delete(keys) => put_keys(buffer, keys),
+    }
+}
+
+/// Ends the transaction that began at `start`, and wrote so often.
+pub(crate) fn end_txn(buffer: &mut [u8], start: usize, writes: u32) {
+    buffer[start + 1..start + 5].copy_from_slice(&writes.to_le_bytes());
 }
 
 fn put_keys(buffer: &mut Vec<u8>, keys: &KeyRange) {
@@ -79,7 +81,7 @@ pub(crate) fn replay(index: &mut Index, payload: &[u8]) -> Option<()> {
         match reader.u8()? {
             TXN => {
                 let txn = read_txn(&mut reader)?;
-                index.apply(&txn, u64::MAX).ok()?.batch?;
+                index.apply(txn, u64::MAX, &mut |_| ()).ok()?.batch?;
             }
             GRANT => {
                 let (id, ttl_seconds) = (reader.u64()?, reader.u64()?);

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use super::authority::AnyAuthority;
 use super::call::ANSWER_KIB;
 use super::{Shared, dispatch};
 
@@ -59,7 +60,7 @@ where
         .initial_window_size(CALL_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADERS_MAX);
-    let opening = timeout(OPENS_WITHIN, builder.handshake::<_, Bytes>(io));
+    let opening = timeout(OPENS_WITHIN, builder.handshake::<_, Bytes>(AnyAuthority::new(io)));
     let mut connection = match opening.await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return tracing::debug!(%error, "not an HTTP/2 connection"),

@@ -2,7 +2,7 @@
 //!
 //! - here: the server, and how it serves a listener; `options`: how it is set up
 //! - `connection`: one HTTP/2 connection, and all its calls in one task; `call`: one call's messages and answers;
-//!   `dispatch`: which method answers which path
+//!   `dispatch`: which method answers which path; `authority`: what some clients state amiss
 //! - `kv`, `watch`, `lease`, `maintenance`, `cluster`, `auth`: etcd's services; `kept`: writes that keep a key's value or
 //!   lease; `bells`: which of many watches has something to say
 //! - `translate`: requests, in the store's words; `answer`: answers, in etcd's; `failure`: errors, in etcd's
@@ -11,6 +11,7 @@
 
 mod answer;
 mod auth;
+mod authority;
 mod bells;
 mod call;
 mod cluster;
