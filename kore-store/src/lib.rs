@@ -42,6 +42,7 @@
 //! - [`MemoryStore`]: a store in memory
 //! - [`Snapshot`], [`offline`]: backups, and looking at a data directory that nobody has open
 //! - `conformance` (feature `conformance`): checks an implementation of [`Store`] against the contract
+//! - `EtcdServer` (feature `etcd-server`): a store as an etcd, for every program that speaks to one
 //! - [`Clock`], [`Entropy`]: time and chance, handed in to everything built on top
 
 mod clock;
@@ -74,6 +75,8 @@ pub use clock::Clock;
 pub use durable::{DurableStore, Options, Run};
 pub use entropy::Entropy;
 pub use error::{Error, Result};
+#[cfg(feature = "etcd-server")]
+pub use etcd::server::{EtcdServer, EtcdServerOptions};
 pub use key::{KeyRange, KeyValue};
 pub use lease::{Lease, LeaseId};
 pub use memory::MemoryStore;

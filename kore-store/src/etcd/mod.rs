@@ -6,3 +6,6 @@
 
 #[allow(dead_code, reason = "each of the two sides uses its half")]
 mod wire;
+
+#[cfg(feature = "etcd-server")]
+pub(crate) mod server;
