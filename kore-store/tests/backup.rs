@@ -99,8 +99,10 @@ async fn a_snapshot_becomes_the_same_store_again() {
 async fn a_snapshot_is_a_picture_of_one_moment_whatever_goes_on() {
     let store = MemoryStore::with_limits(Clock::system(), Limits::default().quota_bytes(1 << 30));
     let key = |number: u64| Bytes::from(format!("key-{number:05}"));
-    for number in 0..3000 {
-        store.put(key(number), vec![b'v'; 400].into()).await.unwrap();
+    for value in [b'u', b'v'] {
+        for number in 0..3000 {
+            store.put(key(number), vec![value; 400].into()).await.unwrap();
+        }
     }
     let mut snapshot = store.snapshot().await.unwrap();
     let revision = snapshot.revision();
@@ -121,11 +123,15 @@ async fn a_snapshot_is_a_picture_of_one_moment_whatever_goes_on() {
     with(dir.path(), async |store| {
         let all = store.range(Range::new(KeyRange::all())).await.unwrap();
         assert_eq!((all.count, all.revision), (3000, revision));
-        assert!(all.kvs.iter().all(|kv| kv.value.len() == 400));
+        assert!(all.kvs.iter().all(|kv| kv.value[..] == [b'v'; 400]));
+        // Also what had been overwritten when it was taken.
+        let before = store.range(Range::new(KeyRange::all()).at(3001)).await.unwrap();
+        assert_eq!(before.count, 3000);
+        assert!(before.kvs.iter().all(|kv| kv.value[..] == [b'u'; 400]));
     })
     .await;
     // What the snapshot kept from being swept out goes with the next write.
-    for number in 0..60 {
+    for number in 0..100 {
         store.put(key(number), "later".into()).await.unwrap();
     }
     let status = store.status().await.unwrap();
