@@ -175,6 +175,16 @@ async fn what_is_no_whole_snapshot_is_refused_and_leaves_no_store() {
         assert!(matches!(refused, Err(Error::Corrupt { .. })), "{case}: {refused:?}");
         assert!(offline::check(dir.path()).await.is_err(), "{case}");
     }
+    // What etcdctl puts behind it does no harm, and nothing else may be there.
+    let padded = [&whole[..], &[0x80], &vec![0; 511 - whole.len() % 512], &[7; 32]].concat();
+    let dir = tempfile::tempdir().unwrap();
+    DurableStore::restore(dir.path(), in_chunks(&padded, 500)).await.unwrap();
+    with(dir.path(), async |restored| assert_eq!(describe(restored).await, describe(&store).await)).await;
+    let mut other = padded.clone();
+    other[whole.len() + 1] = 1;
+    let dir = tempfile::tempdir().unwrap();
+    assert!(DurableStore::restore(dir.path(), in_chunks(&other, 500)).await.is_err());
+
     // The snapshot's own error is told.
     let dir = tempfile::tempdir().unwrap();
     let lost = Error::Unavailable { reason: "the network is gone".into() };

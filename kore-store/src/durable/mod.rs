@@ -221,7 +221,8 @@ impl DurableStore {
     }
 
     /// Makes a data directory that holds what a snapshot of a [`DurableStore`] or a [`MemoryStore`](crate::MemoryStore) holds:
-    /// keys with their history, and leases, each with its full time. Answers with the revision that it is at.
+    /// keys with their history, and leases, each with its full time. Answers with the revision that it is at. A snapshot that
+    /// `etcdctl snapshot save` has saved from an `EtcdServer` over such a store is one, too.
     ///
     /// The directory must not hold a store. When this fails, it does not hold one after it either, and is to be removed.
     ///
