@@ -40,6 +40,7 @@
 //! - [`Store`], [`Range`], [`Txn`], [`WatchRequest`], [`Lease`], [`Error`]: the seam and its vocabulary
 //! - [`DurableStore`]: a store in a directory, which survives crashes
 //! - [`MemoryStore`]: a store in memory
+//! - [`layer`]: what is wrapped around any store: latency warnings, faults, metrics (feature `prometheus-client`), your own
 //! - `conformance` (feature `conformance`): checks an implementation of [`Store`] against the contract
 //! - [`Clock`], [`Entropy`]: time and chance, handed in to everything built on top
 
@@ -53,6 +54,7 @@ mod error;
 mod etcd;
 mod index;
 mod key;
+pub mod layer;
 mod lease;
 mod memory;
 mod published;
