@@ -21,21 +21,30 @@
 
 pub mod broken;
 mod compaction;
+mod facts;
+mod history;
 mod leases;
+pub mod linearizability;
+mod model;
 mod pairs;
 mod probe;
 mod ranges;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod txns;
 mod watches;
+mod workload;
 
 use std::fmt;
 
 use futures::future::BoxFuture;
 
 use crate::{Error, Store};
+pub use history::{Recorder, Summary};
+pub use linearizability::{Property, Violation};
 use probe::Probe;
+pub use workload::Workload;
 
 /// Why a check failed.
 #[derive(Clone, Debug)]

@@ -43,6 +43,8 @@ use crate::{
     Error, Lease, LeaseId, Range, Ranged, Result, Revision, Snapshot, Status, Store, Txn, TxnResponse, Watch,
     WatchRequest,
 };
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) use call::Compact;
 pub use call::{Answer, Call, Reply, Request};
 pub use faults::{Fate, Faults, Injected};
 pub use latency::Latency;

@@ -1,5 +1,7 @@
 //! The suite passes the stores we ship, and rejects the broken ones.
 
+mod concurrent;
+
 use super::broken::{Broken, Fault};
 use crate::{Clock, DurableStore, MemoryStore, Options, conformance};
 
