@@ -47,7 +47,10 @@ impl Fault {
         (Fault::SkippedBatch, "a watch tells every change once, in order, a revision never split"),
         (Fault::RepeatedBatch, "a watch tells every change once, in order, a revision never split"),
         (Fault::EarlyProgress, "progress is not told before what it covers"),
-        (Fault::SilentGap, "a watch begins at the compacted revision, and not before"),
+        (
+            Fault::SilentGap,
+            "a watch begins behind the compacted revision, not before, and at it entirely or not at all",
+        ),
         (Fault::IgnoredComparison, "of several writers that compare, exactly one wins each round"),
         (Fault::ForgottenHistory, "an old revision is read as it was, a future one is an error"),
         (Fault::HalfDone, "a refused transaction changes nothing"),

@@ -4,6 +4,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+
 use super::linearizability::{Violation, check};
 use super::model::Model;
 use crate::layer::{Answer, Around, Call, Layer, Layered, Reply, Request, through};
@@ -162,6 +164,11 @@ impl Recorder {
         Ok(Summary::of(&history))
     }
 
+    /// Makes a call. Boxed: rustc cannot tell that the future of a generic method is `Send` for every lifetime.
+    pub(super) fn ask<'a, R: Request>(&'a self, request: R, store: &'a dyn Store) -> BoxFuture<'a, Result<R::Answer>> {
+        Box::pin(self.call(request, store))
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -238,7 +245,7 @@ impl History {
 }
 
 /// A call that has begun. Dropping it leaves open whether it happens.
-struct Pending<'a> {
+pub(super) struct Pending<'a> {
     recorder: &'a Recorder,
     number: Option<usize>,
     /// When it began, for a call that no watch has come of.
@@ -246,7 +253,7 @@ struct Pending<'a> {
 }
 
 impl<'a> Pending<'a> {
-    fn begin(recorder: &'a Recorder, call: Call<'_>) -> Pending<'a> {
+    pub(super) fn begin(recorder: &'a Recorder, call: Call<'_>) -> Pending<'a> {
         let mut history = recorder.lock();
         let begun = history.next_tick();
         let asked = match call {
@@ -268,7 +275,7 @@ impl<'a> Pending<'a> {
         Pending { recorder, number, watchless: matches!(call, Call::Watch(_)).then_some(begun) }
     }
 
-    fn end<T: Answer>(mut self, answer: &Result<T>) {
+    pub(super) fn end<T: Answer>(mut self, answer: &Result<T>) {
         let answered = match answer.as_ref().map(Answer::reply) {
             Err(Error::OutcomeUnknown { .. }) => return,
             Err(error) => Answered::Refused(error.clone()),

@@ -2,7 +2,9 @@
 //!
 //! - here: running the checks, and the report
 //! - `probe`: calls the store and remembers what it answered
-//! - `pairs`, `ranges`, `txns`, `watches`, `compaction`, `leases`: the checks
+//! - `pairs`, `ranges`, `txns`, `concurrent`, `watches`, `progress`, `compaction`, `leases`, `snapshots`: the checks
+//! - [`Recorder`], [`Workload`], [`linearizability`]: histories of concurrent calls and of watches, recorded and judged: part of every
+//!   check, and for soaks of your own
 //! - [`broken`]: stores that are broken on purpose, each to be rejected by one check
 //!
 //! ```
@@ -21,6 +23,7 @@
 
 pub mod broken;
 mod compaction;
+mod concurrent;
 mod facts;
 mod history;
 mod leases;
@@ -28,7 +31,9 @@ pub mod linearizability;
 mod model;
 mod pairs;
 mod probe;
+mod progress;
 mod ranges;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -130,35 +135,48 @@ const CHECKS: &[Check] = checks! {
     pairs::revisions: "every write takes the next revision, and nothing else does",
     pairs::deletion: "a deleted key is gone, and begins anew when it is written again",
     pairs::races: "of several writers that compare, exactly one wins each round",
+    pairs::compared: "a key is put or deleted as its caller knew it, or its caller is told what it holds",
     ranges::selection: "a range selects and orders keys, limits, counts, and leaves out what it is told to",
     ranges::old: "an old revision is read as it was, a future one is an error",
     ranges::paging: "paging at a revision is not disturbed by writes",
     txns::relations: "comparisons hold exactly when they should, also for keys that do not exist",
     txns::branches: "a transaction does one of its branches, in order, at one revision",
     txns::refused: "a refused transaction changes nothing",
+    txns::nested: "a nested transaction compares before anything is written, and is answered in its place",
+    txns::nested_refused: "a key that is written twice is refused, also in nested transactions, and nothing is changed",
+    concurrent::workload: "concurrent calls are answered as if made one at a time, and watches tell exactly that",
     watches::complete: "a watch tells every change once, in order, a revision never split",
     watches::resumed: "a watch resumes from any revision that is kept",
     watches::filtered: "a watch tells nothing about other keys",
+    watches::kinds: "a watch leaves out writes or deletions when it is asked to",
     watches::future: "a watch may begin at a revision to come",
     watches::slow: "a watcher that reads late is told everything",
-    watches::progress_asked: "progress is not told before what it covers",
-    watches::progress_idle: "a watch on request tells progress although nothing happens to its keys",
+    progress::asked: "progress is not told before what it covers",
+    progress::idle: "a watch on request tells progress although nothing happens to its keys",
+    progress::behind: "progress is not told before what it covers to a watch that is behind and asked at once",
+    progress::busy: "progress is not told before what it covers while writes go on, asked or unasked",
     compaction::reads: "compacted revisions are not readable, the compacted one and later ones are",
-    compaction::watched: "a watch begins at the compacted revision, and not before",
-    compaction::boundary: "a deletion at the compacted revision is still told",
+    compaction::watched: "a watch begins behind the compacted revision, not before, and at it entirely or not at all",
+    compaction::boundary: "a deletion at the compacted revision is told, or the watch is refused",
     compaction::stalled: "a watcher behind a compaction is told so, and misses nothing before it hears",
+    compaction::catching_up: "watchers that catch up while the store is compacted miss nothing before they hear of it",
+    compaction::room: "a compaction makes room, and nobody waits for a watcher that does not read",
     leases::expiry: "a lease that ends takes its keys with it, at one revision",
     leases::kept: "a lease that is kept alive does not end",
     leases::revoked: "a revoked lease takes its keys with it, and is gone",
     leases::detached: "a key that was written again without its lease stays",
+    snapshots::taken: "a snapshot is not empty, and of a revision that was current",
 };
 
 /// Checks the store, and reports. Checks go on after one has failed.
 pub async fn run(store: &dyn Store) -> Report {
     let mut report = Report::default();
     for (number, check) in CHECKS.iter().enumerate() {
-        let probe = Probe::new(store, number);
-        let what = match (check.run)(&probe).await {
+        let (outcome, history) = match Probe::new(store, number).await {
+            Ok(probe) => ((check.run)(&probe).await.and_then(|()| probe.judge()), probe.history()),
+            Err(error) => (Err(Wrong::Error(error)), Vec::new()),
+        };
+        let what = match outcome {
             Ok(()) => {
                 report.passed.push(check.name);
                 continue;
@@ -170,7 +188,7 @@ pub async fn run(store: &dyn Store) -> Report {
             Err(Wrong::Error(error)) => format!("a call failed: {error}"),
             Err(Wrong::Found(what)) => what,
         };
-        report.failed.push(Failure { check: check.name, what, history: probe.history() });
+        report.failed.push(Failure { check: check.name, what, history });
     }
     report
 }

@@ -96,9 +96,9 @@ impl Model {
 
 /// The pairs that a read selects.
 fn select(range: &Range, at: Revision, keys: &Keys) -> Ranged {
-    let covered = keys.iter().filter(|(key, _)| {
-        range.keys.contains(key) && range.after.as_ref().is_none_or(|after| *key > after)
-    });
+    let covered = keys
+        .iter()
+        .filter(|(key, _)| range.keys.contains(key) && range.after.as_ref().is_none_or(|after| *key > after));
     let all: Vec<&Arc<KeyValue>> = covered.map(|(_, kv)| kv).collect();
     let limit = match (range.count_only, range.limit) {
         (true, _) => 0,

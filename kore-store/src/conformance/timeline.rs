@@ -102,7 +102,10 @@ impl Watching {
 
     /// What it told up to a revision, the last of it.
     fn until(&self, revision: Revision) -> Vec<String> {
-        let items = self.told.iter().map(|(tick, item)| (item.as_ref().map_or(0, revision_of), format!("[{tick}] told {item:?}")));
+        let items = self
+            .told
+            .iter()
+            .map(|(tick, item)| (item.as_ref().map_or(0, revision_of), format!("[{tick}] told {item:?}")));
         let lines: Vec<String> = items.filter(|(at, _)| *at <= revision + 1).map(|(_, line)| line).collect();
         let skipped = lines.len().saturating_sub(10);
         let asked = format!("[{}..{}] {:?}", self.begun, self.ended, self.request);
@@ -159,7 +162,11 @@ impl Cursor<'_> {
         }
         if let Some(skipped) = self.timeline.first_wanted(self.request, self.next(), revision) {
             let property = if self.next.is_none() { Property::Resumable } else { Property::Reliable };
-            return Err(Violation::new(property, skipped, format!("left out: {revision} was told after {}", self.told)));
+            return Err(Violation::new(
+                property,
+                skipped,
+                format!("left out: {revision} was told after {}", self.told),
+            ));
         }
         self.told = revision;
         self.next = Some(revision + 1);

@@ -116,14 +116,6 @@ impl Workload {
         try_join(writing, watching).await?;
         world.recorder.check()
     }
-
-    /// Only the clients, on a store that may be gone before they are done.
-    pub(super) async fn clients_on(&self, store: &dyn Store, recorder: &Recorder, entropy: Entropy, name: &str) {
-        let mut world = World::new(self, store, recorder.clone(), entropy);
-        world.name = name.to_owned();
-        // Whoever is answered with an error that does not go away has nothing more to do.
-        drop(try_join_all((0..self.clients).map(|number| world.client(number))).await);
-    }
 }
 
 /// Errors that a client lives with.
@@ -214,7 +206,7 @@ impl<'a> World<'a> {
     }
 
     async fn txn(&self, txn: Txn) -> Result<(), Violation> {
-        match self.recorder.call(txn, self.store).await {
+        match self.recorder.ask(txn, self.store).await {
             Ok(done) => self.seen(done.revision),
             Err(error) => tolerate(error)?,
         }
@@ -222,7 +214,7 @@ impl<'a> World<'a> {
     }
 
     async fn range(&self, range: Range, known: &mut BTreeMap<Bytes, Revision>) -> Result<(), Violation> {
-        match self.recorder.call(range, self.store).await {
+        match self.recorder.ask(range, self.store).await {
             Ok(found) => {
                 self.seen(found.revision);
                 known.extend(found.kvs.iter().map(|kv| (kv.key.clone(), kv.mod_revision)));
@@ -252,7 +244,9 @@ impl<'a> World<'a> {
                 61..64 => self.range(Range::new(self.keys()).count_only(), &mut known).await?,
                 64..70 => self.range(Range::new(self.keys()).at(self.recent()), &mut BTreeMap::new()).await?,
                 70..84 => self.txn(Txn::new().when(compare).then(put()).otherwise(Op::get(key))).await?,
-                84..88 => self.txn(Txn::new().when(compare).then(Op::delete(key.clone())).otherwise(Op::get(key))).await?,
+                84..88 => {
+                    self.txn(Txn::new().when(compare).then(Op::delete(key.clone())).otherwise(Op::get(key))).await?
+                }
                 88..93 if other != key => {
                     let both = Txn::new().then(put()).then(Op::put(other, value.clone()));
                     self.txn(both.then(Range::new(self.keys()).into())).await?;
@@ -284,7 +278,7 @@ impl<'a> World<'a> {
             if self.workload.compacts && self.latest() > 1 {
                 let at = self.recent();
                 // Refused when it was compacted there before; the judge knows.
-                drop(self.recorder.call(crate::layer::Compact(at), self.store).await);
+                drop(self.recorder.ask(crate::layer::Compact(at), self.store).await);
             }
         }
     }
@@ -292,7 +286,7 @@ impl<'a> World<'a> {
     /// A last look, when everybody is done: watchers shall be told everything up to there.
     async fn finish(&self) -> Result<(), Violation> {
         loop {
-            match self.recorder.call(Range::new(self.keys()), self.store).await {
+            match self.recorder.ask(Range::new(self.keys()), self.store).await {
                 Ok(found) => {
                     self.finished.send_replace(Some(found.revision));
                     return Ok(());
@@ -334,7 +328,7 @@ impl<'a> World<'a> {
         let mut from = 0;
         loop {
             let request = self.request(kind).from(from);
-            match self.recorder.call(request.clone(), self.store).await {
+            match self.recorder.ask(request.clone(), self.store).await {
                 Ok(watch) => {
                     let watch = self.recorder.watch(&request, watch);
                     if self.hear(kind, watch, &mut from).await? {
