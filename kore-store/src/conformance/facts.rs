@@ -177,8 +177,11 @@ impl<'a> Facts<'a> {
             };
             if too_early {
                 let what = format!("{call} did not see what had ended when it began: {}", highest.2);
-                let property = match highest.2 {
-                    Witness::Told(Watched::Progress(_)) => Property::Bookmarkable,
+                // A write that came later than the progress that covers it: the progress was too early. A read is late itself.
+                let property = match (highest.2, call.position()) {
+                    (Witness::Told(Watched::Progress(_)), Some(position)) if position % 2 == 0 => {
+                        Property::Bookmarkable
+                    }
                     _ => Property::RealTime,
                 };
                 return Err(Violation::new(property, highest.1 / 2, what));

@@ -42,6 +42,7 @@ mod watches;
 mod workload;
 
 use std::fmt;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
@@ -168,12 +169,33 @@ const CHECKS: &[Check] = checks! {
     snapshots::taken: "a snapshot is not empty, and of a revision that was current",
 };
 
+/// How long a check may take: a store that does not answer fails it.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// Checks the store, and reports. Checks go on after one has failed.
 pub async fn run(store: &dyn Store) -> Report {
+    run_those(store, |_| true).await
+}
+
+/// Only these checks, by their sentences: for looking into a failure.
+pub async fn run_only(store: &dyn Store, names: &[&str]) -> Report {
+    run_those(store, |check| names.contains(&check.name)).await
+}
+
+/// The sentences that are checked.
+pub fn checks() -> impl Iterator<Item = &'static str> {
+    CHECKS.iter().map(|check| check.name)
+}
+
+async fn run_those(store: &dyn Store, which: impl Fn(&Check) -> bool) -> Report {
     let mut report = Report::default();
-    for (number, check) in CHECKS.iter().enumerate() {
+    for (number, check) in CHECKS.iter().enumerate().filter(|(_, check)| which(check)) {
         let (outcome, history) = match Probe::new(store, number).await {
-            Ok(probe) => ((check.run)(&probe).await.and_then(|()| probe.judge()), probe.history()),
+            Ok(probe) => {
+                let outcome = tokio::time::timeout(PATIENCE, (check.run)(&probe)).await;
+                let outcome = outcome.unwrap_or_else(|_| Err(Wrong::Found("the store does not answer".into())));
+                (outcome.and_then(|()| probe.judge()), probe.history())
+            }
             Err(error) => (Err(Wrong::Error(error)), Vec::new()),
         };
         let what = match outcome {
