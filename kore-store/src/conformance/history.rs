@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 use super::linearizability::{Violation, check};
 use super::model::Model;
@@ -56,6 +57,8 @@ pub struct Recorder {
     history: Arc<Mutex<History>>,
     /// Pauses are drawn from it, so that calls overlap whose store answers at once.
     pauses: Option<Entropy>,
+    /// Counts the calls that were sent.
+    sent: watch::Sender<u64>,
 }
 
 /// What was recorded.
@@ -139,7 +142,7 @@ impl Recorder {
             size: 0,
             under_way: 0,
         };
-        Recorder { history: Arc::new(Mutex::new(history)), pauses: None }
+        Recorder { history: Arc::new(Mutex::new(history)), pauses: None, sent: watch::Sender::new(0) }
     }
 
     /// Lets a drawn time of up to eight milliseconds pass between the beginning of a call and its being sent, and between
@@ -173,6 +176,14 @@ impl Recorder {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until so many more calls have been sent.
+    pub(super) async fn sent(&self, more: u64) {
+        let mut sent = self.sent.subscribe();
+        let target = *sent.borrow_and_update() + more;
+        // The sender is in `self`.
+        drop(sent.wait_for(|sent| *sent >= target).await);
+    }
+
     async fn pause(&self) {
         let Some(entropy) = &self.pauses else {
             return;
@@ -203,6 +214,7 @@ impl Around for Recorder {
     async fn call<R: Request, S: Store + ?Sized>(&self, request: R, store: &S) -> Result<R::Answer> {
         let pending = Pending::begin(self, request.call());
         self.pause().await;
+        self.sent.send_modify(|sent| *sent += 1);
         let answer = request.send(store).await;
         self.pause().await;
         pending.end(&answer);

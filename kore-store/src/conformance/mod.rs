@@ -5,6 +5,7 @@
 //! - `pairs`, `ranges`, `txns`, `concurrent`, `watches`, `progress`, `compaction`, `leases`, `snapshots`: the checks
 //! - [`Recorder`], [`Workload`], [`linearizability`]: histories of concurrent calls and of watches, recorded and judged: part of every
 //!   check, and for soaks of your own
+//! - [`crash`]: the same for stores that survive crashes
 //! - [`broken`]: stores that are broken on purpose, each to be rejected by one check
 //!
 //! ```
@@ -24,6 +25,7 @@
 pub mod broken;
 mod compaction;
 mod concurrent;
+pub mod crash;
 mod facts;
 mod history;
 mod leases;
@@ -92,6 +94,16 @@ impl Report {
     /// The sentences that do not hold.
     pub fn failed(&self) -> Vec<&'static str> {
         self.failed.iter().map(|failure| failure.check).collect()
+    }
+
+    fn add(&mut self, check: &'static str, outcome: Outcome, history: Vec<String>) {
+        let what = match outcome {
+            Ok(()) => return self.passed.push(check),
+            Err(Wrong::Error(Error::Unsupported { .. })) => return self.skipped.push(check),
+            Err(Wrong::Error(error)) => format!("a call failed: {error}"),
+            Err(Wrong::Found(what)) => what,
+        };
+        self.failed.push(Failure { check, what, history });
     }
 }
 
@@ -198,19 +210,7 @@ async fn run_those(store: &dyn Store, which: impl Fn(&Check) -> bool) -> Report 
             }
             Err(error) => (Err(Wrong::Error(error)), Vec::new()),
         };
-        let what = match outcome {
-            Ok(()) => {
-                report.passed.push(check.name);
-                continue;
-            }
-            Err(Wrong::Error(Error::Unsupported { .. })) => {
-                report.skipped.push(check.name);
-                continue;
-            }
-            Err(Wrong::Error(error)) => format!("a call failed: {error}"),
-            Err(Wrong::Found(what)) => what,
-        };
-        report.failed.push(Failure { check: check.name, what, history });
+        report.add(check.name, outcome, history);
     }
     report
 }

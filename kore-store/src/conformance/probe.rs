@@ -25,8 +25,8 @@ const HISTORY: usize = 200;
 pub(super) struct Probe<'a> {
     pub(super) store: &'a dyn Store,
     prefix: String,
-    history: Mutex<Vec<String>>,
-    recorder: Recorder,
+    history: Arc<Mutex<Vec<String>>>,
+    pub(super) recorder: Recorder,
 }
 
 impl Probe<'_> {
@@ -36,7 +36,13 @@ impl Probe<'_> {
         store.delete(KeyRange::Prefix(prefix.clone().into())).await?;
         let status = store.status().await?;
         let recorder = Recorder::of(status.revision, Vec::new(), status.compacted);
-        Ok(Probe { store, prefix, history: Mutex::default(), recorder })
+        Ok(Probe { store, prefix, history: Arc::default(), recorder })
+    }
+
+    /// Goes on with the store that was opened in its place.
+    pub(super) fn on<'b>(&self, store: &'b dyn Store) -> Probe<'b> {
+        let Probe { prefix, history, recorder, .. } = self;
+        Probe { store, prefix: prefix.clone(), history: history.clone(), recorder: recorder.clone() }
     }
 
     /// Whether all that was answered and told fits together.
@@ -51,7 +57,7 @@ impl Probe<'_> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note<T: Debug>(&self, call: String, answer: Result<T>) -> Result<T> {
+    pub(super) fn note<T: Debug>(&self, call: String, answer: Result<T>) -> Result<T> {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         if history.len() == HISTORY {
             history.remove(0);

@@ -116,6 +116,32 @@ impl Workload {
         try_join(writing, watching).await?;
         world.recorder.check()
     }
+
+    /// Only the clients and a watcher, on a store that may be gone before they are done: errors that say so end nothing.
+    pub(super) async fn clients_on(
+        &self,
+        store: &dyn Store,
+        recorder: &Recorder,
+        entropy: Entropy,
+        name: String,
+    ) -> Result<(), Violation> {
+        let world = World { name, ..World::new(self, store, recorder.clone(), entropy) };
+        let clients = try_join_all((0..self.clients).map(|number| world.client(number)));
+        let following = async {
+            let request = world.request(Kind::Full);
+            if let Ok(watch) = recorder.ask(request.clone(), store).await {
+                let mut watch = recorder.watch(&request, watch);
+                while let Some(Ok(_)) = watch.next().await {}
+            }
+            // Whoever lost the store has nothing more to see.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            done = clients => done.map(|_| ()),
+            () = following => Ok(()),
+        }
+    }
 }
 
 /// Errors that a client lives with.

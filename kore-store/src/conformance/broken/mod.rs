@@ -4,7 +4,7 @@
 //! - `store`: what goes wrong when the store is called
 //! - `watch`: what goes wrong on a watch
 //!
-//! Faults that show only after a crash are in `crash`.
+//! Faults that show only after a crash are in [`crash`](super::crash).
 
 mod store;
 mod watch;
