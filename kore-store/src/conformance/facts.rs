@@ -12,6 +12,15 @@ use super::linearizability::Violation;
 use super::model::{Model, Step};
 use crate::{Error, EventBatch, KeyValue, Op, OpResponse, Revision, Txn, TxnResponse, WatchRequest, Watched};
 
+/// What the search for who wrote an unclaimed revision goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// All that was answered, and all that watches told.
+    All,
+    /// All that was answered, and what watches told of revisions that nobody claims.
+    Answers,
+}
+
 /// A place in the order: write r is at 2r, and what sees it but not the next at 2r + 1.
 type Position = u64;
 
@@ -25,8 +34,10 @@ pub(super) struct Facts<'a> {
     unknown: Vec<(&'a Called, Position)>,
     /// Pairs that were seen, by the revision that wrote them, as far as nobody claims it.
     seen: BTreeMap<Revision, Vec<&'a Arc<KeyValue>>>,
-    /// What watches told of it, as far as nobody claims it.
+    /// What watches told of each revision.
     told: BTreeMap<Revision, Vec<(&'a WatchRequest, &'a EventBatch)>>,
+    /// What watches told as what was there before, by the revision that wrote it, as far as nobody claims it.
+    before: BTreeMap<Revision, Vec<&'a Arc<KeyValue>>>,
     last: Revision,
 }
 
@@ -74,6 +85,7 @@ impl<'a> Facts<'a> {
             unknown: Vec::new(),
             seen: BTreeMap::new(),
             told: BTreeMap::new(),
+            before: BTreeMap::new(),
             last: history.base.revision,
         };
         for call in &history.calls {
@@ -93,8 +105,11 @@ impl<'a> Facts<'a> {
                 // Progress may tell of a revision whose events nobody was told.
                 if let Ok(Watched::Batch(batch)) = item {
                     facts.last = facts.last.max(batch.revision);
-                    if !facts.writes.contains_key(&batch.revision) {
-                        facts.told.entry(batch.revision).or_default().push((&watch.request, batch));
+                    facts.told.entry(batch.revision).or_default().push((&watch.request, batch));
+                    for kv in batch.events.iter().filter_map(|event| event.previous.as_ref()) {
+                        if facts.is_open(kv.mod_revision) {
+                            facts.before.entry(kv.mod_revision).or_default().push(kv);
+                        }
                     }
                 }
             }
@@ -123,9 +138,14 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whether it is part of the history, and nobody claims it.
+    fn is_open(&self, revision: Revision) -> bool {
+        revision > self.history.base.revision && !self.writes.contains_key(&revision)
+    }
+
     fn see(&mut self, kvs: &'a [Arc<KeyValue>]) {
         for kv in kvs {
-            if kv.mod_revision > self.history.base.revision && !self.writes.contains_key(&kv.mod_revision) {
+            if self.is_open(kv.mod_revision) {
                 self.seen.entry(kv.mod_revision).or_default().push(kv);
             }
         }
@@ -226,7 +246,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Who might have written the next revision, the likeliest last: those that were begun first.
-    pub(super) fn candidates(&self, model: &Model, used: &OrdSet<usize>) -> Vec<(Option<usize>, Step)> {
+    pub(super) fn candidates(&self, model: &Model, used: &OrdSet<usize>, trust: Trust) -> Vec<(Option<usize>, Step)> {
         let revision = model.revision + 1;
         let ends = model.leases().into_iter().map(|lease| (None, model.end(lease)));
         let unknown = self.unknown.iter().enumerate().rev().filter_map(|(number, (call, floor))| {
@@ -234,19 +254,28 @@ impl<'a> Facts<'a> {
             let may = *floor < 2 * revision && !used.contains(&number);
             may.then(|| (Some(number), model.txn(txn)))
         });
-        ends.chain(unknown).filter(|(_, step)| !step.events.is_empty() && self.fits(step, revision)).collect()
+        let fits = |step: &Step| {
+            !step.events.is_empty()
+                && self.is_seen(&self.seen, step, revision)
+                && self.is_told(step, revision)
+                && (trust == Trust::Answers || self.is_seen(&self.before, step, revision))
+        };
+        ends.chain(unknown).filter(|(_, step)| fits(step)).collect()
     }
 
-    /// Whether it is what was seen of a revision.
-    fn fits(&self, step: &Step, revision: Revision) -> bool {
-        let seen = self.seen.get(&revision).into_iter().flatten();
+    /// Whether all that was seen of a revision is part of it.
+    fn is_seen(&self, seen: &BTreeMap<Revision, Vec<&Arc<KeyValue>>>, step: &Step, revision: Revision) -> bool {
+        let mut seen = seen.get(&revision).into_iter().flatten();
+        seen.all(|kv| step.events.iter().any(|event| event.kv == **kv))
+    }
+
+    /// Whether every watch that told of a revision told it so.
+    pub(super) fn is_told(&self, step: &Step, revision: Revision) -> bool {
         let mut told = self.told.get(&revision).into_iter().flatten();
-        let is_seen = |kv: &Arc<KeyValue>| step.events.iter().any(|event| event.kv == *kv);
-        seen.copied().all(is_seen)
-            && told.all(|(request, batch)| {
-                let wanted = step.events.iter().filter(|event| request.wants(event)).map(|event| &event.kv);
-                wanted.eq(batch.events.iter().map(|event| &event.kv))
-            })
+        told.all(|(request, batch)| {
+            let wanted = step.events.iter().filter(|event| request.wants(event)).map(|event| &event.kv);
+            wanted.eq(batch.events.iter().map(|event| &event.kv))
+        })
     }
 
     /// What is compacted is refused, and nothing else.

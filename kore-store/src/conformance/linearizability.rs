@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use super::facts::{Facts, revision_of};
+use super::facts::{Facts, Trust, revision_of};
 use super::history::{Answered, Asked, History, Tick};
 use super::model::{Keys, Model, Step};
 use super::timeline::Timeline;
@@ -109,7 +109,12 @@ impl fmt::Display for Violation {
 pub(super) fn check(history: &History) -> Result<Timeline, Violation> {
     let judged = Facts::gather(history).and_then(|mut facts| {
         facts.real_time()?;
-        let timeline = Search::new(&facts).run(history.base.clone())?;
+        let base = || history.base.clone();
+        let timeline = match Search::new(&facts, Trust::All).run(base()) {
+            Ok(timeline) => timeline,
+            // Perhaps only the watches are wrong: they are judged one by one, by what the answers say.
+            Err(doubt) => Search::new(&facts, Trust::Answers).run(base())?.doubted(doubt),
+        };
         facts.compactions()?;
         Ok(timeline)
     });
@@ -137,6 +142,7 @@ struct Hole {
 
 struct Search<'a> {
     facts: &'a Facts<'a>,
+    trust: Trust,
     holes: Vec<Hole>,
     /// Where the search has been: by revision and by what had been used.
     seen: BTreeMap<(Revision, OrdSet<usize>), Vec<Keys>>,
@@ -145,8 +151,8 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(facts: &'a Facts<'a>) -> Search<'a> {
-        Search { facts, holes: Vec::new(), seen: BTreeMap::new(), furthest: None }
+    fn new(facts: &'a Facts<'a>, trust: Trust) -> Search<'a> {
+        Search { facts, trust, holes: Vec::new(), seen: BTreeMap::new(), furthest: None }
     }
 
     fn run(mut self, base: Model) -> Result<Timeline, Violation> {
@@ -179,6 +185,10 @@ impl<'a> Search<'a> {
         }
         if let Some(call) = facts.writes.get(&next) {
             let step = facts.write_holds(call, &place.model, next)?;
+            if self.trust == Trust::All && !facts.is_told(&step, next) {
+                let what = format!("watches told something else than {:?}", step.events);
+                return Err(Violation::new(Property::Reliable, next, what));
+            }
             place.take(None, step);
             return Ok(false);
         }
@@ -187,7 +197,7 @@ impl<'a> Search<'a> {
             return Err(Violation::new(Property::Explained, 0, "been here".into()));
         }
         been.push(place.model.keys().clone());
-        let candidates = facts.candidates(&place.model, &place.used);
+        let candidates = facts.candidates(&place.model, &place.used, self.trust);
         if candidates.is_empty() {
             let what = format!("nobody wrote revision {next}: no unknown write fits what was seen of it");
             return Err(Violation::new(Property::Explained, next, what));

@@ -16,11 +16,18 @@ pub(super) struct Timeline {
     events: OrdMap<Revision, Arc<[Event]>>,
     /// The last revision that there can have been.
     last: Revision,
+    /// Why it is not the timeline that watches told.
+    doubt: Option<Violation>,
 }
 
 impl Timeline {
     pub(super) fn new(events: OrdMap<Revision, Arc<[Event]>>, last: Revision) -> Timeline {
-        Timeline { events, last }
+        Timeline { events, last, doubt: None }
+    }
+
+    /// The same, found without trusting the watches: with them, there was this.
+    pub(super) fn doubted(self, doubt: Violation) -> Timeline {
+        Timeline { doubt: Some(doubt), ..self }
     }
 
     /// What a watch must tell of a revision.
@@ -53,7 +60,8 @@ impl Timeline {
                 violation.history = watching.until(violation.revision);
                 violation
             })
-        })
+        })?;
+        self.doubt.clone().map_or(Ok(()), Err)
     }
 }
 
@@ -133,9 +141,13 @@ impl Cursor<'_> {
             match item {
                 Ok(Watched::Batch(batch)) => self.batch(batch)?,
                 Ok(Watched::Progress(revision)) => self.progress(*revision)?,
-                Err(Error::Compacted { .. }) if self.compactions.possible(*tick) < self.next() => {
-                    let what = format!("it was to go on at {}, and that was not compacted: {item:?}", self.next());
-                    return Err(Violation::new(Property::Compaction, self.next(), what));
+                // Where a watch of what is to come stands that was told nothing, is known by its bounds only.
+                Err(Error::Compacted { .. }) => {
+                    let next = self.next.unwrap_or(self.begin.earliest);
+                    if self.compactions.possible(*tick) < next {
+                        let what = format!("it was to go on at {next}, and that was not compacted: {item:?}");
+                        return Err(Violation::new(Property::Compaction, next, what));
+                    }
                 }
                 Err(_) => {}
             }
