@@ -41,6 +41,7 @@
 //! - [`DurableStore`]: a store in a directory, which survives crashes
 //! - [`MemoryStore`]: a store in memory
 //! - [`Snapshot`], [`offline`]: backups, and looking at a data directory that nobody has open
+//! - [`layer`]: what is wrapped around any store: latency warnings, faults, metrics (feature `prometheus-client`), your own
 //! - `conformance` (feature `conformance`): checks an implementation of [`Store`] against the contract
 //! - `EtcdServer` (feature `etcd-server`): a store as an etcd, for every program that speaks to one
 //! - [`Clock`], [`Entropy`]: time and chance, handed in to everything built on top
@@ -56,6 +57,7 @@ mod error;
 mod etcd;
 mod index;
 mod key;
+pub mod layer;
 mod lease;
 mod memory;
 mod published;

@@ -71,6 +71,18 @@ impl Txn {
         })
     }
 
+    /// The first key that it names.
+    pub(crate) fn first_key(&self) -> Option<&Bytes> {
+        let compared = self.compares.iter().map(|compare| compare.keys.start());
+        let ops = self.success.iter().chain(&self.failure).filter_map(|op| match op {
+            Op::Put(put) => Some(&put.key),
+            Op::Delete(delete) => Some(delete.keys.start()),
+            Op::Range(range) => Some(range.keys.start()),
+            Op::Txn(nested) => nested.first_key(),
+        });
+        compared.chain(ops).next()
+    }
+
     /// Bytes of keys and values in it.
     pub fn size(&self) -> usize {
         let compares: usize = self.compares.iter().map(Compare::size).sum();
