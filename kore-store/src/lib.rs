@@ -40,6 +40,7 @@
 //! - [`Store`], [`Range`], [`Txn`], [`WatchRequest`], [`Lease`], [`Error`]: the seam and its vocabulary
 //! - [`DurableStore`]: a store in a directory, which survives crashes
 //! - [`MemoryStore`]: a store in memory
+//! - `EtcdStore` (feature `etcd`): an etcd cluster as the store
 //! - `conformance` (feature `conformance`): checks an implementation of [`Store`] against the contract
 //! - [`Clock`], [`Entropy`]: time and chance, handed in to everything built on top
 
@@ -66,6 +67,8 @@ pub use clock::Clock;
 pub use durable::{DurableStore, Options, Run};
 pub use entropy::Entropy;
 pub use error::{Error, Result};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdOptions, EtcdStore, Progress};
 pub use key::{KeyRange, KeyValue};
 pub use lease::{Lease, LeaseId};
 pub use memory::MemoryStore;
