@@ -58,7 +58,8 @@ impl Drop for Member {
 /// One etcd or several as one cluster, each in a directory.
 pub(crate) struct Etcd {
     pub(crate) members: Vec<Member>,
-    pub(crate) directory: TempDir,
+    /// Goes when the members are gone.
+    _directory: TempDir,
 }
 
 impl Etcd {
@@ -69,22 +70,27 @@ impl Etcd {
 
     /// A cluster of so many, with these arguments besides.
     pub(crate) async fn start(count: usize, arguments: &[&str]) -> Etcd {
+        let etcd = Etcd::launch(count, "http", arguments);
+        for member in &etcd.members {
+            connect(EtcdOptions::new([&member.endpoint])).await;
+        }
+        etcd
+    }
+
+    /// As `start`, and as soon as the processes run.
+    pub(crate) fn launch(count: usize, scheme: &str, arguments: &[&str]) -> Etcd {
         let directory = tempfile::tempdir().unwrap();
         let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
         let peers: Vec<String> =
             ports.iter().enumerate().map(|(number, (_, peer))| format!("m{number}=http://127.0.0.1:{peer}")).collect();
         let peers = peers.join(",");
         let members = ports.iter().enumerate().map(|(number, (client, peer))| {
-            let client = format!("http://127.0.0.1:{client}");
+            let client = format!("{scheme}://127.0.0.1:{client}");
             let command =
                 command(directory.path(), number, &client, &format!("http://127.0.0.1:{peer}"), &peers, arguments);
             Member::start(command, client)
         });
-        let etcd = Etcd { members: members.collect(), directory };
-        for member in &etcd.members {
-            connect(EtcdOptions::new([&member.endpoint])).await;
-        }
-        etcd
+        Etcd { members: members.collect(), _directory: directory }
     }
 
     pub(crate) fn options(&self) -> EtcdOptions {
@@ -127,4 +133,13 @@ pub(crate) async fn connect(options: EtcdOptions) -> EtcdStore {
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
+}
+
+/// Has etcd's own client do something.
+pub(crate) fn etcdctl(endpoint: &str, arguments: &[&str]) -> String {
+    let output =
+        Command::new("etcdctl").env("ETCDCTL_API", "3").args(["--endpoints", endpoint]).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("these tests need an `etcdctl` in the PATH: {error}"));
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -7,6 +7,7 @@
 //! - `access`: TLS, users, endpoints that are dead
 //! - `failures`: members that die or are cut off under load
 
+mod access;
 mod conforms;
 mod harness;
 mod progress;

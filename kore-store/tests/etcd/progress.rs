@@ -1,7 +1,7 @@
 //! What requested progress says, and what is made of it.
 
 use futures::StreamExt;
-use kore_store::{EtcdStore, Op, Progress, Revision, Store, Txn, WatchRequest, Watched};
+use kore_store::{EtcdStore, Progress, Revision, Store, WatchRequest, Watched};
 
 use crate::harness::{Etcd, connect};
 

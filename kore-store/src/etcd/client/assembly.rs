@@ -81,8 +81,8 @@ mod tests {
     }
 
     fn plain(batches: Vec<EventBatch>) -> Vec<(Revision, String)> {
-        let keys = |batch: &EventBatch| batch.events.iter().map(|event| String::from_utf8_lossy(&event.kv.key).into());
-        batches.iter().map(|batch| (batch.revision, keys(batch).collect::<Vec<String>>().join(""))).collect()
+        let key = |event: &Event| String::from_utf8_lossy(&event.kv.key).into_owned();
+        batches.iter().map(|batch| (batch.revision, batch.events.iter().map(key).collect())).collect()
     }
 
     #[test]

@@ -249,3 +249,172 @@ pub(super) fn lease(answer: wire::LeaseTimeToLiveResponse) -> Option<Lease> {
     let lease = Lease::fresh(answer.id as u64, seconds(answer.granted_ttl));
     Some(lease.remaining(seconds(answer.ttl)).keys(keys))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Delete;
+
+    fn span(keys: KeyRange) -> Span {
+        Span::new(&keys, None)
+    }
+
+    fn interval(start: &'static str, end: Option<&'static str>) -> KeyRange {
+        KeyRange::Interval { start: start.into(), end: end.map(Into::into) }
+    }
+
+    fn pair_of(key: &'static [u8], end: &'static [u8]) -> Span {
+        Span { key: Bytes::from_static(key), end: Bytes::from_static(end) }
+    }
+
+    #[test]
+    fn sets_of_keys_are_said_as_etcd_says_them() {
+        let prefix = |prefix: &'static [u8]| KeyRange::Prefix(Bytes::from_static(prefix));
+        for (keys, expected) in [
+            (KeyRange::Key("a".into()), pair_of(b"a", b"")),
+            (prefix(b"a/"), pair_of(b"a/", b"a0")),
+            (prefix(b"a\xff"), pair_of(b"a\xff", b"b")),
+            (prefix(b"\xff\xff"), pair_of(b"\xff\xff", b"\0")),
+            (prefix(b""), pair_of(b"\0", b"\0")),
+            (interval("a", Some("b")), pair_of(b"a", b"b")),
+            (interval("a", None), pair_of(b"a", b"\0")),
+            (interval("", None), pair_of(b"\0", b"\0")),
+            (interval("", Some("b")), pair_of(b"\0", b"b")),
+        ] {
+            assert_eq!(span(keys.clone()), expected, "{keys:?}");
+        }
+        assert!(span(KeyRange::all()).is_everything());
+    }
+
+    #[test]
+    fn a_set_without_keys_is_nothing_and_never_everything() {
+        for keys in [
+            KeyRange::Key(Bytes::new()),
+            interval("b", Some("a")),
+            interval("b", Some("b")),
+            interval("b", Some("")),
+            interval("b", Some("\0")),
+            interval("", Some("")),
+            interval("", Some("\0")),
+            interval("\0", Some("\0")),
+        ] {
+            let span = span(keys.clone());
+            assert!(span.is_nothing() && !span.is_everything() && !span.key.is_empty(), "{keys:?}: {span:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_begins_behind_the_last() {
+        let after = |keys: KeyRange, key: &'static str| Span::new(&keys, Some(&key.into()));
+        assert_eq!(after(KeyRange::Prefix("a/".into()), "a/7"), pair_of(b"a/7\0", b"a0"));
+        assert_eq!(after(KeyRange::Prefix("a/".into()), "0"), pair_of(b"a/", b"a0"));
+        assert_eq!(after(KeyRange::Key("a".into()), "0"), pair_of(b"a", b""));
+        assert!(after(KeyRange::Key("a".into()), "a").is_nothing());
+        assert!(after(interval("a", Some("b")), "b").is_nothing());
+        assert_eq!(after(KeyRange::all(), "a"), pair_of(b"a\0", b"\0"));
+    }
+
+    #[test]
+    fn a_marker_is_directly_behind_what_is_watched() {
+        let marked = |keys: KeyRange| {
+            let (span, marker) = span(keys).with_marker();
+            (span, marker.unwrap())
+        };
+        let (wider, marker) = marked(KeyRange::Prefix("a/".into()));
+        assert_eq!((wider, &marker[..]), (pair_of(b"a/", b"a0\0"), &b"a0"[..]));
+        let (wider, marker) = marked(KeyRange::Key("a".into()));
+        assert_eq!((wider, &marker[..]), (pair_of(b"a", b"a\0\0"), &b"a\0"[..]));
+        let (wider, marker) = marked(interval("a", Some("c")));
+        assert_eq!((wider, &marker[..]), (pair_of(b"a", b"c\0"), &b"c"[..]));
+        let (same, marker) = marked(interval("a", None));
+        assert_eq!(same, pair_of(b"a", b"\0"));
+        assert!(interval("a", None).contains(&marker));
+        // Nothing, and a marker.
+        let (wider, marker) = marked(interval("b", Some("a")));
+        assert_eq!((wider, &marker[..]), (pair_of(b"b", b"b\0"), &b"b"[..]));
+        assert_eq!(span(KeyRange::all()).with_marker(), (pair_of(b"\0", b"\0"), None));
+    }
+
+    #[test]
+    fn numbers_that_etcd_cannot_have_are_beyond_all_it_has() {
+        assert_eq!((signed(7), signed(u64::MAX)), (7, i64::MAX));
+        assert_eq!((unsigned(7), unsigned(-1)), (7, 0));
+        let lease = wire::KeyValue { lease: -2, ..Default::default() };
+        assert_eq!(pair(lease).lease as i64, -2);
+    }
+
+    #[test]
+    fn a_transaction_without_operations_looks_at_something() {
+        let compares = Txn::new().when(Compare::version("a", 1));
+        let request = txn(&compares);
+        assert_eq!((request.success.len(), request.failure.len()), (1, 1));
+        let answer = wire::TxnResponse {
+            header: Some(wire::ResponseHeader { revision: 9, ..Default::default() }),
+            succeeded: true,
+            responses: vec![wire::ResponseOp { response: Some(wire::Response::Range(Default::default())) }],
+        };
+        assert_eq!(txn_response(&compares, answer), Some(TxnResponse::new(9, true, vec![])));
+        assert_eq!(txn(&compares.otherwise(Op::get("a"))).success.len(), 0);
+    }
+
+    #[test]
+    fn answers_fit_their_operations_also_nested_ones() {
+        let inner = Txn::new().then(Range::key("a").at(3).into());
+        let request = Txn::new()
+            .then(Op::put("b", "1"))
+            .then(Delete::new(KeyRange::Key("c".into())).previous().into())
+            .then(Op::Txn(inner))
+            .then(Op::get("d"));
+        let found = |key: &'static str| wire::KeyValue { key: key.into(), version: 1, ..Default::default() };
+        let done = |response| wire::ResponseOp { response: Some(response) };
+        let range = |kv| wire::RangeResponse { kvs: vec![kv], count: 1, ..Default::default() };
+        let answer = wire::TxnResponse {
+            header: Some(wire::ResponseHeader { revision: 9, ..Default::default() }),
+            succeeded: true,
+            responses: vec![
+                done(wire::Response::Put(wire::PutResponse::default())),
+                done(wire::Response::DeleteRange(wire::DeleteRangeResponse {
+                    deleted: 1,
+                    prev_kvs: vec![found("c")],
+                    ..Default::default()
+                })),
+                done(wire::Response::Txn(wire::TxnResponse {
+                    succeeded: true,
+                    responses: vec![done(wire::Response::Range(range(found("a"))))],
+                    ..Default::default()
+                })),
+                done(wire::Response::Range(range(found("d")))),
+            ],
+        };
+        let ranged = |revision, key| Ranged::new(revision, vec![pair(found(key))]);
+        let expected = vec![
+            OpResponse::Put { previous: None },
+            OpResponse::Delete { deleted: 1, previous: vec![pair(found("c"))] },
+            OpResponse::Txn(TxnResponse::new(9, true, vec![OpResponse::Range(ranged(3, "a"))])),
+            OpResponse::Range(ranged(9, "d")),
+        ];
+        assert_eq!(txn_response(&request, answer.clone()), Some(TxnResponse::new(9, true, expected)));
+        let mut short = answer.clone();
+        short.responses.pop();
+        assert_eq!(txn_response(&request, short), None);
+        let mut swapped = answer;
+        swapped.responses.swap(0, 3);
+        assert_eq!(txn_response(&request, swapped), None);
+    }
+
+    #[test]
+    fn a_lease_is_gone_only_when_etcd_knows_none() {
+        let gone = wire::LeaseTimeToLiveResponse { id: 7, ttl: -1, ..Default::default() };
+        assert_eq!(lease(gone), None);
+        let late = wire::LeaseTimeToLiveResponse {
+            id: 7,
+            ttl: -1,
+            granted_ttl: 5,
+            keys: vec!["b".into(), "a".into()],
+            ..Default::default()
+        };
+        let five = std::time::Duration::from_secs(5);
+        let expected = Lease::fresh(7, five).remaining(Default::default()).keys(vec!["a".into(), "b".into()]);
+        assert_eq!(lease(late), Some(expected));
+    }
+}
