@@ -42,6 +42,7 @@
 //! - [`MemoryStore`]: a store in memory
 //! - [`Snapshot`], [`offline`]: backups, and looking at a data directory that nobody has open
 //! - [`layer`]: what is wrapped around any store: latency warnings, faults, metrics (feature `prometheus-client`), your own
+//! - `EtcdStore` (feature `etcd`): an etcd cluster as the store
 //! - `conformance` (feature `conformance`): checks an implementation of [`Store`] against the contract
 //! - `EtcdServer` (feature `etcd-server`): a store as an etcd, for every program that speaks to one
 //! - [`Clock`], [`Entropy`]: time and chance, handed in to everything built on top
@@ -78,7 +79,9 @@ pub use durable::{DurableStore, Options, Run};
 pub use entropy::Entropy;
 pub use error::{Error, Result};
 #[cfg(feature = "etcd-server")]
-pub use etcd::server::{EtcdServer, EtcdServerOptions};
+pub use etcd::{EtcdServer, EtcdServerOptions};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdOptions, EtcdStore, Progress};
 pub use key::{KeyRange, KeyValue};
 pub use lease::{Lease, LeaseId};
 pub use memory::MemoryStore;
