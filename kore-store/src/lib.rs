@@ -78,10 +78,10 @@ pub use clock::Clock;
 pub use durable::{DurableStore, Options, Run};
 pub use entropy::Entropy;
 pub use error::{Error, Result};
-#[cfg(feature = "etcd-server")]
-pub use etcd::{EtcdServer, EtcdServerOptions};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdOptions, EtcdStore, Progress};
+#[cfg(feature = "etcd-server")]
+pub use etcd::{EtcdServer, EtcdServerOptions};
 pub use key::{KeyRange, KeyValue};
 pub use lease::{Lease, LeaseId};
 pub use memory::MemoryStore;

@@ -248,6 +248,7 @@ async fn a_directory_is_checked_and_dumped_from_outside() {
     let status = status.await;
     let checked = offline::check(dir.path()).await.unwrap();
     assert_eq!((checked.revision, checked.compacted), (status.revision, status.compacted));
+    assert_eq!((checked.bytes, checked.keys >= status.keys), (status.bytes, true), "{checked}");
     assert_eq!((checked.leases, checked.has_torn_tail), (2, false), "{checked}");
     assert!(checked.segments >= 1 && checked.log_bytes > 300, "{checked}");
 

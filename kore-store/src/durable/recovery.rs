@@ -16,7 +16,7 @@ use super::files::Files;
 use super::segment::{FRAME_HEADER, Frame, HEADER, Header, Scan, scan};
 use super::{checkpoint, io_error, record};
 use crate::index::Index;
-use crate::{Entropy, Error, Result};
+use crate::{Entropy, Error, Result, Revision};
 
 /// The format of the data directory that this version writes, and the newest it reads.
 const FORMAT: u32 = 1;
@@ -148,9 +148,8 @@ pub(crate) fn newest_checkpoint(place: &Place, found: &Found) -> Result<checkpoi
 fn recover(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
     let newest = found.checkpoints.last().copied();
     let loaded = newest_checkpoint(&place, &found)?;
-    let compacted = loaded.index.compacted;
     let replayed = replay(&place, &found.segments, loaded.index, loaded.sequence)?;
-    let Replayed { mut index, sequence, full, log_bytes, tail } = replayed;
+    let Replayed { index, sequence, full, log_bytes, tail } = replayed;
     let segment = match tail {
         Tail::Torn { id } => {
             let header = Header { id, salt: entropy.next_u64(), first_sequence: sequence + 1 };
@@ -161,9 +160,6 @@ fn recover(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
             segment
         }
     };
-    if index.compacted > compacted {
-        index.sweep_all();
-    }
     place.sync()?;
     let mut disk = Disk { place, entropy, sequence, segment, full, spares: found.spares };
     if let Some(newest) = newest {
@@ -198,6 +194,7 @@ pub(crate) fn replay(place: &Place, ids: &[u64], index: Index, covered: u64) -> 
     let (Some(first), Some(newest)) = (ids.first(), ids.last()) else {
         return Err(missing(1));
     };
+    let compacted = index.compacted;
     let mut replay = Replay { covered, sequence: covered, index, log_bytes: 0 };
     let mut full = Vec::new();
     for id in ids.iter().copied() {
@@ -214,16 +211,14 @@ pub(crate) fn replay(place: &Place, ids: &[u64], index: Index, covered: u64) -> 
             if id != *newest || id == *first {
                 return Err(corrupt(&path, 0, "the segment's header is damaged"));
             }
-            let Replay { index, sequence, log_bytes, .. } = replay;
-            return Ok(Replayed { index, sequence, full, log_bytes, tail: Tail::Torn { id } });
+            return Ok(replay.end(compacted, full, Tail::Torn { id }));
         };
         replay.segment(&path, &bytes, &scan, header)?;
         if id == *newest {
             let (end, length) = (scan.end as u64, bytes.len() as u64);
             let segment = Segment { header, path, file, end, length, step: place.zero_ahead() };
             let tail = Tail::Open { segment, bytes, last: scan.frames.last().cloned() };
-            let Replay { index, sequence, log_bytes, .. } = replay;
-            return Ok(Replayed { index, sequence, full, log_bytes, tail });
+            return Ok(replay.end(compacted, full, tail));
         }
         let last = scan.frames.last().map(|frame| frame.sequence);
         full.push((id, last.unwrap_or(header.first_sequence.saturating_sub(1))));
@@ -241,6 +236,15 @@ struct Replay {
 }
 
 impl Replay {
+    /// `compacted` is what was compacted before.
+    fn end(mut self, compacted: Revision, full: Vec<(u64, u64)>, tail: Tail) -> Replayed {
+        if self.index.compacted > compacted {
+            self.index.sweep_all();
+        }
+        let Replay { index, sequence, log_bytes, .. } = self;
+        Replayed { index, sequence, full, log_bytes, tail }
+    }
+
     fn segment(&mut self, path: &Path, bytes: &[u8], scan: &Scan, header: Header) -> Result<()> {
         if header.first_sequence > self.sequence + 1 {
             return Err(corrupt(path, 0, "groups before this segment are missing"));
