@@ -94,7 +94,8 @@ impl Txn {
 /// A condition on one key, or on every key of a range.
 ///
 /// A key that does not exist has version, revisions and lease 0, and no value: no comparison of its value holds. A
-/// condition on a range holds when it holds for every key that exists in it.
+/// condition on a range holds when it holds for every key that exists in it; where none exists, when it holds for a key that
+/// does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Compare {
