@@ -136,7 +136,7 @@ struct Place {
 /// A revision that nobody claims, and who might have written it.
 struct Hole {
     place: Place,
-    /// The unknown call, none for the end of a lease, and what it would lead to.
+    /// The unknown call, none for the end of a lease or for somebody else, and what it would lead to.
     candidates: Vec<(Option<usize>, Step)>,
 }
 
@@ -161,8 +161,7 @@ impl<'a> Search<'a> {
         loop {
             match self.step(&mut place) {
                 Ok(true) => {
-                    let last = self.facts.last() + self.facts.unseen(&place.model);
-                    return Ok(Timeline::new(place.events, last));
+                    return Ok(Timeline::new(place.events, self.facts.bound(&place.model)));
                 }
                 Ok(false) => continue,
                 Err(violation) => self.note(violation),
@@ -238,7 +237,7 @@ impl<'a> Search<'a> {
 
 impl Place {
     fn take(&mut self, number: Option<usize>, step: Step) {
-        self.model = self.model.after(&step);
+        self.model = self.model.at(self.model.revision + 1, &step);
         self.events.insert(self.model.revision, step.events.into());
         if let Some(number) = number {
             self.used.insert(number);

@@ -204,6 +204,7 @@ async fn run_those(store: &dyn Store, which: impl Fn(&Check) -> bool) -> Report 
     for (number, check) in CHECKS.iter().enumerate().filter(|(_, check)| which(check)) {
         let (outcome, history) = match Probe::new(store, number).await {
             Ok(probe) => {
+                let probe = probe.beside_others();
                 let outcome = tokio::time::timeout(PATIENCE, (check.run)(&probe)).await;
                 let outcome = outcome.unwrap_or_else(|_| Err(Wrong::Found("the store does not answer".into())));
                 (outcome.and_then(|()| probe.judge()), probe.history())

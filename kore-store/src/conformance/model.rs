@@ -79,9 +79,19 @@ impl Model {
         Run { model: self, now: self.now().clone(), events: OrdMap::new(), is_blind: false }
     }
 
-    /// The model after a write.
+    /// What happens to it when somebody writes a key that is not part of it.
+    pub(super) fn elsewhere(&self) -> Step {
+        self.run().end(TxnResponse::default())
+    }
+
+    /// The model after a call.
+    #[cfg(test)]
     pub(super) fn after(&self, step: &Step) -> Model {
-        let revision = self.revision + u64::from(!step.events.is_empty());
+        self.at(self.revision + u64::from(!step.events.is_empty()), step)
+    }
+
+    /// The model at a later revision, after this.
+    pub(super) fn at(&self, revision: Revision, step: &Step) -> Model {
         let mut states = self.states.clone();
         states.insert(revision, step.next.clone());
         Model { revision, states }

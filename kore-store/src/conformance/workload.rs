@@ -54,11 +54,13 @@ pub struct Workload {
     calls: usize,
     keys: u64,
     compacts: bool,
+    is_shared: bool,
 }
 
 impl Default for Workload {
     fn default() -> Workload {
-        Workload { prefix: "conformance/workload/".into(), clients: 8, calls: 25, keys: 4, compacts: true }
+        let prefix = "conformance/workload/".into();
+        Workload { prefix, clients: 8, calls: 25, keys: 4, compacts: true, is_shared: false }
     }
 }
 
@@ -98,6 +100,13 @@ impl Workload {
         self
     }
 
+    /// As [`Recorder::beside_others`].
+    #[must_use]
+    pub fn beside_others(mut self) -> Workload {
+        self.is_shared = true;
+        self
+    }
+
     /// Works on the store until all clients are done and all watchers have been told everything, and judges what was
     /// recorded. Nobody else may write meanwhile. Everything happens in this future; nothing is spawned.
     pub async fn run(&self, store: &dyn Store, entropy: Entropy) -> Result<Summary, Violation> {
@@ -107,6 +116,7 @@ impl Workload {
                 Err(error) => tolerate(error)?,
             }
         };
+        let recorder = if self.is_shared { recorder.beside_others() } else { recorder };
         let world = World::new(self, store, recorder, entropy);
         let writing = async {
             join(try_join_all((0..self.clients).map(|number| world.client(number))), world.compact()).await.0?;
@@ -206,12 +216,21 @@ impl<'a> World<'a> {
         }
     }
 
+    /// All keys that are written. They end directly behind the last one: a store that writes a key behind a watched range, to
+    /// learn of progress, writes none of them.
     fn keys(&self) -> KeyRange {
-        KeyRange::Prefix(self.workload.prefix.clone())
+        KeyRange::Interval { start: self.named(""), end: Some([&self.last_key()[..], b"\0"].concat().into()) }
+    }
+
+    fn last_key(&self) -> Bytes {
+        self.named("last")
     }
 
     fn key(&self) -> Bytes {
-        self.named(&self.entropy.below(self.workload.keys).to_string())
+        match self.entropy.below(self.workload.keys) {
+            0 => self.last_key(),
+            number => self.named(&number.to_string()),
+        }
     }
 
     fn named(&self, name: &str) -> Bytes {
@@ -342,10 +361,10 @@ impl<'a> World<'a> {
         let all = WatchRequest::new(self.keys());
         match kind {
             Kind::Full | Kind::Slow | Kind::Reconnecting => all.with_previous(),
-            Kind::One => WatchRequest::key(self.named("0")).with_previous().with_progress(),
+            Kind::One => WatchRequest::key(self.last_key()).with_previous().with_progress(),
             Kind::Puts => all.without_deletions(),
             Kind::Deletions => all.without_puts().with_previous(),
-            Kind::Idle => WatchRequest::key(self.named("idle")).with_progress(),
+            Kind::Idle => WatchRequest::key(self.named("nothing")).with_progress(),
         }
     }
 
