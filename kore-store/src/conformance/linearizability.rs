@@ -19,13 +19,20 @@
 //! The revisions are not trusted for that. A store whose revisions lie has an order forced upon it that does not keep condition (1) or
 //! (2), and since no other order fulfils (2), it is rejected rightly. What is checked is therefore both necessary and sufficient.
 //!
-//! Three things are looser than that. A refusal is believed: that nothing happened is checked (there is no revision for it), that
+//! Four things are looser than that. A refusal is believed: that nothing happened is checked (there is no revision for it), that
 //! it was justified is not, except for [`Compacted`](crate::Error::Compacted) and
 //! [`FutureRevision`](crate::Error::FutureRevision). A revision that nobody claims may also be the end of a lease that keys were attached to,
 //! whether its time was over or not. A read of an old revision is checked against the state there, as far back as the history
-//! goes.
+//! goes. And a history [beside others](super::Recorder::beside_others) has revisions that are explained by nothing at all, as long as
+//! nothing was seen of them.
 //!
-//! What a watch told counts as a reader: a call that begins afterwards must see it.
+//! # Watches
+//!
+//! What a watch told counts as a reader: a call that begins afterwards must see it. It also counts for who wrote an unclaimed
+//! revision; if no assignment agrees with all watches, one is sought that agrees with all answers, and each watch is judged by what
+//! happened then: [ordered](Property::Ordered), [unique](Property::Unique), [reliable](Property::Reliable),
+//! [atomic](Property::Atomic), [resumable](Property::Resumable), [bookmarkable](Property::Bookmarkable), with the right [previous
+//! values](Property::PreviousValue) and [creations](Property::IsCreate), and [nothing that was not asked for](Property::Filter).
 
 use std::collections::BTreeMap;
 use std::fmt;
