@@ -1,15 +1,19 @@
 //! A store in memory: for tests, and for what may be lost with the process.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
 
+use crate::cursor::Expire;
 use crate::index::{Deadlines, Index, check};
-use crate::published::{Expire, Published, SWEEP, View};
+use crate::published::{Published, SWEEP};
 use crate::{
-    Clock, EventBatch, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse, Watch,
-    WatchRequest,
+    Clock, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Snapshot, Status, Store, Txn,
+    TxnResponse, Watch, WatchRequest,
 };
 
 /// A store in memory. Clones are handles of the same store.
@@ -37,7 +41,8 @@ struct Inner {
     published: Arc<Published>,
     /// Locked before the view, never after.
     deadlines: Mutex<Deadlines>,
-    clock: Clock,
+    /// Whether there has ever been a lease.
+    has_leases: AtomicBool,
     limits: Limits,
 }
 
@@ -48,12 +53,12 @@ impl MemoryStore {
     }
 
     /// An empty store with these limits.
-    pub fn with_limits(clock: Clock, limits: Limits) -> MemoryStore {
+    pub fn with_limits(_clock: Clock, limits: Limits) -> MemoryStore {
         MemoryStore {
             inner: Arc::new(Inner {
                 published: Arc::new(Published::new(Index::new())),
                 deadlines: Mutex::default(),
-                clock,
+                has_leases: AtomicBool::new(false),
                 limits,
             }),
         }
@@ -77,33 +82,20 @@ impl Inner {
         self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the store, and shows the change to everyone.
-    fn change<T>(&self, change: impl FnOnce(&mut View) -> Result<(T, Option<EventBatch>)>) -> Result<T> {
-        let mut view = self.published.write();
-        let (answer, batch) = change(&mut view)?;
-        let changed = batch.is_some();
-        if let Some(batch) = batch {
-            view.log.push(batch);
-        }
-        drop(view);
-        if changed {
-            self.published.notify();
-        }
-        Ok(answer)
-    }
-
     fn end_lease(&self, id: LeaseId) -> Result<()> {
-        self.change(|view| Ok(((), view.index.revoke(id)?)))
+        self.published.change(|index| Ok(((), index.revoke(id)?)))
     }
 }
 
 impl Expire for Inner {
-    fn expire(&self) -> Option<Duration> {
-        let now = self.clock.now();
+    fn expire(&self) -> Option<Instant> {
+        if !self.has_leases.load(Ordering::Acquire) {
+            return None;
+        }
         let (due, next) = {
             let mut deadlines = self.deadlines();
-            let due = deadlines.take_due(now);
-            (due, deadlines.next(now))
+            let due = deadlines.take_due(Instant::now());
+            (due, deadlines.next())
         };
         for id in due {
             // Somebody may have revoked it in the meantime: it is gone either way.
@@ -124,10 +116,15 @@ impl Store for MemoryStore {
         let inner = &self.inner;
         check(&txn, &inner.limits)?;
         inner.expire();
-        inner.change(|view| {
-            let applied = view.index.apply(&txn, inner.limits.quota_bytes)?;
+        let answer = inner.published.change(|index| {
+            let applied = index.apply(txn, inner.limits.quota_bytes, &mut |_| ())?;
             Ok((applied.response, applied.batch))
-        })
+        });
+        // What a compaction left because somebody was reading it.
+        if inner.published.has_stale() {
+            inner.published.sweep(SWEEP);
+        }
+        answer
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<Watch> {
@@ -137,10 +134,10 @@ impl Store for MemoryStore {
 
     async fn compact(&self, revision: Revision) -> Result<()> {
         let published = &self.inner.published;
-        self.inner.change(|view| Ok((view.index.compact(revision)?, None)))?;
-        published.notify();
+        published.change(|index| Ok((index.compact(revision)?, None)))?;
+        published.waiters.nudge();
         // In steps: others get in between.
-        while published.write().sweep(SWEEP) {
+        while published.sweep(SWEEP) {
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -155,19 +152,19 @@ impl Store for MemoryStore {
         let inner = &self.inner;
         inner.expire();
         let ttl_seconds = whole_seconds(ttl);
-        let id = inner.change(|view| Ok((view.index.grant(id, ttl_seconds, inner.limits.leases)?, None)))?;
+        let id = inner.published.change(|index| Ok((index.grant(id, ttl_seconds, inner.limits.leases)?, None)))?;
         let ttl = Duration::from_secs(ttl_seconds);
-        inner.deadlines().set(id, ttl, inner.clock.now());
+        inner.deadlines().set(id, ttl, Instant::now());
+        inner.has_leases.store(true, Ordering::Release);
         // A waiting watcher may have a nearer end to wait for.
-        inner.published.notify();
+        inner.published.waiters.nudge();
         Ok(Lease::fresh(id, ttl))
     }
 
     async fn keep_alive(&self, id: LeaseId) -> Result<Lease> {
         let inner = &self.inner;
         inner.expire();
-        let now = inner.clock.now();
-        inner.published.keep_alive(&mut inner.deadlines(), id, now)
+        inner.published.keep_alive(&mut inner.deadlines(), id, Instant::now())
     }
 
     async fn revoke(&self, id: LeaseId) -> Result<()> {
@@ -179,12 +176,21 @@ impl Store for MemoryStore {
     async fn lease(&self, id: LeaseId) -> Result<Lease> {
         let inner = &self.inner;
         inner.expire();
-        inner.published.lease(&inner.deadlines(), id, inner.clock.now())
+        inner.published.lease(&inner.deadlines(), id, Instant::now())
     }
 
     async fn leases(&self) -> Result<Vec<LeaseId>> {
         self.inner.expire();
         self.inner.published.leases()
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.inner.published.snapshot()
+    }
+
+    async fn get(&self, key: Bytes) -> Result<Option<Arc<KeyValue>>> {
+        self.inner.expire();
+        self.inner.published.get(&key)
     }
 }
 
@@ -198,7 +204,6 @@ pub(crate) fn whole_seconds(ttl: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::{Compare, Error, KeyRange, Op};
-    use bytes::Bytes;
 
     fn limited(limits: Limits) -> MemoryStore {
         MemoryStore::with_limits(Clock::system(), limits)

@@ -1,65 +1,67 @@
-//! What readers and watchers see: the index and the log as of the last durable revision.
+//! What readers and watchers see: the index and the log, up to the last durable revision.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use futures::Stream;
-use futures::stream::BoxStream;
-use jiff::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use crate::index::{Deadlines, Index, Log};
+use crate::durable::checkpoint::Blocks;
+use crate::index::{Deadlines, Index, Log, Path, Scan, Shown, Step, readable};
+use crate::waiters::Waiters;
 use crate::{
-    Error, EventBatch, KeyRange, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Watch, WatchRequest,
-    WatchSource, Watched,
+    Error, EventBatch, KeyValue, Lease, LeaseId, Limits, OpResponse, Range, Ranged, Result, Revision, Snapshot, Status,
+    Txn, TxnResponse,
 };
 
-/// Batches a watcher takes from the log at a time, so that it seldom needs the lock and a stalled one keeps little alive.
-const READ_AHEAD: usize = 16;
-
 /// Batches swept out at a time, so that a compaction does not keep others waiting.
-pub(crate) const SWEEP: usize = 512;
+pub(crate) const SWEEP: usize = 128;
+
+/// Keys of a walk's stretch.
+const STRETCH: usize = 512;
 
 /// Shared by the store's handles, its writer and its watchers.
 pub(crate) struct Published {
     view: RwLock<View>,
-    /// Says that there is something new to see; what, is in the view.
-    changed: watch::Sender<()>,
+    /// Held while something is shown and told, so that it is told in the order of its revisions. Locked before the view.
+    order: Mutex<()>,
+    /// Revisions that somebody is reading at, and how many are: what can be read there is not swept out. Locked after the
+    /// view, never before.
+    pins: Mutex<BTreeMap<Revision, usize>>,
+    /// Says that there is one pin less.
+    pub(crate) unpinned: Notify,
+    pub(crate) waiters: Waiters,
 }
 
 /// What is to be seen.
 pub(crate) struct View {
     pub(crate) index: Index,
+    pub(crate) shown: Shown,
     pub(crate) log: Log,
     /// Why there is nothing to be seen any more.
-    pub(crate) failed: Option<Error>,
+    failed: Option<Error>,
 }
 
 impl View {
-    /// Drops some of what nobody can read any more; true while there is more.
-    pub(crate) fn sweep(&mut self, limit: usize) -> bool {
-        let compacted = self.index.compacted;
-        let stale = self.log.stale(compacted, limit);
-        self.index.sweep(&stale.keys);
-        self.log.take(stale.batches);
-        !self.log.is_swept(compacted)
+    /// Answers with what was shown before.
+    fn show(&mut self, shown: Shown, batches: &[EventBatch]) -> Shown {
+        for batch in batches {
+            self.log.push(batch.clone());
+        }
+        std::mem::replace(&mut self.shown, shown)
     }
-}
-
-/// For stores in which nobody waits for leases to end: a watcher that waits does.
-pub(crate) trait Expire: Send + Sync {
-    /// Ends the leases that are due, and tells how long until the next.
-    fn expire(&self) -> Option<Duration>;
 }
 
 impl Published {
     pub(crate) fn new(index: Index) -> Published {
-        let log = Log::of(&index);
-        Published { view: RwLock::new(View { index, log, failed: None }), changed: watch::Sender::new(()) }
+        let (log, shown) = (Log::of(&index), index.shown());
+        Published {
+            order: Mutex::default(),
+            pins: Mutex::default(),
+            unpinned: Notify::new(),
+            waiters: Waiters::new(shown.revision),
+            view: RwLock::new(View { index, shown, log, failed: None }),
+        }
     }
 
     pub(crate) fn read(&self) -> Result<RwLockReadGuard<'_, View>> {
@@ -74,177 +76,216 @@ impl Published {
         self.view.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever waits for something new.
-    pub(crate) fn notify(&self) {
-        self.changed.send_replace(());
+    /// Shows readers and watchers everything up to here; `batches` are what has come.
+    pub(crate) fn show(&self, shown: Shown, batches: Vec<EventBatch>) {
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut view = self.write();
+        let before = view.show(shown, &batches);
+        drop(view);
+        drop(before);
+        self.waiters.tell(&batches);
     }
 
-    pub(crate) fn range(&self, request: &Range) -> Result<Ranged> {
-        let view = self.read()?;
-        if let KeyRange::Key(_) = request.keys {
-            return view.index.range(request);
-        }
-        // A long read works on a snapshot and keeps nobody waiting.
-        let snapshot = view.index.clone();
+    /// Changes the index, and shows the change at once.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Index) -> Result<(T, Option<EventBatch>)>) -> Result<T> {
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut view = self.write();
+        let (answer, batch) = change(&mut view.index)?;
+        let (shown, batch) = (view.index.shown(), batch.as_slice());
+        let before = view.show(shown, batch);
         drop(view);
-        snapshot.range(request)
+        drop(before);
+        self.waiters.tell(batch);
+        Ok(answer)
+    }
+
+    /// From now on every call fails with this error; a first one stays.
+    pub(crate) fn fail(&self, error: Error) {
+        self.write().failed.get_or_insert(error);
+        self.waiters.close();
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Arc<KeyValue>>> {
+        let view = self.read()?;
+        Ok(view.index.get(key, view.shown.revision).cloned())
+    }
+
+    pub(crate) fn range(self: &Arc<Self>, request: &Range) -> Result<Ranged> {
+        let view = self.read()?;
+        let at = readable(request.revision, view.shown.revision, view.shown.compacted)?;
+        let mut scan = Scan::new(request, at);
+        if view.index.scan(&mut scan) {
+            return Ok(scan.found);
+        }
+        // A long read goes on in stretches and keeps nobody waiting.
+        let _pin = self.pin(at);
+        drop(view);
+        while !self.read()?.index.scan(&mut scan) {}
+        Ok(scan.found)
+    }
+
+    /// Does a transaction that writes nothing.
+    pub(crate) fn read_txn(self: &Arc<Self>, txn: Txn) -> Result<TxnResponse> {
+        let view = self.read()?;
+        let at = view.shown.revision;
+        let path = view.index.path(txn, at);
+        let _pin = self.pin(at);
+        drop(view);
+        self.follow(path, at)
+    }
+
+    fn follow(self: &Arc<Self>, path: Path, at: Revision) -> Result<TxnResponse> {
+        let responses = path.steps.into_iter().map(|step| match step {
+            Step::Range(range) if range.revision > at => {
+                Err(Error::FutureRevision { requested: range.revision, current: at })
+            }
+            Step::Range(range) => {
+                let revision = if range.revision == 0 { at } else { range.revision };
+                Ok(OpResponse::Range(self.range(&range.at(revision))?))
+            }
+            Step::Txn(nested) => Ok(OpResponse::Txn(self.follow(nested, at)?)),
+            Step::Put(_) | Step::Delete(_) => unreachable!("it writes nothing"),
+        });
+        Ok(TxnResponse::new(at, path.succeeded, responses.collect::<Result<_>>()?))
     }
 
     pub(crate) fn status(&self, limits: &Limits) -> Result<Status> {
         let view = self.read()?;
         Ok(Status {
-            revision: view.index.revision,
-            compacted: view.index.compacted,
+            revision: view.shown.revision,
+            compacted: view.shown.compacted,
             bytes: view.index.bytes,
             quota_bytes: limits.quota_bytes,
-            keys: view.index.live,
+            keys: view.shown.live,
         })
     }
 
     /// Lets a lease live for its full time again.
-    pub(crate) fn keep_alive(&self, deadlines: &mut Deadlines, id: LeaseId, now: Timestamp) -> Result<Lease> {
+    pub(crate) fn keep_alive(&self, deadlines: &mut Deadlines, id: LeaseId, now: Instant) -> Result<Lease> {
         let lease = self.lease(deadlines, id, now)?;
         deadlines.set(id, lease.ttl, now);
         Ok(Lease::fresh(id, lease.ttl))
     }
 
     /// A lease that is there and has not ended.
-    pub(crate) fn lease(&self, deadlines: &Deadlines, id: LeaseId, now: Timestamp) -> Result<Lease> {
+    pub(crate) fn lease(&self, deadlines: &Deadlines, id: LeaseId, now: Instant) -> Result<Lease> {
         let view = self.read()?;
-        match (view.index.leases.get(&id), deadlines.remaining(id, now)) {
+        match (view.shown.leases.get(&id), deadlines.remaining(id, now)) {
             (Some(attached), Some(remaining)) => Ok(attached.describe(id).remaining(remaining)),
             _ => Err(Error::LeaseNotFound { id }),
         }
     }
 
     pub(crate) fn leases(&self) -> Result<Vec<LeaseId>> {
-        Ok(self.read()?.index.leases.keys().copied().collect())
+        Ok(self.read()?.shown.leases.keys().copied().collect())
     }
 
-    /// From now on every call fails with this error; a first one stays.
-    pub(crate) fn fail(&self, error: Error) {
-        self.write().failed.get_or_insert(error);
-        self.notify();
+    /// The oldest revision that somebody can read.
+    fn floor(&self, view: &View) -> Revision {
+        let pinned = self.pins().first_key_value().map(|(revision, _)| *revision);
+        pinned.map_or(view.shown.compacted, |pinned| pinned.min(view.shown.compacted))
     }
 
-    pub(crate) fn watch(self: &Arc<Self>, request: WatchRequest, expire: Option<Arc<dyn Expire>>) -> Result<Watch> {
-        let changed = self.changed.subscribe();
+    /// Whether there is something that nobody can read any more.
+    pub(crate) fn has_stale(&self) -> bool {
+        // A view that has failed is not swept any more.
+        self.read().is_ok_and(|view| !view.log.is_swept(self.floor(&view)))
+    }
+
+    /// Drops some of what nobody can read any more; true while there is more.
+    pub(crate) fn sweep(&self, limit: usize) -> bool {
+        let mut guard = self.write();
+        let floor = self.floor(&guard);
+        let view = &mut *guard;
+        let swept = view.index.sweep(&mut view.log, floor, limit);
+        let more = !view.log.is_swept(floor);
+        drop(guard);
+        // Outside the lock: this may be much to take apart.
+        drop(swept);
+        more
+    }
+
+    fn pins(&self) -> MutexGuard<'_, BTreeMap<Revision, usize>> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what can be read at a revision. Called while the view is locked.
+    fn pin(self: &Arc<Self>, at: Revision) -> Pin {
+        *self.pins().entry(at).or_default() += 1;
+        Pin { published: self.clone(), at }
+    }
+
+    /// What is shown now, as a checkpoint that no log comes before.
+    pub(crate) fn snapshot(self: &Arc<Self>) -> Result<Snapshot> {
+        let walk = self.walk()?;
+        let revision = walk.shown.revision;
+        let blocks = Blocks::new(walk, 0).map(|block| Ok(block.into()));
+        Ok(Snapshot::new(revision, futures::stream::iter(blocks)))
+    }
+
+    /// Goes through everything that is shown now.
+    pub(crate) fn walk(self: &Arc<Self>) -> Result<Walk> {
         let view = self.read()?;
-        let next = match request.from {
-            0 => view.index.revision + 1,
-            from if from < view.index.compacted => {
-                return Err(Error::Compacted { requested: from, at: view.index.compacted });
-            }
-            from => from,
-        };
-        drop(view);
-        let asked = Arc::new(Asked::default());
-        let cursor = Cursor {
-            published: self.clone(),
-            changed,
-            expire,
-            request,
-            asked: asked.clone(),
-            next,
-            told: next - 1,
-            ahead: VecDeque::new(),
-        };
-        let stream = Box::pin(futures::stream::unfold(Some(cursor), tell));
-        Ok(Watch::new(CursorWatch { stream, asked }))
+        let shown = view.shown.clone();
+        let pin = self.pin(shown.compacted);
+        Ok(Walk { shown, pin, reached: None, ended: false })
     }
 }
 
-/// A watcher: a place in the log. It holds up nobody, and nothing is kept for it.
-struct Cursor {
+/// Keeps what can be read at a revision, until it is dropped.
+struct Pin {
     published: Arc<Published>,
-    changed: watch::Receiver<()>,
-    expire: Option<Arc<dyn Expire>>,
-    request: WatchRequest,
-    asked: Arc<Asked>,
-    /// The revision to go on from.
-    next: Revision,
-    /// The revision up to which the watcher knows that it has been told everything.
-    told: Revision,
-    /// What has been read and not been told yet.
-    ahead: VecDeque<EventBatch>,
+    at: Revision,
 }
 
-/// The next item, and the cursor behind it; none after an error.
-async fn tell(cursor: Option<Cursor>) -> Option<(Result<Watched>, Option<Cursor>)> {
-    let mut cursor = cursor?;
-    match cursor.next().await {
-        Ok(watched) => Some((Ok(watched), Some(cursor))),
-        Err(error) => Some((Err(error), None)),
-    }
-}
-
-impl Cursor {
-    async fn next(&mut self) -> Result<Watched> {
-        loop {
-            if let Some(batch) = self.ahead.pop_front() {
-                self.told = batch.revision;
-                return Ok(Watched::Batch(batch));
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pins = self.published.pins();
+        if let Some(count) = pins.get_mut(&self.at) {
+            *count -= 1;
+            if *count == 0 {
+                pins.remove(&self.at);
             }
-            let until = self.expire.as_ref().and_then(|expire| expire.expire());
-            // Marked before the look: what comes between the look and the wait ends the wait at once.
-            self.changed.mark_unchanged();
-            let found = {
-                let view = self.published.read()?;
-                let compacted = view.index.compacted;
-                view.log.read(self.next, &self.request, READ_AHEAD, compacted)?
-            };
-            self.next = found.next;
-            self.ahead.extend(found.batches);
-            let Some(end) = found.caught_up.filter(|_| self.ahead.is_empty()) else {
-                continue;
-            };
-            // A watch that begins in the future has not seen the future.
-            let seen = self.next.min(end) - 1;
-            let asked = self.asked.progress.swap(false, Ordering::Relaxed);
-            if asked || self.request.progress && seen > self.told {
-                self.told = seen;
-                return Ok(Watched::Progress(seen));
+        }
+        drop(pins);
+        self.published.unpinned.notify_one();
+    }
+}
+
+/// Goes through every version of every key that was to be seen at one moment, in stretches: writes go on meanwhile. What it has
+/// not told yet is not swept out.
+pub(crate) struct Walk {
+    pub(crate) shown: Shown,
+    pin: Pin,
+    /// The stretch to come begins behind the key of this.
+    reached: Option<Arc<KeyValue>>,
+    ended: bool,
+}
+
+impl Iterator for Walk {
+    /// Some keys, each with its versions, oldest first; those that no longer count are left out.
+    type Item = Vec<Vec<Arc<KeyValue>>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let view = self.pin.published.view.read().unwrap_or_else(PoisonError::into_inner);
+        let after = self.reached.take();
+        let mut stretch = Vec::with_capacity(STRETCH);
+        let mut looked_at = 0;
+        for history in view.index.histories(after.as_ref().map(|kv| &kv.key[..])) {
+            let versions = history.kept(self.shown.compacted, self.shown.revision);
+            if !versions.is_empty() {
+                stretch.push(versions);
             }
-            self.wait(until).await;
+            looked_at += 1;
+            if looked_at == STRETCH {
+                self.reached = Some(history.newest().clone());
+                break;
+            }
         }
-    }
-
-    /// Waits until there may be something to tell.
-    async fn wait(&mut self, until: Option<Duration>) {
-        tokio::select! {
-            biased;
-            () = self.asked.now.notified() => {}
-            // The sender lives as long as `published` does.
-            _ = self.changed.changed() => {}
-            () = tokio::time::sleep(until.unwrap_or_default()), if until.is_some() => {}
-        }
-    }
-}
-
-/// Whether somebody asked for progress.
-#[derive(Default)]
-struct Asked {
-    progress: AtomicBool,
-    /// Ends a wait that has begun before.
-    now: Notify,
-}
-
-struct CursorWatch {
-    stream: BoxStream<'static, Result<Watched>>,
-    asked: Arc<Asked>,
-}
-
-impl Stream for CursorWatch {
-    type Item = Result<Watched>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.stream.as_mut().poll_next(context)
-    }
-}
-
-impl WatchSource for CursorWatch {
-    fn request_progress(self: Pin<&mut Self>) {
-        self.asked.progress.store(true, Ordering::Relaxed);
-        self.asked.now.notify_one();
+        self.ended = self.reached.is_none();
+        Some(stretch)
     }
 }

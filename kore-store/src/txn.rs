@@ -71,20 +71,6 @@ impl Txn {
         })
     }
 
-    /// The operations that were done, where this was answered, those of nested transactions in their place.
-    pub(crate) fn done<'a>(&'a self, response: &TxnResponse, each: &mut impl FnMut(&'a Op)) {
-        let ops = match response.succeeded {
-            true => &self.success,
-            false => &self.failure,
-        };
-        for (op, response) in ops.iter().zip(&response.responses) {
-            match (op, response) {
-                (Op::Txn(nested), OpResponse::Txn(response)) => nested.done(response, each),
-                _ => each(op),
-            }
-        }
-    }
-
     /// The first key that it names.
     pub(crate) fn first_key(&self) -> Option<&Bytes> {
         let compared = self.compares.iter().map(|compare| compare.keys.start());
@@ -108,7 +94,8 @@ impl Txn {
 /// A condition on one key, or on every key of a range.
 ///
 /// A key that does not exist has version, revisions and lease 0, and no value: no comparison of its value holds. A
-/// condition on a range holds when it holds for every key that exists in it.
+/// condition on a range holds when it holds for every key that exists in it; where none exists, when it holds for a key that
+/// does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Compare {

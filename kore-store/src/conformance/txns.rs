@@ -41,7 +41,9 @@ pub(super) async fn relations(probe: &Probe<'_>) -> Outcome {
         (Compare::lease(key.clone(), 5), false),
         (Compare::new(probe.keys(), Target::Version(2)), true),
         (Compare::new(probe.keys(), Target::Version(1)), false),
-        (Compare::new(KeyRange::Prefix(none.clone()), Target::Version(9)), true),
+        (Compare::new(KeyRange::Prefix(none.clone()), Target::Version(0)), true),
+        (Compare::new(KeyRange::Prefix(none.clone()), Target::Version(9)), false),
+        (Compare::new(KeyRange::Prefix(none.clone()), Target::Value("x".into())).is(NotEqual), false),
     ]);
     for (compare, expected) in rows {
         let what = format!("{compare:?}");

@@ -4,14 +4,18 @@
 //! - `writer`: the one task that writes: evaluates, groups, flushes, publishes
 //! - `disk`: appending to the log, segment by segment; `segment`: what a segment looks like; `record`: what is logged
 //! - `checkpoint`: the whole index in a file; `recovery`: opening what is there
+//! - `offline`: looking at a data directory that nobody has open
+//! - `restore`: a data directory from a snapshot
 //! - `files`: what is asked of the operating system; `codec`: numbers and bytes
 
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod codec;
 mod disk;
 mod files;
+pub(crate) mod offline;
 mod record;
 mod recovery;
+mod restore;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -23,18 +27,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::Stream;
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::index::{Deadlines, check};
 use crate::memory::whole_seconds;
 use crate::published::Published;
 use crate::{
-    Clock, Entropy, Error, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse,
-    Watch, WatchRequest,
+    Clock, Entropy, Error, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Snapshot, Status, Store,
+    Txn, TxnResponse, Watch, WatchRequest,
 };
 use files::{Files, OsFiles};
-use writer::{Command, Queued, Writer};
+use writer::{Command, LogState, Queued, Writer};
+
+/// How large a log file is by default, in bytes.
+const SEGMENT_BYTES: u64 = 16 << 20;
 
 /// How a [`DurableStore`] is set up.
 #[derive(Clone, Debug)]
@@ -66,7 +76,7 @@ impl Default for Options {
             queue: 4096,
             queue_kib: 64 << 10,
             checkpoint_bytes: 64 << 20,
-            segment_bytes: 16 << 20,
+            segment_bytes: SEGMENT_BYTES,
         }
     }
 }
@@ -158,7 +168,6 @@ pub struct DurableStore {
 struct Shared {
     published: Arc<Published>,
     deadlines: Mutex<Deadlines>,
-    clock: Clock,
     limits: Limits,
     /// KiB that may wait for the writer.
     room: Arc<Semaphore>,
@@ -188,25 +197,55 @@ impl DurableStore {
         let opened = tokio::task::spawn_blocking(opening).await;
         let recovered = opened.map_err(|_| unavailable("the runtime is shutting down"))??;
 
-        let status = (recovered.index.revision, recovered.index.keys.len());
+        let recovery::Recovered { index, disk, log_bytes, checkpoint_bytes } = recovered;
+        let status = (index.revision, index.len());
         tracing::info!(dir = %dir.display(), revision = status.0, keys = status.1, "the store is open");
         let mut deadlines = Deadlines::default();
-        let now = options.clock.now();
-        for (id, attached) in &recovered.index.leases {
+        let now = Instant::now();
+        for (id, attached) in &index.leases {
             deadlines.set(*id, Duration::from_secs(attached.ttl_seconds), now);
         }
         let (queue, commands) = mpsc::channel(options.queue.max(1));
         let room_kib = options.queue_kib.max(1);
         let shared = Arc::new(Shared {
-            published: Arc::new(Published::new(recovered.index.clone())),
+            published: Arc::new(Published::new(index)),
             deadlines: Mutex::new(deadlines),
-            clock: options.clock,
             limits: options.limits,
             room: Arc::new(Semaphore::new(room_kib as usize)),
             room_kib,
         });
-        let writer = Writer::new(shared.clone(), commands, recovered, options.checkpoint_bytes);
+        let log =
+            LogState { disk, log_bytes, last_checkpoint: checkpoint_bytes, checkpoint_bytes: options.checkpoint_bytes };
+        let writer = Writer::new(shared.clone(), commands, log);
         Ok((DurableStore { shared, queue }, Box::pin(writer.run())))
+    }
+
+    /// Makes a data directory that holds what a snapshot of a [`DurableStore`] or a [`MemoryStore`](crate::MemoryStore) holds:
+    /// keys with their history, and leases, each with its full time. Answers with the revision that it is at. A snapshot that
+    /// `etcdctl snapshot save` has saved from an `EtcdServer` over such a store is one, too.
+    ///
+    /// The directory must not hold a store. When this fails, it does not hold one after it either, and is to be removed.
+    ///
+    /// Errors: [`Corrupt`](Error::Corrupt), when that is no snapshot, or not a whole one; [`InUse`](Error::InUse);
+    /// [`Io`](Error::Io), also when there is a store; and those of the snapshot.
+    ///
+    /// ```
+    /// use kore_store::{DurableStore, MemoryStore, Options, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = MemoryStore::default();
+    /// let revision = memory.put("greeting".into(), "hello".into()).await?;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// assert_eq!(DurableStore::restore(dir.path(), memory.snapshot().await?).await?, revision);
+    /// let (store, _run) = DurableStore::open(dir.path(), Options::default()).await?;
+    /// assert_eq!(store.get("greeting".into()).await?, memory.get("greeting".into()).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn restore(dir: impl AsRef<Path>, snapshot: impl Stream<Item = Result<Bytes>>) -> Result<Revision> {
+        restore::restore(Arc::new(OsFiles), dir.as_ref(), snapshot, Entropy::system()).await
     }
 
     /// Finishes what was asked before, and stops the store.
@@ -259,8 +298,7 @@ impl Store for DurableStore {
     async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
         check(&txn, &self.shared.limits)?;
         if txn.is_read_only() {
-            let mut snapshot = self.shared.published.read()?.index.clone();
-            return Ok(snapshot.apply(&txn, u64::MAX)?.response);
+            return self.shared.published.read_txn(txn);
         }
         self.ask(txn.size(), |reply| Command::Txn { txn, reply }).await
     }
@@ -284,8 +322,7 @@ impl Store for DurableStore {
 
     async fn keep_alive(&self, id: LeaseId) -> Result<Lease> {
         let shared = &self.shared;
-        let now = shared.clock.now();
-        shared.published.keep_alive(&mut shared.deadlines(), id, now)
+        shared.published.keep_alive(&mut shared.deadlines(), id, Instant::now())
     }
 
     async fn revoke(&self, id: LeaseId) -> Result<()> {
@@ -294,11 +331,19 @@ impl Store for DurableStore {
 
     async fn lease(&self, id: LeaseId) -> Result<Lease> {
         let shared = &self.shared;
-        shared.published.lease(&shared.deadlines(), id, shared.clock.now())
+        shared.published.lease(&shared.deadlines(), id, Instant::now())
     }
 
     async fn leases(&self) -> Result<Vec<LeaseId>> {
         self.shared.published.leases()
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.shared.published.snapshot()
+    }
+
+    async fn get(&self, key: Bytes) -> Result<Option<Arc<KeyValue>>> {
+        self.shared.published.get(&key)
     }
 }
 

@@ -2,8 +2,8 @@
 //! applied to before, they lead to the same index again.
 
 use super::codec::{Reader, put_bytes, put_u64};
-use crate::index::Index;
-use crate::{Delete, KeyRange, LeaseId, Op, Put, Revision, Txn, TxnResponse};
+use crate::index::{Index, Write};
+use crate::{Delete, KeyRange, LeaseId, Op, Put, Revision, Txn};
 
 const TXN: u8 = 1;
 const GRANT: u8 = 2;
@@ -16,26 +16,28 @@ const DELETE_PREFIX: u8 = 3;
 const DELETE_INTERVAL: u8 = 4;
 const DELETE_FROM: u8 = 5;
 
-/// Logs what a transaction did, where this was answered.
-pub(crate) fn put_txn(buffer: &mut Vec<u8>, txn: &Txn, response: &TxnResponse) {
+/// Logs one transaction; what it writes follows by [`put_write`], and the count of that by [`end_txn`].
+pub(crate) fn begin_txn(buffer: &mut Vec<u8>) {
     buffer.push(TXN);
-    let at = buffer.len();
     buffer.extend_from_slice(&[0; 4]);
-    let mut count: u32 = 0;
-    txn.done(response, &mut |op| {
-        count += 1;
-        match op {
-            Op::Put(put) => {
-                buffer.push(PUT);
-                put_bytes(buffer, &put.key);
-                put_bytes(buffer, &put.value);
-                put_u64(buffer, put.lease);
-            }
-            Op::Delete(delete) => put_keys(buffer, &delete.keys),
-            Op::Range(_) | Op::Txn(_) => count -= 1,
+}
+
+/// Logs something that a transaction wrote.
+pub(crate) fn put_write(buffer: &mut Vec<u8>, write: Write<'_>) {
+    match write {
+        Write::Put(kv) => {
+            buffer.push(PUT);
+            put_bytes(buffer, &kv.key);
+            put_bytes(buffer, &kv.value);
+            put_u64(buffer, kv.lease);
         }
-    });
-    buffer[at..at + 4].copy_from_slice(&count.to_le_bytes());
+        Write::Delete(keys) => put_keys(buffer, keys),
+    }
+}
+
+/// Ends the transaction that began at `start`, and wrote so often.
+pub(crate) fn end_txn(buffer: &mut [u8], start: usize, writes: u32) {
+    buffer[start + 1..start + 5].copy_from_slice(&writes.to_le_bytes());
 }
 
 fn put_keys(buffer: &mut Vec<u8>, keys: &KeyRange) {
@@ -72,27 +74,63 @@ pub(crate) fn put_compact(buffer: &mut Vec<u8>, revision: Revision) {
     put_u64(buffer, revision);
 }
 
-/// Applies what was logged. None: that is not how these records came about.
-pub(crate) fn replay(index: &mut Index, payload: &[u8]) -> Option<()> {
+/// Something that was logged.
+pub(crate) enum Entry {
+    /// What it wrote is in its first branch.
+    Txn(Txn),
+    Grant {
+        id: LeaseId,
+        ttl_seconds: u64,
+        chosen: bool,
+    },
+    Revoke {
+        id: LeaseId,
+    },
+    Compact {
+        revision: Revision,
+    },
+}
+
+/// Hands on what was logged, one after the other. None: that is not how records look.
+pub(crate) fn entries<E>(payload: &[u8], each: &mut impl FnMut(Entry) -> Result<(), E>) -> Result<Option<()>, E> {
     let mut reader = Reader(payload);
     while !reader.is_empty() {
-        match reader.u8()? {
-            TXN => {
-                let txn = read_txn(&mut reader)?;
-                index.apply(&txn, u64::MAX).ok()?.batch?;
-            }
-            GRANT => {
-                let (id, ttl_seconds) = (reader.u64()?, reader.u64()?);
-                let wanted = if reader.u8()? == 1 { 0 } else { id };
-                let granted = index.grant(wanted, ttl_seconds, usize::MAX).ok()?;
-                (granted == id).then_some(())?;
-            }
-            REVOKE => drop(index.revoke(reader.u64()?).ok()?),
-            COMPACT => index.compact(reader.u64()?).ok()?,
-            _ => return None,
+        match read_entry(&mut reader) {
+            Some(entry) => each(entry)?,
+            None => return Ok(None),
         }
     }
+    Ok(Some(()))
+}
+
+/// Applies what was logged. None: that is not how these records came about.
+pub(crate) fn replay(index: &mut Index, payload: &[u8]) -> Option<()> {
+    let mut apply = |entry| apply(index, entry).ok_or(());
+    entries(payload, &mut apply).ok()?
+}
+
+fn apply(index: &mut Index, entry: Entry) -> Option<()> {
+    match entry {
+        Entry::Txn(txn) => drop(index.apply(txn, u64::MAX, &mut |_| ()).ok()?.batch?),
+        Entry::Grant { id, ttl_seconds, chosen } => {
+            let wanted = if chosen { 0 } else { id };
+            let granted = index.grant(wanted, ttl_seconds, usize::MAX).ok()?;
+            (granted == id).then_some(())?;
+        }
+        Entry::Revoke { id } => drop(index.revoke(id).ok()?),
+        Entry::Compact { revision } => index.compact(revision).ok()?,
+    }
     Some(())
+}
+
+fn read_entry(reader: &mut Reader<'_>) -> Option<Entry> {
+    Some(match reader.u8()? {
+        TXN => Entry::Txn(read_txn(reader)?),
+        GRANT => Entry::Grant { id: reader.u64()?, ttl_seconds: reader.u64()?, chosen: reader.u8()? == 1 },
+        REVOKE => Entry::Revoke { id: reader.u64()? },
+        COMPACT => Entry::Compact { revision: reader.u64()? },
+        _ => return None,
+    })
 }
 
 fn read_txn(reader: &mut Reader<'_>) -> Option<Txn> {

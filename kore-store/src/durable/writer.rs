@@ -9,17 +9,20 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::disk::{Disk, checkpoint_name};
-use super::recovery::Recovered;
 use super::segment::FRAME_HEADER;
 use super::{Shared, checkpoint, record, unavailable};
-use crate::index::Index;
+use crate::index::{Applied, Index, Shown, Write};
 use crate::published::SWEEP;
 use crate::{Error, EventBatch, Lease, LeaseId, Result, Revision, Txn, TxnResponse};
 
 /// A group that has reached so many bytes of records takes no more requests.
 const GROUP_BYTES: usize = 4 << 20;
+
+/// Bytes of records for which a flush is begun at once: it takes about as long to write them as to make them durable.
+const WORTH_A_FLUSH: usize = 128 << 10;
 
 /// Requests taken from the queue at a time.
 const TAKE: usize = 256;
@@ -65,8 +68,6 @@ struct Group {
     batches: Vec<EventBatch>,
     answers: Vec<Answer>,
     granted: Vec<(LeaseId, Duration)>,
-    /// Batches that the log may drop with it.
-    swept: usize,
 }
 
 impl Group {
@@ -74,7 +75,7 @@ impl Group {
         frame.clear();
         frame.shrink_to(KEPT_BUFFER);
         frame.resize(FRAME_HEADER, 0);
-        Group { frame, batches: Vec::new(), answers: Vec::new(), granted: Vec::new(), swept: 0 }
+        Group { frame, batches: Vec::new(), answers: Vec::new(), granted: Vec::new() }
     }
 
     fn has_records(&self) -> bool {
@@ -82,7 +83,7 @@ impl Group {
     }
 
     fn is_empty(&self) -> bool {
-        !self.has_records() && self.answers.is_empty() && self.swept == 0
+        !self.has_records() && self.answers.is_empty()
     }
 }
 
@@ -96,8 +97,8 @@ struct Flushed {
 struct InFlight {
     flush: JoinHandle<Flushed>,
     group: Group,
-    /// The index with the group in it, and with nothing after it.
-    index: Index,
+    /// What is to be seen when it is done: the group, and nothing after it.
+    shown: Shown,
 }
 
 struct Checkpoint {
@@ -105,11 +106,20 @@ struct Checkpoint {
     written: JoinHandle<Result<u64>>,
 }
 
+/// The log, as it was found.
+pub(crate) struct LogState {
+    pub(crate) disk: Disk,
+    /// Bytes logged since the last checkpoint was begun.
+    pub(crate) log_bytes: u64,
+    /// Bytes of the last checkpoint.
+    pub(crate) last_checkpoint: u64,
+    /// Bytes to be logged between two checkpoints, at least.
+    pub(crate) checkpoint_bytes: u64,
+}
+
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Queued>,
-    /// With everything that was evaluated, durable or not.
-    index: Index,
     group: Group,
     /// Here when it is not flushing.
     disk: Option<Disk>,
@@ -117,35 +127,30 @@ pub(crate) struct Writer {
     checkpoint: Option<Checkpoint>,
     /// The groups that the last checkpoint covers, when segments are to be let go.
     covered: Option<u64>,
-    /// Bytes logged since the last checkpoint was begun.
     log_bytes: u64,
-    /// Bytes of the last checkpoint.
     last_checkpoint: u64,
     checkpoint_bytes: u64,
+    /// Somebody was answered since the last flush began.
+    answered: bool,
     closing: bool,
     /// Who waits for the store to be closed.
     closed: Vec<oneshot::Sender<Result<()>>>,
 }
 
 impl Writer {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        commands: mpsc::Receiver<Queued>,
-        recovered: Recovered,
-        checkpoint_bytes: u64,
-    ) -> Writer {
+    pub(crate) fn new(shared: Arc<Shared>, commands: mpsc::Receiver<Queued>, log: LogState) -> Writer {
         Writer {
             shared,
             commands,
-            index: recovered.index,
             group: Group::new(Vec::new()),
-            disk: Some(recovered.disk),
+            disk: Some(log.disk),
             in_flight: None,
             checkpoint: None,
             covered: None,
-            log_bytes: recovered.log_bytes,
-            last_checkpoint: recovered.checkpoint_bytes,
-            checkpoint_bytes,
+            log_bytes: log.log_bytes,
+            last_checkpoint: log.last_checkpoint,
+            checkpoint_bytes: log.checkpoint_bytes,
+            answered: false,
             closing: false,
             closed: Vec::new(),
         }
@@ -154,7 +159,8 @@ impl Writer {
     pub(crate) async fn run(mut self) -> Result<()> {
         let outcome = self.work().await;
         if let Err(error) = &outcome {
-            tracing::error!(%error, revision = self.index.revision, "the store stops");
+            let revision = self.shared.published.write().index.revision;
+            tracing::error!(%error, revision, "the store stops");
         }
         self.stop(&outcome);
         outcome
@@ -162,12 +168,14 @@ impl Writer {
 
     async fn work(&mut self) -> Result<()> {
         let mut taken = Vec::with_capacity(TAKE);
+        let published = self.shared.published.clone();
         loop {
+            self.gather().await;
             self.begin()?;
             if self.closing && self.in_flight.is_none() && self.checkpoint.is_none() {
                 return self.close().await;
             }
-            let due = self.shared.deadlines().next(self.shared.clock.now());
+            let due = self.shared.deadlines().next();
             let room = !self.closing && self.group.frame.len() < GROUP_BYTES;
             tokio::select! {
                 biased;
@@ -180,7 +188,7 @@ impl Writer {
                     self.covered = Some(sequence);
                     self.last_checkpoint = size;
                 }
-                () = tokio::time::sleep(due.unwrap_or_default()), if room && due.is_some() => {
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if room && due.is_some() => {
                     self.end_leases();
                 }
                 count = self.commands.recv_many(&mut taken, TAKE), if room => {
@@ -191,7 +199,29 @@ impl Writer {
                         drop(room);
                     }
                 }
-                () = tokio::task::yield_now(), if self.has_stale() && self.in_flight.is_none() => {}
+                () = tokio::task::yield_now(), if self.in_flight.is_none() && published.has_stale() => {}
+                () = published.unpinned.notified() => {}
+            }
+        }
+    }
+
+    /// Lets those who have just been answered ask again before the next flush begins, so that it is theirs, too: otherwise
+    /// every flush would find half of them waiting for the one before. Nobody waits for time to pass: as soon as nobody has
+    /// anything to ask, or the group is worth a flush, it begins.
+    async fn gather(&mut self) {
+        if !std::mem::take(&mut self.answered) {
+            return;
+        }
+        while self.group.frame.len() < WORTH_A_FLUSH && !self.closing {
+            tokio::task::yield_now().await;
+            let before = self.group.answers.len();
+            while self.group.frame.len() < WORTH_A_FLUSH
+                && let Ok(Queued { command, .. }) = self.commands.try_recv()
+            {
+                self.take(command);
+            }
+            if self.group.answers.len() == before {
+                return;
             }
         }
     }
@@ -201,21 +231,22 @@ impl Writer {
         if self.in_flight.is_some() {
             return Ok(());
         }
-        if self.has_stale() {
-            self.sweep();
+        if self.shared.published.has_stale() {
+            // More than this group adds, so that it comes to an end.
+            self.shared.published.sweep(SWEEP.max(2 * self.group.batches.len()));
         }
         if self.group.is_empty() {
             return Ok(());
         }
-        let index = self.index.clone();
+        let shown = self.shared.published.write().index.shown();
         let mut group = std::mem::replace(&mut self.group, Group::new(Vec::new()));
         if !group.has_records() {
-            self.publish(group, index);
+            self.publish(group, shown);
             return Ok(());
         }
         let mut disk = self.disk.take().expect("the disk is here when nothing is in flight");
         let mut frame = std::mem::take(&mut group.frame);
-        let (covered, revision) = (self.covered.take(), index.revision);
+        let (covered, revision) = (self.covered.take(), shown.revision);
         self.log_bytes += frame.len() as u64;
         let flush = tokio::task::spawn_blocking(move || {
             let mut outcome = disk.append(&mut frame, revision);
@@ -224,13 +255,13 @@ impl Writer {
             }
             Flushed { disk, frame, outcome }
         });
-        self.in_flight = Some(InFlight { flush, group, index });
+        self.in_flight = Some(InFlight { flush, group, shown });
         Ok(())
     }
 
     /// A group is durable, or it failed.
     fn end(&mut self, flushed: Flushed) -> Result<()> {
-        let InFlight { group, index, .. } = self.in_flight.take().expect("something was flushed");
+        let InFlight { group, shown, .. } = self.in_flight.take().expect("something was flushed");
         if let Err(error) = flushed.outcome {
             // First, so that nobody who hears of it can still read.
             self.shared.published.fail(unavailable(&error.to_string()));
@@ -240,42 +271,39 @@ impl Writer {
         if self.group.frame.capacity() <= FRAME_HEADER {
             self.group.frame = Group::new(flushed.frame).frame;
         }
-        let sequence = flushed.disk.sequence;
-        let place = flushed.disk.place.clone();
         self.disk = Some(flushed.disk);
-        if self.checkpoint.is_none() && self.log_bytes >= self.checkpoint_bytes.max(self.last_checkpoint) {
-            self.log_bytes = 0;
-            let index = index.clone();
-            let written = tokio::task::spawn_blocking(move || {
-                let name = checkpoint_name(sequence);
-                checkpoint::write(&*place.files, &place.dir, &name, &index, sequence)
-            });
-            self.checkpoint = Some(Checkpoint { sequence, written });
-        }
-        self.publish(group, index);
+        self.publish(group, shown);
+        self.checkpoint_if_due()
+    }
+
+    /// Begins a checkpoint of what is shown now, if the log has become long.
+    fn checkpoint_if_due(&mut self) -> Result<()> {
+        let due = self.log_bytes >= self.checkpoint_bytes.max(self.last_checkpoint);
+        let (None, true, Some(disk)) = (&self.checkpoint, due, &self.disk) else {
+            return Ok(());
+        };
+        self.log_bytes = 0;
+        let (sequence, place) = (disk.sequence, disk.place.clone());
+        let walk = self.shared.published.walk()?;
+        let written = tokio::task::spawn_blocking(move || {
+            let name = checkpoint_name(sequence);
+            checkpoint::write(&*place.files, &place.dir, &name, walk, sequence)
+        });
+        self.checkpoint = Some(Checkpoint { sequence, written });
         Ok(())
     }
 
     /// Shows a durable group to readers and watchers, and then answers its requests.
-    fn publish(&mut self, group: Group, index: Index) {
-        let published = &self.shared.published;
-        let mut view = published.write();
-        let before = std::mem::replace(&mut view.index, index);
-        for batch in group.batches {
-            view.log.push(batch);
-        }
-        let swept = view.log.take(group.swept);
-        drop(view);
-        // Outside the lock: this may be much to take apart.
-        drop((before, swept));
-        published.notify();
+    fn publish(&mut self, group: Group, shown: Shown) {
+        self.shared.published.show(shown, group.batches);
         if !group.granted.is_empty() {
-            let now = self.shared.clock.now();
+            let now = Instant::now();
             let mut deadlines = self.shared.deadlines();
             for (id, ttl) in group.granted {
                 deadlines.set(id, ttl, now);
             }
         }
+        self.answered |= !group.answers.is_empty();
         for answer in group.answers {
             (answer.send)(Ok(()));
         }
@@ -285,7 +313,7 @@ impl Writer {
     fn take(&mut self, command: Command) {
         match command {
             Command::Txn { txn, reply } => self.txn(txn, reply),
-            Command::Compact { revision, reply } => match self.index.compact(revision) {
+            Command::Compact { revision, reply } => match self.index(|index| index.compact(revision)) {
                 Ok(()) => {
                     record::put_compact(&mut self.group.frame, revision);
                     self.answer(reply, (), true);
@@ -305,20 +333,38 @@ impl Writer {
     }
 
     fn txn(&mut self, txn: Txn, reply: oneshot::Sender<Result<TxnResponse>>) {
-        let applied = match self.index.apply(&txn, self.shared.limits.quota_bytes) {
-            Ok(applied) => applied,
-            Err(error) => return self.refuse(reply, error),
+        let quota = self.shared.limits.quota_bytes;
+        let frame = &mut self.group.frame;
+        let start = frame.len();
+        record::begin_txn(frame);
+        let mut writes = 0;
+        let mut log = |write: Write<'_>| {
+            record::put_write(frame, write);
+            writes += 1;
         };
-        let wrote = applied.batch.is_some();
-        if let Some(batch) = applied.batch {
-            record::put_txn(&mut self.group.frame, &txn, &applied.response);
-            self.group.batches.push(batch);
+        let applied = self.shared.published.write().index.apply(txn, quota, &mut log);
+        let wrote = matches!(&applied, Ok(Applied { batch: Some(_), .. }));
+        match wrote {
+            true => record::end_txn(&mut self.group.frame, start, writes),
+            false => self.group.frame.truncate(start),
         }
-        self.answer(reply, applied.response, wrote);
+        match applied {
+            Ok(Applied { response, batch }) => {
+                self.group.batches.extend(batch);
+                self.answer(reply, response, wrote);
+            }
+            Err(error) => self.refuse(reply, error),
+        }
+    }
+
+    /// Changes the index; readers do not see it yet.
+    fn index<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
+        change(&mut self.shared.published.write().index)
     }
 
     fn grant(&mut self, id: LeaseId, ttl_seconds: u64, reply: oneshot::Sender<Result<Lease>>) {
-        let granted = self.index.grant(id, ttl_seconds, self.shared.limits.leases);
+        let limit = self.shared.limits.leases;
+        let granted = self.index(|index| index.grant(id, ttl_seconds, limit));
         let (chosen, id) = match granted {
             Ok(granted) => (id == 0, granted),
             Err(error) => return self.refuse(reply, error),
@@ -330,7 +376,7 @@ impl Writer {
     }
 
     fn revoke(&mut self, id: LeaseId) -> Result<()> {
-        let batch = self.index.revoke(id)?;
+        let batch = self.index(|index| index.revoke(id))?;
         self.shared.deadlines().remove(id);
         // It may have been granted in this very group.
         self.group.granted.retain(|(granted, _)| *granted != id);
@@ -340,7 +386,7 @@ impl Writer {
     }
 
     fn end_leases(&mut self) {
-        let due = self.shared.deadlines().take_due(self.shared.clock.now());
+        let due = self.shared.deadlines().take_due(Instant::now());
         for id in due {
             // Somebody may have revoked it in the meantime: it is gone either way.
             drop(self.revoke(id));
@@ -357,29 +403,10 @@ impl Writer {
         self.group.answers.push(Answer { wrote: false, send: Box::new(send) });
     }
 
-    /// Whether a compaction that has been published left something to sweep out.
-    fn has_stale(&self) -> bool {
-        // A view that has failed is not swept any more.
-        let view = self.shared.published.read();
-        view.is_ok_and(|view| !view.log.is_swept(view.index.compacted))
-    }
-
-    /// Sweeps out some of it: more than this group adds, so that it comes to an end.
-    fn sweep(&mut self) {
-        let limit = SWEEP.max(2 * self.group.batches.len());
-        let Ok(view) = self.shared.published.read() else {
-            return;
-        };
-        let stale = view.log.stale(view.index.compacted, limit);
-        drop(view);
-        self.index.sweep(&stale.keys);
-        self.group.swept = stale.batches;
-    }
-
     /// Marks the end of the log: whatever is damaged before it is not mistaken for a write that a crash tore.
     async fn close(&mut self) -> Result<()> {
         let mut disk = self.disk.take().expect("the disk is here when nothing is in flight");
-        let revision = self.index.revision;
+        let revision = self.index(|index| index.revision);
         let marked = tokio::task::spawn_blocking(move || disk.append(&mut vec![0; FRAME_HEADER], revision));
         marked.await.map_err(|_| unavailable("the runtime is shutting down"))??;
         self.shared.published.fail(unavailable("the store has been closed"));

@@ -620,3 +620,18 @@ pub(crate) struct AuthenticateResponse {
     #[prost(string, tag = "2")]
     pub(crate) token: String,
 }
+
+/// Asks whether authentication is enabled.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct AuthStatusRequest {}
+
+/// Whether authentication is enabled.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct AuthStatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) header: Option<ResponseHeader>,
+    #[prost(bool, tag = "2")]
+    pub(crate) enabled: bool,
+    #[prost(uint64, tag = "3")]
+    pub(crate) auth_revision: u64,
+}

@@ -3,24 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use crate::LeaseId;
 
+/// The longest time that a lease is given, in seconds: what a moment can be told apart by. About 100 years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// The end of each lease. Not durable: a store that is opened again gives every lease its full time, so that none ends
-/// early because the store was down.
+/// early because the store was down. Told from monotonic time: a clock that is set does not end leases.
 #[derive(Default)]
 pub(crate) struct Deadlines {
-    by_lease: BTreeMap<LeaseId, Timestamp>,
-    by_time: BTreeSet<(Timestamp, LeaseId)>,
+    by_lease: BTreeMap<LeaseId, Instant>,
+    by_time: BTreeSet<(Instant, LeaseId)>,
 }
 
 impl Deadlines {
     /// Gives a lease its full time.
-    pub(crate) fn set(&mut self, id: LeaseId, ttl: Duration, now: Timestamp) {
+    pub(crate) fn set(&mut self, id: LeaseId, ttl: Duration, now: Instant) {
         self.remove(id);
-        let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
-        let end = now.saturating_add(ttl).unwrap_or(Timestamp::MAX);
+        let end = now + ttl.min(LONGEST);
         self.by_lease.insert(id, end);
         self.by_time.insert((end, id));
     }
@@ -32,13 +34,13 @@ impl Deadlines {
     }
 
     /// What a lease has left; None: it is not there, or has ended.
-    pub(crate) fn remaining(&self, id: LeaseId, now: Timestamp) -> Option<Duration> {
+    pub(crate) fn remaining(&self, id: LeaseId, now: Instant) -> Option<Duration> {
         let end = self.by_lease.get(&id)?;
-        Duration::try_from(end.duration_since(now)).ok().filter(|left| !left.is_zero())
+        end.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
     /// Takes out the leases that have ended.
-    pub(crate) fn take_due(&mut self, now: Timestamp) -> Vec<LeaseId> {
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<LeaseId> {
         let mut due = Vec::new();
         while let Some((end, id)) = self.by_time.first().copied()
             && end <= now
@@ -49,9 +51,8 @@ impl Deadlines {
         due
     }
 
-    /// How long until the next lease ends.
-    pub(crate) fn next(&self, now: Timestamp) -> Option<Duration> {
-        let (end, _) = self.by_time.first()?;
-        Some(Duration::try_from(end.duration_since(now)).unwrap_or(Duration::ZERO))
+    /// When the next lease ends.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.by_time.first().map(|(end, _)| *end)
     }
 }

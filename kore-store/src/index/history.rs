@@ -1,27 +1,36 @@
-//! The versions of one key, newest first.
+//! The versions of one key.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::{KeyValue, Revision};
+use super::tree::Keyed;
+use crate::{Event, KeyValue, Revision};
 
 /// What a version costs beside its key and value: the pair itself, its place in the tree and in the log.
 const VERSION_BYTES: u64 = 192;
 
-/// The versions of one key that are kept. Immutable: a new version is put in front and shares what is behind.
-#[derive(Clone)]
+/// The versions of one key that are kept. Most keys have one.
 pub(crate) struct History {
     newest: Arc<KeyValue>,
-    older: Option<Arc<Older>>,
+    /// Those before it, oldest first; never empty.
+    #[expect(clippy::box_collection, reason = "there are many histories, and few have more than one version")]
+    older: Option<Box<VecDeque<Arc<KeyValue>>>>,
 }
 
-struct Older {
-    kv: Arc<KeyValue>,
-    older: Option<Arc<Older>>,
+impl Keyed for History {
+    fn key(&self) -> &[u8] {
+        &self.newest.key
+    }
 }
 
 impl History {
     pub(crate) fn new(first: Arc<KeyValue>) -> History {
         History { newest: first, older: None }
+    }
+
+    /// The newest version, which may be the mark of a deletion.
+    pub(crate) fn newest(&self) -> &Arc<KeyValue> {
+        &self.newest
     }
 
     /// What the key holds now.
@@ -31,50 +40,89 @@ impl History {
 
     /// What the key held at a revision.
     pub(crate) fn at(&self, revision: Revision) -> Option<&Arc<KeyValue>> {
-        self.versions().find(|kv| kv.mod_revision <= revision).filter(|kv| !kv.is_deletion())
+        let then = match &self.older {
+            _ if self.newest.mod_revision <= revision => &self.newest,
+            Some(older) => older.get(older.partition_point(|kv| kv.mod_revision <= revision).checked_sub(1)?)?,
+            None => return None,
+        };
+        Some(then).filter(|kv| !kv.is_deletion())
     }
 
-    /// Every version, newest first.
-    pub(crate) fn versions(&self) -> impl Iterator<Item = &Arc<KeyValue>> {
-        let mut next = self.older.as_deref();
-        std::iter::once(&self.newest).chain(std::iter::from_fn(move || {
-            let older = next?;
-            next = older.older.as_deref();
-            Some(&older.kv)
-        }))
+    /// Every version, oldest first.
+    pub(crate) fn versions(&self) -> impl DoubleEndedIterator<Item = &Arc<KeyValue>> {
+        self.older.iter().flat_map(|older| older.iter()).chain([&self.newest])
+    }
+
+    /// Takes in a first version that turns out to be a further one.
+    pub(crate) fn replace(&mut self, first: History) -> Event {
+        let previous = self.live().cloned();
+        let mut kv = first.newest;
+        if let Some(previous) = &previous {
+            let kv = Arc::get_mut(&mut kv).expect("nobody has seen it yet");
+            kv.create_revision = previous.create_revision;
+            kv.version = previous.version + 1;
+        }
+        self.push(kv.clone());
+        Event::new(kv, previous)
     }
 
     pub(crate) fn push(&mut self, kv: Arc<KeyValue>) {
-        let kv = std::mem::replace(&mut self.newest, kv);
-        let older = self.older.take();
-        self.older = Some(Arc::new(Older { kv, older }));
+        let before = std::mem::replace(&mut self.newest, kv);
+        self.older.get_or_insert_default().push_back(before);
     }
 
-    /// Without what nobody can read or watch from `compacted` on: everything before the version that holds there, and that
-    /// one, too, if it is a deletion that happened earlier. None: nothing is left.
-    pub(crate) fn compact(&self, compacted: Revision) -> Option<History> {
-        let mut kept: Vec<&Arc<KeyValue>> = Vec::new();
-        for kv in self.versions() {
-            if kv.mod_revision <= compacted {
-                if !(kv.is_deletion() && kv.mod_revision < compacted) {
-                    kept.push(kv);
+    /// Drops what nobody can read or watch from `compacted` on: everything before the version that holds there, and that one,
+    /// too, if it is a deletion that happened earlier. Hands what it drops to `dropped`. False: nothing is left, the newest
+    /// version is one of those, and the history is to go.
+    pub(crate) fn compact(&mut self, compacted: Revision, mut dropped: impl FnMut(Arc<KeyValue>)) -> bool {
+        if let Some(older) = &mut self.older {
+            while let Some(first) = older.front() {
+                let next = older.get(1).unwrap_or(&self.newest).mod_revision;
+                if !is_stale(first, Some(next), compacted) {
+                    break;
                 }
-                break;
+                older.pop_front().map(&mut dropped);
             }
-            kept.push(kv);
+            match older.len() {
+                0 => self.older = None,
+                // Many versions have gone: so may their room.
+                few if few < older.capacity() / 4 => older.shrink_to(2 * few),
+                _ => {}
+            }
         }
-        let mut oldest_first = kept.into_iter().rev().cloned();
-        let mut history = History::new(oldest_first.next()?);
-        for kv in oldest_first {
-            history.push(kv);
+        let all = self.older.is_none() && is_stale(&self.newest, None, compacted);
+        if all {
+            dropped(self.newest.clone());
         }
-        Some(history)
+        !all
+    }
+
+    /// The versions up to `revision` that somebody can read or watch from `compacted` on, oldest first.
+    pub(crate) fn kept(&self, compacted: Revision, revision: Revision) -> Vec<Arc<KeyValue>> {
+        let mut kept: Vec<Arc<KeyValue>> = Vec::new();
+        for kv in self.versions().rev().filter(|kv| kv.mod_revision <= revision) {
+            if kv.mod_revision > compacted {
+                kept.push(kv.clone());
+                continue;
+            }
+            if !is_stale(kv, None, compacted) {
+                kept.push(kv.clone());
+            }
+            break;
+        }
+        kept.reverse();
+        kept
     }
 
     /// Bytes of all versions.
     pub(crate) fn bytes(&self) -> u64 {
         self.versions().map(|kv| bytes_of(kv)).sum()
     }
+}
+
+/// Whether nobody can read or watch a version, followed by that of revision `next`, from `compacted` on.
+fn is_stale(kv: &KeyValue, next: Option<Revision>, compacted: Revision) -> bool {
+    next.is_some_and(|next| next <= compacted) || kv.is_deletion() && kv.mod_revision < compacted
 }
 
 /// Bytes that a version counts for.
@@ -84,16 +132,6 @@ pub(crate) fn bytes_of(kv: &KeyValue) -> u64 {
 
 pub(crate) fn version_bytes(key: usize, value: usize) -> u64 {
     key as u64 + value as u64 + VERSION_BYTES
-}
-
-impl Drop for Older {
-    /// One after the other: dropping a long history by recursion would overflow the stack.
-    fn drop(&mut self) {
-        let mut next = self.older.take();
-        while let Some(mut older) = next.and_then(Arc::into_inner) {
-            next = older.older.take();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -114,43 +152,32 @@ mod tests {
     }
 
     fn kept(compacted: Revision) -> Vec<Revision> {
-        let left = history().compact(compacted);
-        left.iter().flat_map(|left| left.versions().map(|kv| kv.mod_revision)).collect()
+        let mut history = history();
+        let mut dropped = Vec::new();
+        let left = history.compact(compacted, |kv| dropped.push(kv.mod_revision));
+        let versions: Vec<_> = history.versions().map(|kv| kv.mod_revision).collect();
+        let kept = if left { versions } else { Vec::new() };
+        let told: Vec<_> = self::history().kept(compacted, 10).iter().map(|kv| kv.mod_revision).collect();
+        assert_eq!(told, kept);
+        assert_eq!([dropped, kept.clone()].concat(), [2, 4, 6, 8, 10], "each is kept or dropped");
+        kept
     }
 
     #[test]
-    fn compaction_keeps_what_can_still_be_read() {
-        for (compacted, expected) in [
-            (1, vec![10, 8, 6, 4, 2]),
-            (2, vec![10, 8, 6, 4, 2]),
-            (3, vec![10, 8, 6, 4, 2]),
-            (4, vec![10, 8, 6, 4]),
-            (5, vec![10, 8, 6, 4]),
-            // The deletion at 6 can still be watched from 6 on, and from 7 on it cannot.
-            (6, vec![10, 8, 6]),
-            (7, vec![10, 8]),
-            (8, vec![10, 8]),
-            (10, vec![10]),
-            (11, vec![]),
-        ] {
-            assert_eq!(kept(compacted), expected, "compacted at {compacted}");
-        }
+    fn what_can_still_be_read_is_kept() {
+        assert_eq!(kept(1), [2, 4, 6, 8, 10]);
+        assert_eq!(kept(4), [4, 6, 8, 10]);
+        assert_eq!(kept(5), [4, 6, 8, 10]);
+        // The deletion at 6 can still be watched from 6, and no longer from 7.
+        assert_eq!(kept(6), [6, 8, 10]);
+        assert_eq!(kept(7), [8, 10]);
+        assert_eq!(kept(10), [10]);
+        assert_eq!(kept(11), [0; 0]);
     }
 
     #[test]
-    fn reads_at_every_revision() {
-        let at = |revision| history().at(revision).map(|kv| kv.mod_revision);
-        let seen: Vec<_> = (1..=11).map(at).collect();
-        let (two, four, eight) = (Some(2), Some(4), Some(8));
-        assert_eq!(seen, [None, two, two, four, four, None, None, eight, eight, None, None]);
-    }
-
-    #[test]
-    fn a_long_history_is_dropped_without_overflowing_the_stack() {
-        let mut history = History::new(version(2, 1));
-        for at in 3..1_000_000 {
-            history.push(version(at, at));
-        }
-        assert_eq!(history.compact(999_000).map(|left| left.versions().count()), Some(1000));
+    fn every_revision_is_read_as_it_was() {
+        let found = (1..12).map(|at| history().at(at).map_or(0, |kv| kv.mod_revision));
+        assert_eq!(found.collect::<Vec<_>>(), [0, 2, 2, 4, 4, 0, 0, 8, 8, 0, 0]);
     }
 }

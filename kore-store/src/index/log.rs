@@ -1,11 +1,13 @@
 //! What happened at each revision, from the compacted one to the current one: what watchers read.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Index;
-use crate::{Error, Event, EventBatch, Result, Revision, WatchRequest};
+use super::history::bytes_of;
+use crate::{Event, EventBatch, KeyValue, Revision, WatchRequest};
 
 /// Revisions a watcher looks at before it lets go of the log for a moment.
 const SCAN: usize = 1024;
@@ -17,44 +19,31 @@ pub(crate) struct Log {
     batches: VecDeque<EventBatch>,
 }
 
-/// What a watcher found.
-pub(crate) struct Found {
-    /// The batches that have something for it.
-    pub(crate) batches: Vec<EventBatch>,
-    /// The revision to go on from.
-    pub(crate) next: Revision,
-    /// The revision after the last, when there is nothing more to look at.
-    pub(crate) caught_up: Option<Revision>,
-}
-
-/// What a compaction left to sweep out.
-pub(crate) struct Stale {
-    /// How many of the oldest batches nobody can watch any more.
-    pub(crate) batches: usize,
-    /// The keys that may have versions that nobody can read any more.
-    pub(crate) keys: BTreeSet<Bytes>,
-}
-
 impl Log {
     /// The log of everything that an index still knows.
     pub(crate) fn of(index: &Index) -> Log {
-        let mut events: Vec<Event> = Vec::new();
-        for history in index.keys.values() {
-            let mut versions = history.versions().peekable();
+        let mut events: Vec<(Revision, Event)> = Vec::new();
+        for history in index.histories(None) {
+            let mut versions = history.versions().rev().peekable();
             while let Some(kv) = versions.next() {
                 if kv.mod_revision < index.compacted {
                     break;
                 }
                 let previous = versions.peek().copied().filter(|kv| !kv.is_deletion());
-                events.push(Event::new(kv.clone(), previous.cloned()));
+                events.push((kv.mod_revision, Event::new(kv.clone(), previous.cloned())));
             }
         }
         // Stable: within a revision the events stay in the order of their keys.
-        events.sort_by_key(|event| event.kv.mod_revision);
-        let first = events.first().map(|event| event.kv.mod_revision);
+        events.sort_by_key(|(revision, _)| *revision);
+        let first = events.first().map(|(revision, _)| *revision);
         let mut log = Log { first: first.unwrap_or(index.revision + 1), batches: VecDeque::new() };
-        for batch in events.chunk_by(|a, b| a.kv.mod_revision == b.kv.mod_revision) {
-            log.push(EventBatch::new(batch[0].kv.mod_revision, batch));
+        let mut events = events.into_iter().peekable();
+        while let Some((revision, event)) = events.next() {
+            let mut batch = vec![event];
+            while let Some((_, event)) = events.next_if(|(other, _)| *other == revision) {
+                batch.push(event);
+            }
+            log.push(EventBatch::new(revision, batch));
         }
         log
     }
@@ -69,49 +58,32 @@ impl Log {
         self.batches.push_back(batch);
     }
 
-    /// Up to `limit` batches of what a watch asked for, from revision `next` on.
+    /// Up to `limit` batches of what a watch asked for, from revision `next` on, are put into `found`. Answers with the
+    /// revision to go on from, and whether that is the end of the log.
     pub(crate) fn read(
         &self,
         next: Revision,
         request: &WatchRequest,
         limit: usize,
-        compacted: Revision,
-    ) -> Result<Found> {
-        if next < compacted {
-            return Err(Error::Compacted { requested: next, at: compacted });
-        }
+        found: &mut VecDeque<EventBatch>,
+    ) -> (Revision, bool) {
         let start = (next.max(self.first) - self.first) as usize;
-        let mut found = Found { batches: Vec::new(), next: next.max(self.first.min(self.end())), caught_up: None };
-        for batch in self.batches.iter().skip(start).take(SCAN) {
-            found.batches.extend(batch.wanted(request));
-            found.next = batch.revision + 1;
-            if found.batches.len() == limit {
+        let mut next = next.max(self.first.min(self.end()));
+        for batch in self.batches.range(start.min(self.batches.len())..).take(SCAN) {
+            found.extend(batch.wanted(request));
+            next = batch.revision + 1;
+            if found.len() >= limit {
                 break;
             }
         }
-        found.caught_up = (found.next >= self.end()).then(|| self.end());
-        Ok(found)
+        (next, next >= self.end())
     }
 
-    /// What a compaction left, up to `limit` batches of it, oldest first.
-    pub(crate) fn stale(&self, compacted: Revision, limit: usize) -> Stale {
-        let before = self.batches.iter().take(limit);
-        let batches = before.take_while(|batch| batch.revision < compacted).count();
-        // And the one at the compacted revision: it stays, since a watch may begin there, but what it overwrote goes.
-        let with_keys = self.batches.iter().take(batches + 1);
-        Stale {
-            batches,
-            keys: with_keys
-                .filter(|batch| batch.revision <= compacted)
-                .flat_map(|batch| batch.events.iter().map(|event| event.kv.key.clone()))
-                .collect(),
-        }
-    }
-
-    /// Takes out the oldest batches.
-    pub(crate) fn take(&mut self, batches: usize) -> Vec<EventBatch> {
-        self.first += batches as u64;
-        self.batches.drain(..batches).collect()
+    /// Takes out the oldest batches that nobody can watch any more when `floor` is the oldest revision, up to `limit`.
+    fn take(&mut self, floor: Revision, limit: usize) -> Vec<EventBatch> {
+        let stale = self.batches.iter().take(limit).take_while(|batch| batch.revision < floor).count();
+        self.first += stale as u64;
+        self.batches.drain(..stale).collect()
     }
 
     /// True when nothing before `compacted` is left.
@@ -120,31 +92,44 @@ impl Log {
     }
 }
 
+/// What was swept out: to be dropped when nobody waits for it.
+#[derive(Default)]
+pub(crate) struct Swept {
+    batches: Vec<EventBatch>,
+    versions: Vec<Arc<KeyValue>>,
+}
+
 impl Index {
-    /// Drops the versions of these keys that nobody can read any more.
-    pub(crate) fn sweep<'a>(&mut self, keys: impl IntoIterator<Item = &'a Bytes>) {
-        for key in keys {
-            let Some(history) = self.keys.get(&key[..]) else {
-                continue;
-            };
-            let before = history.bytes();
-            match history.compact(self.compacted) {
-                Some(left) if left.bytes() == before => {}
-                Some(left) => {
-                    self.bytes -= before - left.bytes();
-                    self.keys.insert(key.clone(), left);
-                }
-                None => {
-                    self.bytes -= before;
-                    self.keys.remove(&key[..]);
-                }
-            }
+    /// Drops what nobody can read or watch any more when `floor` is the oldest revision: up to `limit` batches of the log, and
+    /// the versions that they overwrote.
+    pub(crate) fn sweep(&mut self, log: &mut Log, floor: Revision, limit: usize) -> Swept {
+        let batches = log.take(floor, limit);
+        let mut swept = Swept { batches, versions: Vec::new() };
+        // The batch at the oldest revision stays, since a watch may begin there, but what it overwrote goes.
+        let first = log.batches.front().filter(|batch| batch.revision <= floor);
+        for event in swept.batches.iter().chain(first).flat_map(|batch| batch.events.iter()) {
+            self.sweep_key(&event.kv.key, floor, &mut swept.versions);
+        }
+        swept
+    }
+
+    fn sweep_key(&mut self, key: &[u8], floor: Revision, dropped: &mut Vec<Arc<KeyValue>>) {
+        let Some(history) = self.keys.get_mut(key) else {
+            return;
+        };
+        let before = dropped.len();
+        let stays = history.compact(floor, |kv| dropped.push(kv));
+        self.bytes -= dropped[before..].iter().map(|kv| bytes_of(kv)).sum::<u64>();
+        if !stays {
+            self.keys.remove(key);
         }
     }
 
     /// Drops every version that nobody can read any more.
     pub(crate) fn sweep_all(&mut self) {
-        let all = self.keys.clone();
-        self.sweep(all.keys());
+        let keys: Vec<Bytes> = self.histories(None).map(|history| history.newest().key.clone()).collect();
+        for key in keys {
+            self.sweep_key(&key, self.compacted, &mut Vec::new());
+        }
     }
 }

@@ -10,10 +10,8 @@ mod model;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::*;
-use crate::{KeyRange, KeyValue, Op};
+use crate::{KeyRange, Op};
 use disk::{Power, SimDisk};
 
 /// Small files, so that little work fills many of them.
