@@ -6,9 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdMap;
 
-use crate::{
-    Delete, Event, KeyRange, KeyValue, LeaseId, Op, OpResponse, Put, Range, Ranged, Revision, Txn, TxnResponse,
-};
+use crate::{Delete, Event, KeyValue, LeaseId, Op, OpResponse, Put, Range, Ranged, Revision, Txn, TxnResponse};
 
 /// What a store holds at one revision.
 pub(super) type Keys = OrdMap<Bytes, Arc<KeyValue>>;
@@ -155,9 +153,12 @@ impl Run<'_> {
 
     fn txn(&mut self, txn: &Txn) -> TxnResponse {
         let before = self.model.now();
-        let succeeded = txn.compares.iter().all(|compare| match &compare.keys {
-            KeyRange::Key(key) => compare.holds(before.get(key).map(|kv| &**kv)),
-            keys => before.iter().filter(|(key, _)| keys.contains(key)).all(|(_, kv)| compare.holds(Some(kv))),
+        let succeeded = txn.compares.iter().all(|compare| {
+            let mut covered = before.iter().filter(|(key, _)| compare.keys.contains(key)).peekable();
+            match covered.peek() {
+                Some(_) => covered.all(|(_, kv)| compare.holds(Some(kv))),
+                None => compare.holds(None),
+            }
         });
         let ops = if succeeded { &txn.success } else { &txn.failure };
         let responses = ops.iter().map(|op| self.op(op)).collect();

@@ -265,11 +265,16 @@ impl<'a> World<'a> {
                 84..88 => {
                     self.txn(Txn::new().when(compare).then(Op::delete(key.clone())).otherwise(Op::get(key))).await?
                 }
-                88..93 if other != key => {
+                88..91 if other != key => {
                     let both = Txn::new().then(put()).then(Op::put(other, value.clone()));
                     self.txn(both.then(Range::new(self.keys()).into())).await?;
                 }
-                93..96 => self.txn(Txn::new().then(Delete::new(self.keys()).previous().into())).await?,
+                91..94 => {
+                    // Of a whole range, with keys or without any.
+                    let some = Compare::new(self.keys(), Target::Version(0)).is(Relation::Greater);
+                    self.txn(Txn::new().when(some).then(put()).otherwise(Op::put(other, value.clone()))).await?;
+                }
+                94..97 => self.txn(Txn::new().then(Delete::new(self.keys()).previous().into())).await?,
                 _ => self.txn(self.nested(key, value)).await?,
             }
         }
