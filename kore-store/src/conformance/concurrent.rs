@@ -9,7 +9,7 @@ const SEEDS: u64 = 5;
 
 pub(super) async fn workload(probe: &Probe<'_>) -> Outcome {
     for seed in 0..SEEDS {
-        let workload = Workload::default().prefix(probe.key(""));
+        let workload = Workload::default().prefix(probe.key("")).beside_others();
         let outcome = workload.run(probe.store, Entropy::seeded(seed)).await;
         let summary = outcome.map_err(|violation| Wrong::Found(format!("seed {seed}: {violation}")))?;
         ensure(summary.overlaps > 0, || "no two calls were under way at a time: the store serves one caller".into())?;

@@ -169,9 +169,12 @@ impl<'a> Facts<'a> {
         self.last
     }
 
-    /// How many writes there can have been behind it.
-    pub(super) fn unseen(&self, model: &Model) -> u64 {
-        (self.unknown.len() + model.leases().len()) as u64
+    /// The last revision that there can have been, if writes that nobody saw came behind it.
+    pub(super) fn bound(&self, model: &Model) -> Revision {
+        match self.history.is_shared {
+            true => Revision::MAX,
+            false => self.last + (self.unknown.len() + model.leases().len()) as u64,
+        }
     }
 
     /// What had ended is at or before what begins then.
@@ -255,12 +258,13 @@ impl<'a> Facts<'a> {
             may.then(|| (Some(number), model.txn(txn)))
         });
         let fits = |step: &Step| {
-            !step.events.is_empty()
-                && self.is_seen(&self.seen, step, revision)
+            self.is_seen(&self.seen, step, revision)
                 && self.is_told(step, revision)
                 && (trust == Trust::Answers || self.is_seen(&self.before, step, revision))
         };
-        ends.chain(unknown).filter(|(_, step)| fits(step)).collect()
+        let elsewhere = self.history.is_shared.then(|| (None, model.elsewhere()));
+        let here = ends.chain(unknown).filter(|(_, step)| !step.events.is_empty());
+        elsewhere.into_iter().chain(here).filter(|(_, step)| fits(step)).collect()
     }
 
     /// Whether all that was seen of a revision is part of it.

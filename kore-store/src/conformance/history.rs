@@ -25,7 +25,8 @@ pub(super) type Tick = u64;
 /// what each watch tells. A call whose outcome is unknown, or whose future is dropped, is recorded as one that may have
 /// happened, once, at any time after its beginning, or never.
 ///
-/// Everybody who writes must write through clones of one recorder, from [`Recorder::begin`] on; leases may end on their own.
+/// Everybody who writes must write through clones of one recorder, from [`Recorder::begin`] on, but for what
+/// [`Recorder::beside_others`] allows; leases may end on their own.
 ///
 /// ```
 /// use futures::StreamExt;
@@ -65,6 +66,8 @@ pub struct Recorder {
 #[derive(Clone, Debug)]
 pub(super) struct History {
     pub(super) base: Model,
+    /// Others write other keys: a revision that nobody here wrote is theirs.
+    pub(super) is_shared: bool,
     /// Where the store was compacted when the history began.
     pub(super) compacted: Revision,
     pub(super) calls: Vec<Called>,
@@ -134,6 +137,7 @@ impl Recorder {
     pub(super) fn of(revision: Revision, kvs: Vec<Arc<KeyValue>>, compacted: Revision) -> Recorder {
         let history = History {
             base: Model::new(revision, kvs),
+            is_shared: false,
             compacted,
             calls: Vec::new(),
             watches: Vec::new(),
@@ -150,6 +154,14 @@ impl Recorder {
     #[must_use]
     pub fn pausing(mut self, entropy: Entropy) -> Recorder {
         self.pauses = Some(entropy);
+        self
+    }
+
+    /// Others may write other keys meanwhile, or the store itself may (some that stand before another one do, for progress): a
+    /// revision of which nothing was seen need not be explained.
+    #[must_use]
+    pub fn beside_others(self) -> Recorder {
+        self.lock().is_shared = true;
         self
     }
 

@@ -19,13 +19,20 @@
 //! The revisions are not trusted for that. A store whose revisions lie has an order forced upon it that does not keep condition (1) or
 //! (2), and since no other order fulfils (2), it is rejected rightly. What is checked is therefore both necessary and sufficient.
 //!
-//! Three things are looser than that. A refusal is believed: that nothing happened is checked (there is no revision for it), that
+//! Four things are looser than that. A refusal is believed: that nothing happened is checked (there is no revision for it), that
 //! it was justified is not, except for [`Compacted`](crate::Error::Compacted) and
 //! [`FutureRevision`](crate::Error::FutureRevision). A revision that nobody claims may also be the end of a lease that keys were attached to,
 //! whether its time was over or not. A read of an old revision is checked against the state there, as far back as the history
-//! goes.
+//! goes. And a history [beside others](super::Recorder::beside_others) has revisions that are explained by nothing at all, as long as
+//! nothing was seen of them.
 //!
-//! What a watch told counts as a reader: a call that begins afterwards must see it.
+//! # Watches
+//!
+//! What a watch told counts as a reader: a call that begins afterwards must see it. It also counts for who wrote an unclaimed
+//! revision; if no assignment agrees with all watches, one is sought that agrees with all answers, and each watch is judged by what
+//! happened then: [ordered](Property::Ordered), [unique](Property::Unique), [reliable](Property::Reliable),
+//! [atomic](Property::Atomic), [resumable](Property::Resumable), [bookmarkable](Property::Bookmarkable), with the right [previous
+//! values](Property::PreviousValue) and [creations](Property::IsCreate), and [nothing that was not asked for](Property::Filter).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -136,7 +143,7 @@ struct Place {
 /// A revision that nobody claims, and who might have written it.
 struct Hole {
     place: Place,
-    /// The unknown call, none for the end of a lease, and what it would lead to.
+    /// The unknown call, none for the end of a lease or for somebody else, and what it would lead to.
     candidates: Vec<(Option<usize>, Step)>,
 }
 
@@ -161,8 +168,7 @@ impl<'a> Search<'a> {
         loop {
             match self.step(&mut place) {
                 Ok(true) => {
-                    let last = self.facts.last() + self.facts.unseen(&place.model);
-                    return Ok(Timeline::new(place.events, last));
+                    return Ok(Timeline::new(place.events, self.facts.bound(&place.model)));
                 }
                 Ok(false) => continue,
                 Err(violation) => self.note(violation),
@@ -238,7 +244,7 @@ impl<'a> Search<'a> {
 
 impl Place {
     fn take(&mut self, number: Option<usize>, step: Step) {
-        self.model = self.model.after(&step);
+        self.model = self.model.at(self.model.revision + 1, &step);
         self.events.insert(self.model.revision, step.events.into());
         if let Some(number) = number {
             self.used.insert(number);

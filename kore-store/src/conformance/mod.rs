@@ -40,6 +40,7 @@ mod snapshots;
 mod tests;
 mod timeline;
 mod txns;
+mod watchers;
 mod watches;
 mod workload;
 
@@ -148,7 +149,6 @@ const CHECKS: &[Check] = checks! {
     pairs::revisions: "every write takes the next revision, and nothing else does",
     pairs::deletion: "a deleted key is gone, and begins anew when it is written again",
     pairs::races: "of several writers that compare, exactly one wins each round",
-    pairs::compared: "a key is put or deleted as its caller knew it, or its caller is told what it holds",
     ranges::selection: "a range selects and orders keys, limits, counts, and leaves out what it is told to",
     ranges::old: "an old revision is read as it was, a future one is an error",
     ranges::paging: "paging at a revision is not disturbed by writes",
@@ -157,6 +157,7 @@ const CHECKS: &[Check] = checks! {
     txns::refused: "a refused transaction changes nothing",
     txns::nested: "a nested transaction compares before anything is written, and is answered in its place",
     txns::nested_refused: "a key that is written twice is refused, also in nested transactions, and nothing is changed",
+    pairs::compared: "a key is put or deleted as its caller knew it, or its caller is told what it holds",
     concurrent::workload: "concurrent calls are answered as if made one at a time, and watches tell exactly that",
     watches::complete: "a watch tells every change once, in order, a revision never split",
     watches::resumed: "a watch resumes from any revision that is kept",
@@ -204,6 +205,7 @@ async fn run_those(store: &dyn Store, which: impl Fn(&Check) -> bool) -> Report 
     for (number, check) in CHECKS.iter().enumerate().filter(|(_, check)| which(check)) {
         let (outcome, history) = match Probe::new(store, number).await {
             Ok(probe) => {
+                let probe = probe.beside_others();
                 let outcome = tokio::time::timeout(PATIENCE, (check.run)(&probe)).await;
                 let outcome = outcome.unwrap_or_else(|_| Err(Wrong::Found("the store does not answer".into())));
                 (outcome.and_then(|()| probe.judge()), probe.history())

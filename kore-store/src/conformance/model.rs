@@ -6,9 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdMap;
 
-use crate::{
-    Delete, Event, KeyRange, KeyValue, LeaseId, Op, OpResponse, Put, Range, Ranged, Revision, Txn, TxnResponse,
-};
+use crate::{Delete, Event, KeyValue, LeaseId, Op, OpResponse, Put, Range, Ranged, Revision, Txn, TxnResponse};
 
 /// What a store holds at one revision.
 pub(super) type Keys = OrdMap<Bytes, Arc<KeyValue>>;
@@ -79,9 +77,19 @@ impl Model {
         Run { model: self, now: self.now().clone(), events: OrdMap::new(), is_blind: false }
     }
 
-    /// The model after a write.
+    /// What happens to it when somebody writes a key that is not part of it.
+    pub(super) fn elsewhere(&self) -> Step {
+        self.run().end(TxnResponse::default())
+    }
+
+    /// The model after a call.
+    #[cfg(test)]
     pub(super) fn after(&self, step: &Step) -> Model {
-        let revision = self.revision + u64::from(!step.events.is_empty());
+        self.at(self.revision + u64::from(!step.events.is_empty()), step)
+    }
+
+    /// The model at a later revision, after this.
+    pub(super) fn at(&self, revision: Revision, step: &Step) -> Model {
         let mut states = self.states.clone();
         states.insert(revision, step.next.clone());
         Model { revision, states }
@@ -145,12 +153,11 @@ impl Run<'_> {
 
     fn txn(&mut self, txn: &Txn) -> TxnResponse {
         let before = self.model.now();
-        let succeeded = txn.compares.iter().all(|compare| match &compare.keys {
-            KeyRange::Key(key) => compare.holds(before.get(key).map(|kv| &**kv)),
-            keys => {
-                let found: Vec<_> = before.iter().filter(|(key, _)| keys.contains(key)).collect();
-                let holds = found.iter().all(|(_, kv)| compare.holds(Some(kv)));
-                if found.is_empty() { compare.holds(None) } else { holds }
+        let succeeded = txn.compares.iter().all(|compare| {
+            let mut covered = before.iter().filter(|(key, _)| compare.keys.contains(key)).peekable();
+            match covered.peek() {
+                Some(_) => covered.all(|(_, kv)| compare.holds(Some(kv))),
+                None => compare.holds(None),
             }
         });
         let ops = if succeeded { &txn.success } else { &txn.failure };

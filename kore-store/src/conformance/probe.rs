@@ -39,6 +39,11 @@ impl Probe<'_> {
         Ok(Probe { store, prefix, history: Arc::default(), recorder })
     }
 
+    /// A store that stands before another may write on its own, elsewhere. Where revisions count, a check counts them.
+    pub(super) fn beside_others(self) -> Self {
+        Probe { recorder: self.recorder.beside_others(), ..self }
+    }
+
     /// Goes on with the store that was opened in its place.
     pub(super) fn on<'b>(&self, store: &'b dyn Store) -> Probe<'b> {
         let Probe { prefix, history, recorder, .. } = self;

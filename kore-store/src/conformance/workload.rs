@@ -12,14 +12,11 @@ use tokio::sync::watch;
 
 use super::history::{Recorder, Summary};
 use super::linearizability::{Property, Violation};
+use super::watchers::Kind;
 use crate::layer::Around;
 use crate::{
-    Compare, Delete, Entropy, Error, KeyRange, Op, Put, Range, Relation, Result, Revision, Store, Target, Txn, Watch,
-    WatchRequest, Watched,
+    Compare, Delete, Entropy, Error, KeyRange, Op, Put, Range, Relation, Result, Revision, Store, Target, Txn,
 };
-
-/// How long the watchers may take to be told everything, when all writing is over.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Clients that use the same few keys at once, while watchers of every kind watch and somebody compacts. What they ask and are
 /// told is recorded and [judged](super::linearizability).
@@ -54,11 +51,13 @@ pub struct Workload {
     calls: usize,
     keys: u64,
     compacts: bool,
+    is_shared: bool,
 }
 
 impl Default for Workload {
     fn default() -> Workload {
-        Workload { prefix: "conformance/workload/".into(), clients: 8, calls: 25, keys: 4, compacts: true }
+        let prefix = "conformance/workload/".into();
+        Workload { prefix, clients: 8, calls: 25, keys: 4, compacts: true, is_shared: false }
     }
 }
 
@@ -98,6 +97,13 @@ impl Workload {
         self
     }
 
+    /// As [`Recorder::beside_others`].
+    #[must_use]
+    pub fn beside_others(mut self) -> Workload {
+        self.is_shared = true;
+        self
+    }
+
     /// Works on the store until all clients are done and all watchers have been told everything, and judges what was
     /// recorded. Nobody else may write meanwhile. Everything happens in this future; nothing is spawned.
     pub async fn run(&self, store: &dyn Store, entropy: Entropy) -> Result<Summary, Violation> {
@@ -107,6 +113,7 @@ impl Workload {
                 Err(error) => tolerate(error)?,
             }
         };
+        let recorder = if self.is_shared { recorder.beside_others() } else { recorder };
         let world = World::new(self, store, recorder, entropy);
         let writing = async {
             join(try_join_all((0..self.clients).map(|number| world.client(number))), world.compact()).await.0?;
@@ -117,7 +124,7 @@ impl Workload {
         world.recorder.check()
     }
 
-    /// Only the clients and a watcher, on a store that may be gone before they are done: errors that say so end nothing.
+    /// Only the clients, compactions and a watcher, on a store that may be gone before they are done: errors that say so end nothing.
     pub(super) async fn clients_on(
         &self,
         store: &dyn Store,
@@ -126,7 +133,7 @@ impl Workload {
         name: String,
     ) -> Result<(), Violation> {
         let world = World { name, ..World::new(self, store, recorder.clone(), entropy) };
-        let clients = try_join_all((0..self.clients).map(|number| world.client(number)));
+        let clients = join(try_join_all((0..self.clients).map(|number| world.client(number))), world.compact());
         let following = async {
             let request = world.request(Kind::Full);
             if let Ok(watch) = recorder.ask(request.clone(), store).await {
@@ -138,14 +145,14 @@ impl Workload {
         };
         tokio::select! {
             biased;
-            done = clients => done.map(|_| ()),
+            (done, ()) = clients => done.map(|_| ()),
             () = following => Ok(()),
         }
     }
 }
 
 /// Errors that a client lives with.
-fn tolerate(error: Error) -> Result<(), Violation> {
+pub(super) fn tolerate(error: Error) -> Result<(), Violation> {
     match error {
         Error::Unavailable { .. } | Error::OutcomeUnknown { .. } => Ok(()),
         // Whether they were justified is for the judge.
@@ -154,42 +161,18 @@ fn tolerate(error: Error) -> Result<(), Violation> {
     }
 }
 
-/// What a watcher is like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Of everything, with what was before.
-    Full,
-    /// Of one key, with progress unasked.
-    One,
-    /// Only of writes.
-    Puts,
-    /// Only of deletions, with what was before, asking for progress all the time.
-    Deletions,
-    /// Reads late.
-    Slow,
-    /// Drops its watch and begins another where it left off, asking for progress at once.
-    Reconnecting,
-    /// Of a key that nobody writes, with progress unasked.
-    Idle,
-}
-
-impl Kind {
-    const ALL: &[Kind] =
-        &[Kind::Full, Kind::One, Kind::Puts, Kind::Deletions, Kind::Slow, Kind::Reconnecting, Kind::Idle];
-}
-
-struct World<'a> {
+pub(super) struct World<'a> {
     workload: &'a Workload,
-    store: &'a dyn Store,
-    recorder: Recorder,
-    entropy: Entropy,
+    pub(super) store: &'a dyn Store,
+    pub(super) recorder: Recorder,
+    pub(super) entropy: Entropy,
     /// Part of every value: no two writes write the same.
     name: String,
     /// The last revision that anybody here was answered.
     latest: AtomicU64,
     clients_left: AtomicU64,
     /// The last revision of all, when writing is over.
-    finished: watch::Sender<Option<Revision>>,
+    pub(super) finished: watch::Sender<Option<Revision>>,
 }
 
 impl<'a> World<'a> {
@@ -206,15 +189,24 @@ impl<'a> World<'a> {
         }
     }
 
-    fn keys(&self) -> KeyRange {
-        KeyRange::Prefix(self.workload.prefix.clone())
+    /// All keys that are written. They end directly behind the last one: a store that writes a key behind a watched range, to
+    /// learn of progress, writes none of them.
+    pub(super) fn keys(&self) -> KeyRange {
+        KeyRange::Interval { start: self.named(""), end: Some([&self.last_key()[..], b"\0"].concat().into()) }
+    }
+
+    pub(super) fn last_key(&self) -> Bytes {
+        self.named("last")
     }
 
     fn key(&self) -> Bytes {
-        self.named(&self.entropy.below(self.workload.keys).to_string())
+        match self.entropy.below(self.workload.keys) {
+            0 => self.last_key(),
+            number => self.named(&number.to_string()),
+        }
     }
 
-    fn named(&self, name: &str) -> Bytes {
+    pub(super) fn named(&self, name: &str) -> Bytes {
         [&self.workload.prefix[..], name.as_bytes()].concat().into()
     }
 
@@ -273,11 +265,16 @@ impl<'a> World<'a> {
                 84..88 => {
                     self.txn(Txn::new().when(compare).then(Op::delete(key.clone())).otherwise(Op::get(key))).await?
                 }
-                88..93 if other != key => {
+                88..91 if other != key => {
                     let both = Txn::new().then(put()).then(Op::put(other, value.clone()));
                     self.txn(both.then(Range::new(self.keys()).into())).await?;
                 }
-                93..96 => self.txn(Txn::new().then(Delete::new(self.keys()).previous().into())).await?,
+                91..94 => {
+                    // Of a whole range, with keys or without any.
+                    let some = Compare::new(self.keys(), Target::Version(0)).is(Relation::Greater);
+                    self.txn(Txn::new().when(some).then(put()).otherwise(Op::put(other, value.clone()))).await?;
+                }
+                94..97 => self.txn(Txn::new().then(Delete::new(self.keys()).previous().into())).await?,
                 _ => self.txn(self.nested(key, value)).await?,
             }
         }
@@ -318,99 +315,6 @@ impl<'a> World<'a> {
                     return Ok(());
                 }
                 Err(error) => tolerate(error)?,
-            }
-        }
-    }
-
-    async fn watcher(&self, kind: Kind) -> Result<(), Violation> {
-        match tokio::time::timeout(PATIENCE, self.follow(kind)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let (target, what) = (self.finished.borrow().unwrap_or(0), "a watcher was not told everything in time");
-                let mut violation = Violation::new(Property::Reliable, target, format!("{what}: {kind:?}"));
-                // What was told until then may show why.
-                if let Err(shown) = self.recorder.check() {
-                    violation.what = format!("{}; {}", violation.what, shown.what);
-                    violation.history = shown.history;
-                }
-                Err(violation)
-            }
-        }
-    }
-
-    fn request(&self, kind: Kind) -> WatchRequest {
-        let all = WatchRequest::new(self.keys());
-        match kind {
-            Kind::Full | Kind::Slow | Kind::Reconnecting => all.with_previous(),
-            Kind::One => WatchRequest::key(self.named("0")).with_previous().with_progress(),
-            Kind::Puts => all.without_deletions(),
-            Kind::Deletions => all.without_puts().with_previous(),
-            Kind::Idle => WatchRequest::key(self.named("idle")).with_progress(),
-        }
-    }
-
-    /// Watches until it has been told everything, beginning again where it left off whenever its watch ends.
-    async fn follow(&self, kind: Kind) -> Result<(), Violation> {
-        let mut from = 0;
-        loop {
-            let request = self.request(kind).from(from);
-            match self.recorder.ask(request.clone(), self.store).await {
-                Ok(watch) => {
-                    let watch = self.recorder.watch(&request, watch);
-                    if self.hear(kind, watch, &mut from).await? {
-                        return Ok(());
-                    }
-                }
-                // A watch from the compacted revision may be refused.
-                Err(Error::Compacted { at, .. }) => from = if from < at { at } else { at + 1 },
-                Err(error) => tolerate(error)?,
-            }
-        }
-    }
-
-    /// Follows one watch; true when it has told everything.
-    async fn hear(&self, kind: Kind, mut watch: Watch, from: &mut Revision) -> Result<bool, Violation> {
-        let mut finished = self.finished.subscribe();
-        let asks = matches!(kind, Kind::Deletions | Kind::Reconnecting);
-        if asks || finished.borrow_and_update().is_some() {
-            watch.request_progress();
-        }
-        let mut left = if kind == Kind::Reconnecting { 1 + self.entropy.below(6) } else { u64::MAX };
-        loop {
-            let item = tokio::select! {
-                biased;
-                Ok(()) = finished.changed() => {
-                    watch.request_progress();
-                    continue;
-                }
-                item = watch.next() => item,
-            };
-            match item {
-                Some(Ok(Watched::Batch(batch))) => *from = batch.revision + 1,
-                Some(Ok(Watched::Progress(progress))) => {
-                    *from = (*from).max(progress + 1);
-                    let target = *finished.borrow();
-                    if target.is_some_and(|target| progress >= target) {
-                        return Ok(true);
-                    }
-                }
-                Some(Err(Error::Compacted { at, .. })) => {
-                    *from = (*from).max(at);
-                    return Ok(false);
-                }
-                Some(Err(error)) => return tolerate(error).map(|()| false),
-                None => return Ok(false),
-            }
-            left -= 1;
-            if left == 0 {
-                return Ok(false);
-            }
-            if kind == Kind::Slow {
-                tokio::time::sleep(Duration::from_millis(self.entropy.below(80))).await;
-            }
-            // Not at every item: a progress that is answered at once would leave nobody else a turn.
-            if asks && self.entropy.below(4) == 0 {
-                watch.request_progress();
             }
         }
     }

@@ -18,7 +18,7 @@ pub enum CrashFault {
     NoSync,
     /// The third write from the end is lost, and later ones are not: what is recovered is no prefix.
     Gap,
-    /// Of the last transaction, only the first operation was written.
+    /// Of the last transaction with several operations, only the first was written.
     TornTransaction,
     /// The revision is counted from what is left: deletions leave no trace.
     ForgottenRevisions,
@@ -117,7 +117,11 @@ impl Forgetful {
             CrashFault::Gap if written.len() > 3 => drop(written.remove(written.len() - 3)),
             CrashFault::Gap | CrashFault::LostHistory => {}
             CrashFault::TornTransaction => {
-                if let Some(Written::Txn(txn)) = written.last_mut() {
+                let torn = written.iter_mut().rev().find_map(|written| match written {
+                    Written::Txn(txn) if txn.success.len() > 1 => Some(txn),
+                    _ => None,
+                });
+                if let Some(txn) = torn {
                     txn.success.truncate(1);
                 }
             }
