@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tonic::metadata::{Ascii, MetadataValue};
 
 use super::connection::{Connection, Metadata, Target};
+use super::joint::Joint;
 use super::options::EtcdOptions;
 use super::refusal::{Failure, Refusal};
 use super::tls;
@@ -38,22 +40,15 @@ pub(super) struct Cluster {
     targets: Vec<Target>,
     tls: Option<Arc<ClientConfig>>,
     current: Mutex<Current>,
-    /// One connects at a time; the others wait and use what it got.
-    connecting: tokio::sync::Mutex<()>,
+    connecting: Joint<Result<Connection, Arc<str>>>,
     token: Mutex<Token>,
-    authenticating: tokio::sync::Mutex<()>,
+    authenticating: Joint<Result<(), Failure>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Current {
     place: usize,
     connection: Option<Connection>,
-}
-
-impl std::fmt::Debug for Current {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Current").field("place", &self.place).finish_non_exhaustive()
-    }
 }
 
 /// What etcd knows the user by. Every one it gives has the next number.
@@ -78,7 +73,7 @@ pub(super) fn unavailable(reason: impl Into<Arc<str>>) -> Error {
 }
 
 impl Cluster {
-    pub(super) fn new(options: EtcdOptions) -> Result<Cluster> {
+    pub(super) fn new(options: EtcdOptions) -> Result<Arc<Cluster>> {
         let targets: Vec<Target> =
             options.endpoints.iter().map(|endpoint| Target::new(endpoint, &options)).collect::<Result<_>>()?;
         if targets.is_empty() {
@@ -88,15 +83,15 @@ impl Cluster {
             true => Some(Arc::new(tls::config(&options)?)),
             false => None,
         };
-        Ok(Cluster {
+        Ok(Arc::new(Cluster {
             options,
             targets,
             tls,
             current: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
+            connecting: Joint::default(),
             token: Mutex::default(),
-            authenticating: tokio::sync::Mutex::default(),
-        })
+            authenticating: Joint::default(),
+        }))
     }
 
     fn live(&self) -> Option<Connection> {
@@ -104,14 +99,17 @@ impl Cluster {
     }
 
     /// The connection in use, or one to the next member that can be reached and knows a leader.
-    pub(super) async fn connection(&self) -> Result<Connection, Arc<str>> {
-        if let Some(connection) = self.live() {
-            return Ok(connection);
+    pub(super) async fn connection(self: &Arc<Self>) -> Result<Connection, Arc<str>> {
+        match self.live() {
+            Some(connection) => Ok(connection),
+            None => {
+                let cluster = self.clone();
+                self.connecting.join(|| async move { cluster.connect().await }.boxed()).await
+            }
         }
-        let _alone = self.connecting.lock().await;
-        if let Some(connection) = self.live() {
-            return Ok(connection);
-        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Arc<str>> {
         let first = lock(&self.current).place;
         let tls = self.tls.clone().map(TlsConnector::from);
         let mut reasons = String::from("no endpoint can be used");
@@ -151,14 +149,19 @@ impl Cluster {
     }
 
     /// Makes sure that there is a token other than this one, if a user was named.
-    pub(super) async fn authenticate(&self, connection: &Connection, stale: u64) -> Result<(), Failure> {
-        let Some((name, password)) = self.options.user.clone() else {
-            return Err(Failure::Refused(Refusal::Other("etcd wants to know the user, and none was named".into())));
-        };
-        let _alone = self.authenticating.lock().await;
+    pub(super) async fn authenticate(self: &Arc<Self>, connection: &Connection, stale: u64) -> Result<(), Failure> {
         if lock(&self.token).number != stale {
             return Ok(());
         }
+        let (cluster, connection) = (self.clone(), connection.clone());
+        let begin = || async move { cluster.renew(connection, stale).await }.boxed();
+        self.authenticating.join(begin).await
+    }
+
+    async fn renew(&self, connection: Connection, stale: u64) -> Result<(), Failure> {
+        let Some((name, password)) = self.options.user.clone() else {
+            return Err(Failure::Refused(Refusal::Other("etcd wants to know the user, and none was named".into())));
+        };
         let request = wire::AuthenticateRequest { name, password };
         let answer: Result<wire::AuthenticateResponse, _> = connection
             .unary("/etcdserverpb.Auth/Authenticate", request, Metadata { token: None, leader: true })
@@ -173,12 +176,15 @@ impl Cluster {
             Err(Failure::Refused(Refusal::AuthNotEnabled)) => None,
             Err(failure) => return Err(failure),
         };
-        *lock(&self.token) = Token { number: stale + 1, value };
+        let mut token = lock(&self.token);
+        if token.number == stale {
+            *token = Token { number: stale + 1, value };
+        }
         Ok(())
     }
 
     /// Authenticates unless that was done already, or there is no user.
-    pub(super) async fn introduce(&self, connection: &Connection) -> Result<(), Failure> {
+    pub(super) async fn introduce(self: &Arc<Self>, connection: &Connection) -> Result<(), Failure> {
         match self.options.user.is_some() && lock(&self.token).number == 0 {
             true => self.authenticate(connection, 0).await,
             false => Ok(()),
@@ -186,7 +192,7 @@ impl Cluster {
     }
 
     /// A request, and its answer, wherever it can be had within the time for a request.
-    pub(super) async fn call<Q, A>(&self, method: Method, request: Q) -> Result<A, Failed>
+    pub(super) async fn call<Q, A>(self: &Arc<Self>, method: Method, request: Q) -> Result<A, Failed>
     where
         Q: prost::Message + Clone + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
@@ -203,7 +209,7 @@ impl Cluster {
 
     /// Tries on one member after the other, within the time for a request.
     pub(super) async fn attempt<A, F>(
-        &self,
+        self: &Arc<Self>,
         repeatable: bool,
         attempt: impl Fn(Connection, Metadata) -> F,
     ) -> Result<A, Failed>

@@ -83,6 +83,12 @@ pub(super) struct Metadata {
     pub(super) leader: bool,
 }
 
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
 impl Connection {
     /// Connects, and asks for the member's version.
     pub(super) async fn open(

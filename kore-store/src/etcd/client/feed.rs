@@ -1,5 +1,7 @@
 //! One watch on one member, for as long as its stream lives.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::channel::mpsc;
 use tokio::time::timeout;
@@ -58,7 +60,7 @@ pub(super) enum Fragments {
 impl Feed {
     /// Begins at this revision. A member that begins a watch at the compacted revision may have lost a deletion there, so
     /// it is asked for one revision more, which whoever assembles the answers leaves out.
-    pub(super) async fn open(cluster: &Cluster, request: &WatchRequest, from: Revision) -> Result<Feed, Failure> {
+    pub(super) async fn open(cluster: &Arc<Cluster>, request: &WatchRequest, from: Revision) -> Result<Feed, Failure> {
         let connection = cluster.connection().await.map_err(Failure::NotDone)?;
         cluster.introduce(&connection).await?;
         let (metadata, number) = cluster.metadata(true);

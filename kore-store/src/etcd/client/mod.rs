@@ -2,9 +2,10 @@
 //!
 //! - here: the store
 //! - `options`: how a cluster is reached
-//! - `cluster`, `connection`, `tls`, `version`: which member is talked to, and how
+//! - `cluster`, `connection`, `tls`, `version`, `joint`: which member is talked to, and how
 //! - `calls`, `translate`, `refusal`: requests into etcd's messages, its answers and refusals back
 //! - `watch`, `feed`, `assembly`, `progress`: watches
+//! - `snapshot`: snapshots
 //!
 //! Nothing outside of `cluster` and `connection` knows which member answers; nothing outside of this folder knows gRPC.
 
@@ -13,6 +14,7 @@ mod calls;
 mod cluster;
 mod connection;
 mod feed;
+mod joint;
 mod options;
 mod progress;
 mod refusal;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::etcd::wire;
 use crate::index::check;
@@ -92,10 +95,11 @@ use translate::{revision, signed, unsigned};
 /// there has been told: it is one watch in etcd, and one watch is told in order. A second watch for the marker alone would
 /// not do: etcd catches watches up one by one, also those of one stream, so that the marker's could be ahead.
 ///
-/// The marker is there for an instant, under a lease of a minute in case that its writer dies. Whoever watches or lists
-/// the keys around sees it; it is written only where progress is asked for. A key that is there already is written
-/// again as it is, value and lease unchanged, and stays. A watch of all keys needs no marker: something happens to one of
-/// them at every revision. A user needs the right to read and write the marker. See [`EtcdOptions::progress`].
+/// The marker is there for an instant, under a lease of a minute in case that its writer dies, and it is written only
+/// where progress is asked for. Watches of an `EtcdStore` do not tell of markers; listings, and other programs, may come
+/// across them, and each takes two revisions. A key that is there already is written again as it is, value and lease
+/// unchanged, and stays. A watch of all keys needs no marker: something happens to one of them at every revision. A user
+/// needs the right to read and write the marker. See [`EtcdOptions::progress`].
 ///
 /// # What etcd does not tell
 ///
@@ -114,7 +118,7 @@ pub struct EtcdStore {
 
 #[derive(Debug)]
 struct Inner {
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     markers: Markers,
 }
 
@@ -130,7 +134,7 @@ impl EtcdStore {
         Ok(EtcdStore { inner: Arc::new(Inner { cluster, markers: Markers::default() }) })
     }
 
-    fn cluster(&self) -> &Cluster {
+    fn cluster(&self) -> &Arc<Cluster> {
         &self.inner.cluster
     }
 }
@@ -196,8 +200,9 @@ impl Store for EtcdStore {
 
     async fn status(&self) -> Result<Status> {
         let cluster = self.cluster();
-        let compacted = match cluster.is_compacted(&[0].to_vec().into(), 1).await? {
-            true => cluster.oldest(&[0].to_vec().into(), 1).await?,
+        let any = Bytes::from_static(b"\0");
+        let compacted = match cluster.is_compacted(&any, 1).await.map_err(Failed::plain)? {
+            true => cluster.oldest(&any, 1).await?,
             false => 0,
         };
         let status: wire::StatusResponse = cluster.call(STATUS, wire::StatusRequest {}).await.map_err(Failed::plain)?;

@@ -13,7 +13,7 @@ use super::cluster::Failed;
 use super::refusal::Refusal;
 use super::translate::{revision, signed};
 use crate::etcd::wire::{self, CompareResult, CompareTarget, TargetUnion};
-use crate::{LeaseId, Result, Revision};
+use crate::{EventBatch, LeaseId, Result, Revision};
 
 /// How long a marker outlives its writer.
 const TTL_SECONDS: i64 = 60;
@@ -21,13 +21,16 @@ const TTL_SECONDS: i64 = 60;
 /// How long a lease is used for new markers.
 const USED: Duration = Duration::from_secs(30);
 
+/// What a marker holds: what nobody else writes.
+static VALUE: Bytes = Bytes::from_static(b"kore-store progress 5d1c6f0e-8a53-4c39-9f6b-2f0f6a1f7b7e");
+
 /// Revisions that are remembered to be nothing but markers.
 const REMEMBERED: usize = 1024;
 
 /// The markers of one store.
 #[derive(Debug, Default)]
 pub(super) struct Markers {
-    lease: tokio::sync::Mutex<Option<(LeaseId, Instant)>>,
+    lease: Mutex<Option<(LeaseId, Instant)>>,
     /// Revisions that hold nothing but a marker: watches that look for progress by themselves do not wake each other.
     own: Mutex<BTreeSet<Revision>>,
 }
@@ -51,17 +54,46 @@ impl Markers {
     }
 }
 
+/// Markers that a watch has come across: neither they nor their deletions are anybody's business.
+#[derive(Debug, Default)]
+pub(super) struct Hidden {
+    /// Written, and not deleted yet. Of more than [`Hidden::LIMIT`] the deletions are told.
+    keys: BTreeSet<Bytes>,
+}
+
+impl Hidden {
+    const LIMIT: usize = 256;
+
+    /// What is left without markers; None: there are none. What is left may be nothing.
+    pub(super) fn hide(&mut self, batch: &EventBatch) -> Option<EventBatch> {
+        let mut rest = Vec::new();
+        for event in batch.events.iter() {
+            let hidden = match event.is_deletion() {
+                true => self.keys.remove(&event.kv.key),
+                false if event.kv.value == VALUE => {
+                    self.keys.insert(event.kv.key.clone());
+                    true
+                }
+                false => false,
+            };
+            if !hidden {
+                rest.push(event.clone());
+            }
+        }
+        while self.keys.len() > Hidden::LIMIT {
+            self.keys.pop_first();
+        }
+        (rest.len() < batch.events.len()).then(|| EventBatch::new(batch.revision, rest))
+    }
+}
+
 impl Inner {
     /// Writes a marker, and deletes it again if it was not there before. Who watches it is told something.
     pub(super) async fn mark(self: Arc<Inner>, key: Bytes) -> Result<()> {
         let mut lease = self.marker_lease(None).await?;
         let written: wire::TxnResponse = loop {
-            let put = wire::PutRequest {
-                key: key.clone(),
-                value: Bytes::from_static(b"progress"),
-                lease: lease as i64,
-                ..Default::default()
-            };
+            let put =
+                wire::PutRequest { key: key.clone(), value: VALUE.clone(), lease: lease as i64, ..Default::default() };
             // Somebody's key is written as it is.
             let touch =
                 wire::PutRequest { key: key.clone(), ignore_value: true, ignore_lease: true, ..Default::default() };
@@ -98,8 +130,9 @@ impl Inner {
 
     /// The lease of all markers: one that has half of its time left, other than this one, which is gone.
     async fn marker_lease(&self, gone: Option<LeaseId>) -> Result<LeaseId> {
-        let mut lease = self.markers.lease.lock().await;
-        if let Some((id, granted)) = *lease
+        let lock = || self.markers.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *lock();
+        if let Some((id, granted)) = known
             && granted.elapsed() < USED
             && gone != Some(id)
         {
@@ -108,7 +141,8 @@ impl Inner {
         let request = wire::LeaseGrantRequest { ttl: TTL_SECONDS, id: 0 };
         let granted: wire::LeaseGrantResponse = self.cluster.call(GRANT, request).await.map_err(Failed::plain)?;
         let granted = granted.id as u64;
-        *lease = Some((granted, Instant::now()));
+        // Somebody else may have got one too: the other one ends unused.
+        *lock() = Some((granted, Instant::now()));
         Ok(granted)
     }
 }

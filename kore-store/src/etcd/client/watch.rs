@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Inner;
 use super::assembly::Assembly;
-use super::cluster::{Backoff, unavailable};
+use super::cluster::{Backoff, Failed, unavailable};
 use super::feed::{Feed, Fragments, Told, Ways};
+use super::progress::Hidden;
 use super::translate::Span;
 use crate::{Error, EventBatch, Result, Revision, Watch, WatchRequest, WatchSource, Watched};
 
@@ -36,7 +37,7 @@ pub(super) async fn begin(store: Arc<Inner>, request: WatchRequest) -> Result<Wa
         from => from,
     };
     // etcd would tell too, but only later.
-    if from > 1 && from <= current && cluster.is_compacted(&key, from - 1).await? {
+    if from > 1 && from <= current && cluster.is_compacted(&key, from - 1).await.map_err(Failed::plain)? {
         let oldest = cluster.oldest(&key, from - 1).await?;
         return Err(compacted(from, oldest));
     }
@@ -46,6 +47,7 @@ pub(super) async fn begin(store: Arc<Inner>, request: WatchRequest) -> Result<Wa
         asked: asked.clone(),
         feed: None,
         assembly: Assembly::new(from),
+        hidden: Hidden::default(),
         ready: VecDeque::new(),
         told: current.min(from - 1),
         pursuit: Pursuit::None,
@@ -124,6 +126,7 @@ struct Telling {
     asked: Arc<Asked>,
     feed: Option<Feed>,
     assembly: Assembly,
+    hidden: Hidden,
     /// To be told; nothing more is read before.
     ready: VecDeque<Watched>,
     /// The revision told last.
@@ -284,17 +287,9 @@ impl Telling {
     }
 
     async fn tell(&mut self, batch: EventBatch) -> Result<()> {
-        let marker = match self.feed.as_ref().map(Feed::ways) {
-            Some(Ways::Marker(marker)) => Some(marker.clone()),
-            _ => None,
-        };
-        let is_marker = |key: &Bytes| marker.as_ref() == Some(key);
-        let batch = match batch.events.iter().any(|event| is_marker(&event.kv.key)) {
-            false => batch,
-            true => {
-                let rest: Vec<_> = batch.events.iter().filter(|event| !is_marker(&event.kv.key)).cloned().collect();
-                EventBatch::new(batch.revision, rest)
-            }
+        let batch = match self.hidden.hide(&batch) {
+            Some(rest) => rest,
+            None => batch,
         };
         let Some(batch) = batch.wanted(&self.request) else {
             return Ok(());
@@ -308,11 +303,22 @@ impl Telling {
         Ok(())
     }
 
+    /// Fails when this revision is compacted. Waits until a member can be asked.
     async fn refuse_if_compacted(&mut self, at: Revision) -> Result<()> {
         let cluster = &self.store.cluster;
-        match cluster.is_compacted(&self.key, at).await? {
-            true => Err(Error::Compacted { requested: at, at: cluster.oldest(&self.key, at).await? }),
-            false => Ok(()),
+        loop {
+            match cluster.is_compacted(&self.key, at).await {
+                Ok(false) => return Ok(()),
+                Ok(true) => {
+                    let oldest = cluster.oldest(&self.key, at).await.unwrap_or(at + 1);
+                    return Err(Error::Compacted { requested: at, at: oldest });
+                }
+                Err(Failed::Error(error)) => {
+                    tracing::debug!(%error, at, "a watch cannot learn what is compacted");
+                    self.backoff.wait().await;
+                }
+                Err(refused) => return Err(refused.plain()),
+            }
         }
     }
 

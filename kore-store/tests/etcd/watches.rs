@@ -1,0 +1,171 @@
+//! Watches where etcd makes it hard: queues that run full, large revisions, markers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use kore_store::{Error, EtcdStore, KeyRange, Op, Put, Revision, Store, Txn, Watch, WatchRequest, Watched};
+use tokio::time::timeout;
+
+use crate::harness::{Etcd, connect};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn next(watch: &mut Watch) -> Option<Result<Watched, Error>> {
+    timeout(PATIENCE, watch.next()).await.expect("the watch tells nothing")
+}
+
+/// The keys told until progress, and the progress.
+async fn until_progress(watch: &mut Watch) -> (Vec<Bytes>, Revision) {
+    let mut keys = Vec::new();
+    loop {
+        match next(watch).await.unwrap().unwrap() {
+            Watched::Batch(batch) => keys.extend(batch.events.iter().map(|event| event.kv.key.clone())),
+            Watched::Progress(revision) => return (keys, revision),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs etcd"]
+async fn a_revision_larger_than_a_message_is_one_batch() {
+    let etcd = Etcd::single().await;
+    let store = etcd.store().await;
+    for page in 0..30 {
+        let put = |number| Op::put(format!("k/{page:02}/{number:03}"), vec![b'v'; 2000]);
+        store.txn((0..100).map(put).fold(Txn::new(), Txn::then)).await.unwrap();
+    }
+    let mut watch = store.watch(WatchRequest::prefix("k/").with_previous()).await.unwrap();
+    assert_eq!(store.delete(KeyRange::Prefix("k/".into())).await.unwrap(), 3000);
+    let Watched::Batch(batch) = next(&mut watch).await.unwrap().unwrap() else { panic!("no batch") };
+    assert_eq!(batch.events.len(), 3000);
+    assert!(batch.events.is_sorted_by_key(|event| event.kv.key.clone()));
+    assert!(batch.events.iter().all(|event| event.previous.as_ref().is_some_and(|kv| kv.value.len() == 2000)));
+}
+
+/// A watcher that does not read: its member's queue runs full, and a compaction passes it.
+#[tokio::test]
+#[ignore = "needs etcd"]
+async fn a_watcher_behind_a_full_queue_and_a_compaction_misses_nothing_silently() {
+    let etcd = Etcd::single().await;
+    let store = etcd.store().await;
+    for round in 0..4 {
+        let key = |number: usize| -> Bytes { format!("{round}/{number:04}").into() };
+        let mut watch = store.watch(WatchRequest::prefix(format!("{round}/"))).await.unwrap();
+        let mut last = 0;
+        for number in 0..400 {
+            last = store.put(key(number), vec![0; 64 << 10].into()).await.unwrap();
+        }
+        store.compact(last).await.unwrap();
+        let mut expected = 0;
+        let refused = loop {
+            match next(&mut watch).await.unwrap() {
+                Ok(Watched::Batch(batch)) => {
+                    assert_eq!(batch.events[0].kv.key, key(expected), "a gap");
+                    expected += 1;
+                }
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+            assert!(expected <= 400, "it was refused nothing, and a compaction had passed it");
+            // Slowly, as long as the queue is full: that is when events are dropped.
+            if expected < 300 {
+                tokio::time::sleep(Duration::from_millis(2 + 20 * round)).await;
+            }
+            // There is always one more.
+            if expected > 100 && expected % 100 == 0 {
+                store.put(key(400), "more".into()).await.unwrap();
+            }
+        };
+        assert!(matches!(refused, Error::Compacted { .. }), "{refused}");
+        assert!(watch.next().await.is_none(), "an error is the last item");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs etcd"]
+async fn progress_comes_for_every_set_of_keys_and_leaves_nothing_behind() {
+    let etcd = Etcd::single().await;
+    let store = etcd.store().await;
+    let before = store.put("m/a".into(), "v".into()).await.unwrap();
+    let interval = |start: &'static str, end: Option<&'static str>| KeyRange::Interval {
+        start: start.into(),
+        end: end.map(Into::into),
+    };
+    for keys in [
+        KeyRange::Key("m/a".into()),
+        KeyRange::Prefix("m/".into()),
+        KeyRange::Prefix("\u{7f}".into()),
+        KeyRange::all(),
+        interval("m", Some("n")),
+        interval("m", None),
+        interval("n", Some("m")),
+        KeyRange::Key("".into()),
+    ] {
+        for request in [
+            WatchRequest::new(keys.clone()),
+            WatchRequest::new(keys.clone()).from(before + 1),
+            WatchRequest::new(keys.clone()).without_puts(),
+            WatchRequest::new(keys.clone()).without_deletions(),
+        ] {
+            let mut watch = store.watch(request.clone()).await.unwrap();
+            let at = store.put("other".into(), "v".into()).await.unwrap();
+            watch.request_progress();
+            let (told, progress) = until_progress(&mut watch).await;
+            assert!(progress >= at, "{request:?}: {progress}");
+            assert!(told.iter().all(|key| key == "other"), "{request:?} told {told:?}");
+        }
+    }
+    let left = store.range(kore_store::Range::prefix("")).await.unwrap();
+    let left: Vec<_> = left.kvs.iter().map(|kv| kv.key.clone()).collect();
+    assert_eq!(left, ["m/a", "other"]);
+}
+
+#[tokio::test]
+#[ignore = "needs etcd"]
+async fn a_key_where_the_marker_goes_stays_as_it_is() {
+    let etcd = Etcd::single().await;
+    let store = etcd.store().await;
+    let lease = store.grant(Duration::from_secs(600), 0).await.unwrap();
+    let put = Put::new("m0", "somebody's").lease(lease.id);
+    store.txn(Txn::new().then(put.into())).await.unwrap();
+    let mut watch = store.watch(WatchRequest::prefix("m/")).await.unwrap();
+    let at = store.put("other".into(), "v".into()).await.unwrap();
+    watch.request_progress();
+    let (told, progress) = until_progress(&mut watch).await;
+    assert!(told.is_empty() && progress >= at, "{told:?}, {progress}");
+    let kv = store.get("m0".into()).await.unwrap().unwrap();
+    assert_eq!((&kv.value[..], kv.lease), (&b"somebody's"[..], lease.id));
+}
+
+/// How far the revision moves in this time, while these watches are read.
+async fn movement(store: &EtcdStore, watches: &mut [Watch], time: Duration) -> u64 {
+    let before = store.status().await.unwrap().revision;
+    let reading = futures::future::join_all(watches.iter_mut().map(|watch| {
+        watch.for_each(|told| {
+            told.unwrap();
+            std::future::ready(())
+        })
+    }));
+    assert!(timeout(time, reading).await.is_err(), "a watch ended");
+    store.status().await.unwrap().revision - before
+}
+
+#[tokio::test]
+#[ignore = "needs etcd"]
+async fn idle_watches_tell_progress_and_do_not_keep_each_other_awake() {
+    let etcd = Etcd::single().await;
+    let store = connect(etcd.options().progress_interval(Duration::from_millis(100))).await;
+    let mut watches = Vec::new();
+    for name in ["a/", "b/", "c/"] {
+        watches.push(store.watch(WatchRequest::prefix(name).with_progress()).await.unwrap());
+    }
+    let at = store.put("other".into(), "v".into()).await.unwrap();
+    for watch in &mut watches {
+        let (told, progress) = until_progress(watch).await;
+        assert!(told.is_empty() && progress >= at);
+    }
+    movement(&store, &mut watches, Duration::from_secs(1)).await;
+    assert_eq!(movement(&store, &mut watches, Duration::from_secs(2)).await, 0);
+}
