@@ -11,7 +11,7 @@ use kore_store::{Error, EtcdOptions, EtcdStore, Op, Revision, Store, Txn, Watch,
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::harness::{Member, command, connect};
+use crate::harness::{Etcd, Member, command, connect};
 use crate::network::Network;
 
 const MEMBERS: usize = 3;
@@ -223,4 +223,44 @@ async fn followers_are_cut_off_and_die_under_load() {
         cluster.members[follower].restart();
     })
     .await;
+}
+
+#[tokio::test]
+#[ignore = "needs etcd"]
+async fn without_a_majority_nothing_is_done_and_that_is_said() {
+    let mut etcd = Etcd::start(MEMBERS, &[]).await;
+    let store = connect(etcd.options().request_timeout(Duration::from_secs(2))).await;
+    let before = store.put("before".into(), "v".into()).await.unwrap();
+    let mut watch = store.watch(WatchRequest::prefix("")).await.unwrap();
+    etcd.members[0].kill();
+    etcd.members[1].kill();
+    let mut refused = Vec::new();
+    for number in 0..20 {
+        let key = format!("key-{number}");
+        match store.put(key.clone().into(), "v".into()).await {
+            Err(Error::Unavailable { .. }) => refused.push(key),
+            Err(Error::OutcomeUnknown { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        if refused.len() == 3 {
+            break;
+        }
+    }
+    assert_eq!(refused.len(), 3, "it goes on saying that it does not know");
+    let read = store.get("before".into()).await;
+    assert!(matches!(read, Err(Error::Unavailable { .. })), "{read:?}");
+
+    etcd.members[0].restart();
+    etcd.members[1].restart();
+    let store = etcd.store().await;
+    for key in refused {
+        assert_eq!(store.get(key.clone().into()).await.unwrap(), None, "{key} was said not to be written");
+    }
+    let after = store.put("after".into(), "v".into()).await.unwrap();
+    let mut told = before;
+    while told < after {
+        let Some(Ok(Watched::Batch(batch))) = watch.next().await else { panic!("the watch did not go on") };
+        assert!(batch.revision == told + 1, "a gap behind {told}");
+        told = batch.revision;
+    }
 }

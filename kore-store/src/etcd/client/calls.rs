@@ -73,9 +73,8 @@ impl<'a> About<'a> {
 
 impl Cluster {
     /// The current revision, by a look at this key.
-    pub(super) async fn revision(self: &Arc<Self>, key: &Bytes) -> Result<Revision> {
-        let answer = self.look(key, 0).await;
-        answer.map_err(|failed| failed.plain())
+    pub(super) async fn revision(self: &Arc<Self>, key: &Bytes) -> Result<Revision, Failed> {
+        self.look(key, 0).await
     }
 
     /// Whether this revision is compacted.
@@ -98,7 +97,7 @@ impl Cluster {
     /// nowhere, so it is searched for.
     pub(super) async fn oldest(self: &Arc<Self>, key: &Bytes, compacted: Revision) -> Result<Revision> {
         let mut compacted = compacted;
-        let mut readable = self.revision(key).await?.max(compacted + 1);
+        let mut readable = self.revision(key).await.map_err(Failed::plain)?.max(compacted + 1);
         while readable - compacted > 1 {
             let between = compacted + (readable - compacted) / 2;
             match self.is_compacted(key, between).await.map_err(Failed::plain)? {
@@ -126,12 +125,13 @@ impl Cluster {
         let (oldest, newest) = about.revisions;
         Ok(match refusal {
             Refusal::Compacted => Error::Compacted { requested: oldest, at: self.oldest(&about.key, oldest).await? },
-            Refusal::FutureRevision => {
-                Error::FutureRevision { requested: newest, current: self.revision(&about.key).await? }
-            }
+            Refusal::FutureRevision => Error::FutureRevision {
+                requested: newest,
+                current: self.revision(&about.key).await.map_err(Failed::plain)?,
+            },
             Refusal::NoSpace => {
                 let status: wire::StatusResponse =
-                    self.call(STATUS, wire::StatusRequest {}).await.map_err(|failed| failed.plain())?;
+                    self.call(STATUS, wire::StatusRequest {}).await.map_err(Failed::plain)?;
                 let quota = unsigned(status.db_size_quota);
                 Error::QuotaExceeded { used: unsigned(status.db_size), needed: size, quota }
             }
@@ -170,7 +170,7 @@ impl Cluster {
         for id in &named {
             let request = wire::LeaseTimeToLiveRequest { id: *id as i64, keys: false };
             let answer: wire::LeaseTimeToLiveResponse =
-                self.call(TIME_TO_LIVE, request).await.map_err(|failed| failed.plain())?;
+                self.call(TIME_TO_LIVE, request).await.map_err(Failed::plain)?;
             if answer.granted_ttl <= 0 {
                 return Ok(*id);
             }

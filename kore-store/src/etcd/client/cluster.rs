@@ -116,6 +116,8 @@ impl Cluster {
         for offset in 0..self.targets.len() {
             let place = (first + offset) % self.targets.len();
             let target = &self.targets[place];
+            // Whoever gives up waiting for this one shall find the next one first.
+            lock(&self.current).place = (place + 1) % self.targets.len();
             let open = Connection::open(target, tls.as_ref(), &self.options, self.metadata(false).0);
             let reason = match timeout(self.options.connect_timeout, open).await {
                 Ok(Ok(connection)) if connection.leaderless => "the member knows no leader".to_owned(),
@@ -133,9 +135,12 @@ impl Cluster {
         Err(reasons.into())
     }
 
-    /// The connection is no good: the next call goes to the next member.
-    pub(super) fn fail(&self, failed: &Connection) {
+    /// The next call goes to the next member, unless what this one did wrong is no fault of its own.
+    pub(super) fn blame(&self, failed: &Connection, failure: &Failure) {
         let mut current = lock(&self.current);
+        if matches!(failure, Failure::Refused(_)) {
+            return;
+        }
         if current.connection.as_ref().is_some_and(|connection| connection.number == failed.number) {
             current.connection = None;
             current.place = (current.place + 1) % self.targets.len();
@@ -155,7 +160,11 @@ impl Cluster {
         }
         let (cluster, connection) = (self.clone(), connection.clone());
         let begin = || async move { cluster.renew(connection, stale).await }.boxed();
-        self.authenticating.join(begin).await
+        self.authenticating.join(begin).await.map_err(|failure| match failure {
+            // Whatever became of that, what the user is needed for has not been asked yet.
+            Failure::Open(reason) => Failure::NotDone(reason),
+            failure => failure,
+        })
     }
 
     async fn renew(&self, connection: Connection, stale: u64) -> Result<(), Failure> {
@@ -218,60 +227,64 @@ impl Cluster {
     {
         let deadline = Instant::now() + self.options.request_timeout;
         let mut backoff = Backoff::new(self.options.entropy.clone());
-        let mut tokens = 0;
         loop {
-            let reason = match timeout_at(deadline, self.connection()).await {
-                Err(_) => return Err(Failed::Error(unavailable("no endpoint could be reached in time"))),
-                Ok(Err(reason)) => reason,
+            let failure = match timeout_at(deadline, self.connection()).await {
+                Err(_) => Failure::NotDone("no endpoint could be reached in time".into()),
+                Ok(Err(reason)) => Failure::NotDone(reason),
                 Ok(Ok(connection)) => {
-                    let mut stale = 0;
-                    let once = async {
-                        self.introduce(&connection).await?;
-                        let (metadata, number) = self.metadata(true);
-                        stale = number;
-                        attempt(connection.clone(), metadata).await
-                    };
                     // A member that is silent must leave time for the others.
                     let until = match repeatable && self.targets.len() > 1 {
                         true => Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2,
                         false => deadline,
                     };
-                    let failure = match timeout_at(until, once).await {
-                        Ok(Ok(answer)) => return Ok(answer),
-                        Ok(Err(failure)) => failure,
-                        Err(_) => Failure::Open("no answer in time".into()),
-                    };
-                    match failure {
-                        Failure::Refused(refusal) => return Err(Failed::Refused(refusal)),
-                        // A second new token that is not known either: the member lags behind.
-                        Failure::Token if tokens < 2 => {
-                            tokens += 1;
-                            match timeout_at(deadline, self.authenticate(&connection, stale)).await {
-                                Ok(Ok(())) => continue,
-                                Ok(Err(Failure::Refused(refusal))) => return Err(Failed::Refused(refusal)),
-                                Ok(Err(failure)) => format!("cannot authenticate: {failure:?}").into(),
-                                Err(_) => "cannot authenticate in time".into(),
-                            }
-                        }
-                        Failure::Token => "etcd does not take the token it gave".into(),
-                        Failure::NotDone(reason) => {
-                            self.fail(&connection);
-                            reason
-                        }
-                        Failure::Open(reason) => {
-                            self.fail(&connection);
-                            if !repeatable {
-                                return Err(Failed::Error(Error::OutcomeUnknown { reason }));
-                            }
-                            reason
+                    match self.once(&connection, until, &attempt).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(failure) => {
+                            self.blame(&connection, &failure);
+                            failure
                         }
                     }
                 }
+            };
+            let reason = match failure {
+                Failure::Refused(refusal) => return Err(Failed::Refused(refusal)),
+                Failure::Open(reason) if !repeatable => {
+                    return Err(Failed::Error(Error::OutcomeUnknown { reason }));
+                }
+                Failure::Open(reason) | Failure::NotDone(reason) => reason,
+                Failure::Token => "etcd does not know the token that it gave".into(),
             };
             if timeout_at(deadline, backoff.wait()).await.is_err() || Instant::now() >= deadline {
                 return Err(Failed::Error(unavailable(reason)));
             }
         }
+    }
+
+    /// Tries on this member, again when it does not know the token.
+    async fn once<A, F>(
+        self: &Arc<Self>,
+        connection: &Connection,
+        until: Instant,
+        attempt: &impl Fn(Connection, Metadata) -> F,
+    ) -> Result<A, Failure>
+    where
+        F: Future<Output = Result<A, Failure>> + Send,
+    {
+        let late = || Failure::NotDone("the user could not be authenticated in time".into());
+        for _ in 0..3 {
+            let introduced = timeout_at(until, self.introduce(connection)).await;
+            introduced.unwrap_or_else(|_| Err(late()))?;
+            let (metadata, number) = self.metadata(true);
+            match timeout_at(until, attempt(connection.clone(), metadata)).await {
+                Ok(Err(Failure::Token)) => {
+                    let renewed = timeout_at(until, self.authenticate(connection, number)).await;
+                    renewed.unwrap_or_else(|_| Err(late()))?;
+                }
+                Ok(answered) => return answered,
+                Err(_) => return Err(Failure::Open("no answer in time".into())),
+            }
+        }
+        Err(Failure::Token)
     }
 }
 

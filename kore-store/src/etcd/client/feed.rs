@@ -34,8 +34,6 @@ pub(super) enum Ways {
     Requested,
     /// This key is written.
     Marker(Bytes),
-    /// By waiting: every revision has an event.
-    Everything,
 }
 
 /// What a member tells.
@@ -73,10 +71,10 @@ impl Feed {
         let (span, progress) = match marker {
             false if span.is_nothing() => (Span { key: span.key, end: Bytes::new() }, Ways::Requested),
             false => (span, Ways::Requested),
-            true => match span.with_marker() {
-                (wider, Some(marker)) => (wider, Ways::Marker(marker)),
-                (same, None) => (same, Ways::Everything),
-            },
+            true => {
+                let (wider, marker) = span.with_marker();
+                (wider, Ways::Marker(marker))
+            }
         };
         let create = wire::WatchCreateRequest {
             key: span.key,
@@ -109,9 +107,7 @@ impl Feed {
                 Err(Failure::NotDone("the token was not known".into()))
             }
             Err(failure) => {
-                if !matches!(failure, Failure::Refused(_)) {
-                    cluster.fail(&connection);
-                }
+                cluster.blame(&connection, &failure);
                 Err(failure)
             }
         }

@@ -4,7 +4,7 @@
 //! - `options`: how a cluster is reached
 //! - `cluster`, `connection`, `tls`, `version`, `joint`: which member is talked to, and how
 //! - `calls`, `translate`, `refusal`: requests into etcd's messages, its answers and refusals back
-//! - `watch`, `feed`, `assembly`, `progress`: watches
+//! - `watch`, `feed`, `assembly`, `pursuit`, `progress`: watches
 //! - `snapshot`: snapshots
 //!
 //! Nothing outside of `cluster` and `connection` knows which member answers; nothing outside of this folder knows gRPC.
@@ -17,6 +17,7 @@ mod feed;
 mod joint;
 mod options;
 mod progress;
+mod pursuit;
 mod refusal;
 mod snapshot;
 mod tls;
@@ -98,8 +99,8 @@ use translate::{revision, signed, unsigned};
 /// The marker is there for an instant, under a lease of a minute in case that its writer dies, and it is written only
 /// where progress is asked for. Watches of an `EtcdStore` do not tell of markers; listings, and other programs, may come
 /// across them, and each takes two revisions. A key that is there already is written again as it is, value and lease
-/// unchanged, and stays. A watch of all keys needs no marker: something happens to one of them at every revision. A user
-/// needs the right to read and write the marker. See [`EtcdOptions::progress`].
+/// unchanged, and stays. Where a set of keys has no end, the marker is a key in it that nobody else writes. A user needs
+/// the right to read and write the marker. While etcd has no room for it, progress waits. See [`EtcdOptions::progress`].
 ///
 /// # What etcd does not tell
 ///

@@ -13,7 +13,7 @@ use super::cluster::Failed;
 use super::refusal::Refusal;
 use super::translate::{revision, signed};
 use crate::etcd::wire::{self, CompareResult, CompareTarget, TargetUnion};
-use crate::{EventBatch, LeaseId, Result, Revision};
+use crate::{EventBatch, LeaseId, Revision};
 
 /// How long a marker outlives its writer.
 const TTL_SECONDS: i64 = 60;
@@ -89,7 +89,7 @@ impl Hidden {
 
 impl Inner {
     /// Writes a marker, and deletes it again if it was not there before. Who watches it is told something.
-    pub(super) async fn mark(self: Arc<Inner>, key: Bytes) -> Result<()> {
+    pub(super) async fn mark(self: Arc<Inner>, key: Bytes) -> Result<(), Failed> {
         let mut lease = self.marker_lease(None).await?;
         let written: wire::TxnResponse = loop {
             let put =
@@ -106,12 +106,12 @@ impl Inner {
                 Ok(written) => break written,
                 // Nobody wrote a marker for longer than a lease lives, as it seemed from here.
                 Err(Failed::Refused(Refusal::LeaseNotFound)) => lease = self.marker_lease(Some(lease)).await?,
-                Err(failed) => return Err(failed.plain()),
+                Err(failed) => return Err(failed),
             }
         };
         let at = revision(&written.header);
         self.markers.remember(at);
-        if !written.succeeded {
+        if !written.succeeded && !was_marker(&written) {
             return Ok(());
         }
         // Unless somebody has taken it over.
@@ -121,7 +121,7 @@ impl Inner {
             success: vec![op(wire::Request::DeleteRange(delete))],
             failure: Vec::new(),
         };
-        let deleted: wire::TxnResponse = self.cluster.call(TXN, request).await.map_err(Failed::plain)?;
+        let deleted: wire::TxnResponse = self.cluster.call(TXN, request).await?;
         if deleted.succeeded {
             self.markers.remember(revision(&deleted.header));
         }
@@ -129,7 +129,7 @@ impl Inner {
     }
 
     /// The lease of all markers: one that has half of its time left, other than this one, which is gone.
-    async fn marker_lease(&self, gone: Option<LeaseId>) -> Result<LeaseId> {
+    async fn marker_lease(&self, gone: Option<LeaseId>) -> Result<LeaseId, Failed> {
         let lock = || self.markers.lease.lock().unwrap_or_else(PoisonError::into_inner);
         let known = *lock();
         if let Some((id, granted)) = known
@@ -139,12 +139,18 @@ impl Inner {
             return Ok(id);
         }
         let request = wire::LeaseGrantRequest { ttl: TTL_SECONDS, id: 0 };
-        let granted: wire::LeaseGrantResponse = self.cluster.call(GRANT, request).await.map_err(Failed::plain)?;
+        let granted: wire::LeaseGrantResponse = self.cluster.call(GRANT, request).await?;
         let granted = granted.id as u64;
         // Somebody else may have got one too: the other one ends unused.
         *lock() = Some((granted, Instant::now()));
         Ok(granted)
     }
+}
+
+/// Whether what was written again was another watch's marker, which is now this one's to delete.
+fn was_marker(written: &wire::TxnResponse) -> bool {
+    let put = written.responses.first().and_then(|answer| answer.response.as_ref());
+    matches!(put, Some(wire::Response::Put(put)) if put.prev_kv.as_ref().is_some_and(|kv| kv.value == VALUE))
 }
 
 fn op(request: wire::Request) -> wire::RequestOp {
@@ -158,5 +164,51 @@ fn compare(key: &Bytes, target: CompareTarget, union: TargetUnion) -> wire::Comp
         key: key.clone(),
         range_end: Bytes::new(),
         target_union: Some(union),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, KeyValue};
+
+    fn event(key: &'static str, value: Option<&Bytes>) -> Event {
+        let kv = KeyValue {
+            key: key.into(),
+            value: value.cloned().unwrap_or_default(),
+            version: u64::from(value.is_some()),
+            ..KeyValue::default()
+        };
+        Event::new(Arc::new(kv), None)
+    }
+
+    fn left(hidden: &mut Hidden, events: Vec<Event>) -> Option<Vec<Bytes>> {
+        let left = hidden.hide(&EventBatch::new(7, events))?;
+        Some(left.events.iter().map(|event| event.kv.key.clone()).collect())
+    }
+
+    #[test]
+    fn markers_and_their_deletions_are_hidden_and_nothing_else() {
+        let mut hidden = Hidden::default();
+        let other = Bytes::from_static(b"v");
+        assert_eq!(left(&mut hidden, vec![event("a", Some(&other)), event("b", None)]), None);
+        assert_eq!(left(&mut hidden, vec![event("a", Some(&other)), event("m", Some(&VALUE))]), Some(vec!["a".into()]));
+        assert_eq!(left(&mut hidden, vec![event("m", Some(&VALUE))]), Some(vec![]));
+        assert_eq!(left(&mut hidden, vec![event("a", None), event("m", None)]), Some(vec!["a".into()]));
+        assert_eq!(left(&mut hidden, vec![event("m", None)]), None);
+    }
+
+    #[test]
+    fn only_a_stretch_of_nothing_but_markers_is_one() {
+        let markers = Markers::default();
+        for revision in [5, 6, 8] {
+            markers.remember(revision);
+        }
+        assert!(markers.only(5, 6) && markers.only(8, 8));
+        assert!(!markers.only(5, 8) && !markers.only(4, 5) && !markers.only(0, u64::MAX));
+        for revision in 100..100 + REMEMBERED as u64 {
+            markers.remember(revision);
+        }
+        assert!(!markers.only(8, 8));
     }
 }
