@@ -1,10 +1,11 @@
 //! Watches where etcd makes it hard: queues that run full, large revisions, markers.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use kore_store::{Error, EtcdStore, KeyRange, Op, Put, Revision, Store, Txn, Watch, WatchRequest, Watched};
+use kore_store::{Entropy, Error, EtcdStore, KeyRange, Op, Put, Revision, Store, Txn, Watch, WatchRequest, Watched};
 use tokio::time::timeout;
 
 use crate::harness::{Etcd, connect};
@@ -168,4 +169,79 @@ async fn idle_watches_tell_progress_and_do_not_keep_each_other_awake() {
     }
     movement(&store, &mut watches, Duration::from_secs(1)).await;
     assert_eq!(movement(&store, &mut watches, Duration::from_secs(2)).await, 0);
+}
+
+/// Reads at its own pace until this revision. Every revision has one event: a gap is a loss. Who falls behind a compaction
+/// is told so, and begins again where he is told that he can. Answers with how often that was.
+async fn follow(store: &EtcdStore, last: &Cell<Revision>, pace: Duration) -> usize {
+    let mut refusals = 0;
+    let mut next_revision = store.status().await.unwrap().revision + 1;
+    loop {
+        let mut watch = match store.watch(WatchRequest::prefix("k").from(next_revision)).await {
+            Ok(watch) => watch,
+            Err(Error::Compacted { at, requested }) => {
+                assert!(at >= requested, "sent back from {requested} to {at}");
+                refusals += 1;
+                next_revision = at;
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        loop {
+            if last.get() > 0 && next_revision > last.get() {
+                return refusals;
+            }
+            match next(&mut watch).await.unwrap() {
+                Ok(Watched::Batch(batch)) => {
+                    assert_eq!(batch.revision, next_revision, "a gap");
+                    assert_eq!(batch.events.len(), 1);
+                    next_revision += 1;
+                }
+                Ok(_) => {}
+                Err(Error::Compacted { at, .. }) => {
+                    refusals += 1;
+                    next_revision = next_revision.max(at);
+                    break;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            if !pace.is_zero() && last.get() == 0 {
+                tokio::time::sleep(pace).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs etcd"]
+async fn watchers_of_any_pace_see_no_gap_while_everything_is_compacted() {
+    const WRITES: usize = 4000;
+    let etcd = Etcd::single().await;
+    let store = etcd.store().await;
+    let first = store.put("k".into(), "begin".into()).await.unwrap();
+    let last = Cell::new(0);
+    let entropy = Entropy::seeded(11);
+    let value = Bytes::from(vec![0; 32 << 10]);
+    let writing = async {
+        let mut revision = first;
+        for number in 0..WRITES {
+            let key: Bytes = format!("k{}", number / 2 % 7).into();
+            revision = match number % 2 {
+                0 => store.put(key, value.clone()).await.unwrap(),
+                _ => store.txn(Txn::new().then(Op::delete(key))).await.unwrap().revision,
+            };
+            if number % 20 == 0 {
+                // It may have been there before.
+                drop(store.compact(revision.saturating_sub(50 + entropy.below(500)).max(1)).await);
+            }
+        }
+        last.set(revision);
+        // Something to tell for who waits.
+        store.put("k".into(), "end".into()).await.unwrap();
+    };
+    let paces = [0, 0, 1, 3, 20].map(Duration::from_millis);
+    let following = futures::future::join_all(paces.iter().map(|pace| follow(&store, &last, *pace)));
+    let (refusals, ()) = futures::future::join(following, writing).await;
+    println!("refused so often: {refusals:?}");
+    assert!(refusals[4] > 0, "nobody fell behind");
 }

@@ -82,10 +82,11 @@ use translate::{revision, signed, unsigned};
 /// begin before it: etcd may have forgotten a deletion made there (etcd#19179).
 ///
 /// A watch that reads so slowly that its member queues answers up, from a member older than 3.4.31 or 3.5.13, is told
-/// [`Error::Compacted`] as soon as it is behind the compacted revision. Such members can drop its events silently from
-/// there on (etcd#17555). They can also forget a deletion that is the very next one to be sent, when it is at the
-/// compacted revision, and the compaction comes in the tenth of a second after such a queue has run full: this one gap
-/// cannot be seen from outside.
+/// [`Error::Compacted`] as soon as it is behind the compacted revision: such members can drop its events silently from
+/// there on (etcd#17555). To see that in time, one read goes with every 64 answers. One gap cannot be seen from outside:
+/// such a member can forget a deletion that it is about to send next, if the compaction that makes its revision the
+/// compacted one comes in the tenth of a second after a queue has run full, or between two thousands of revisions that
+/// the watch catches up with.
 ///
 /// # Progress
 ///
