@@ -245,3 +245,28 @@ async fn watchers_of_any_pace_see_no_gap_while_everything_is_compacted() {
     println!("refused so often: {refusals:?}");
     assert!(refusals[4] > 0, "nobody fell behind");
 }
+
+#[tokio::test]
+#[ignore = "needs etcd"]
+async fn watches_that_nobody_reads_hold_nobody_up() {
+    let etcd = Etcd::single().await;
+    let store = etcd.store().await;
+    let mut watches = Vec::new();
+    for _ in 0..20 {
+        watches.push(store.watch(WatchRequest::prefix("k")).await.unwrap());
+    }
+    let writing = async {
+        for number in 0..100 {
+            store.put(format!("k{number:02}").into(), vec![0; 64 << 10].into()).await.unwrap();
+        }
+        store.get("k99".into()).await.unwrap().unwrap()
+    };
+    let kv = timeout(PATIENCE, writing).await.expect("calls wait for watches");
+    for watch in &mut watches {
+        let mut told = 0;
+        while told < kv.mod_revision {
+            let Watched::Batch(batch) = next(watch).await.unwrap().unwrap() else { continue };
+            told = batch.revision;
+        }
+    }
+}

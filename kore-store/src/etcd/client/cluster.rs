@@ -148,13 +148,13 @@ impl Cluster {
     }
 
     /// What goes along with a call, and the number of the token in it.
-    pub(super) fn metadata(&self, leader: bool) -> (Metadata, u64) {
+    fn metadata(&self, leader: bool) -> (Metadata, u64) {
         let token = lock(&self.token).clone();
         (Metadata { token: token.value, leader }, token.number)
     }
 
     /// Makes sure that there is a token other than this one, if a user was named.
-    pub(super) async fn authenticate(self: &Arc<Self>, connection: &Connection, stale: u64) -> Result<(), Failure> {
+    async fn authenticate(self: &Arc<Self>, connection: &Connection, stale: u64) -> Result<(), Failure> {
         if lock(&self.token).number != stale {
             return Ok(());
         }
@@ -193,7 +193,7 @@ impl Cluster {
     }
 
     /// Authenticates unless that was done already, or there is no user.
-    pub(super) async fn introduce(self: &Arc<Self>, connection: &Connection) -> Result<(), Failure> {
+    async fn introduce(self: &Arc<Self>, connection: &Connection) -> Result<(), Failure> {
         match self.options.user.is_some() && lock(&self.token).number == 0 {
             true => self.authenticate(connection, 0).await,
             false => Ok(()),
@@ -261,7 +261,7 @@ impl Cluster {
     }
 
     /// Tries on this member, again when it does not know the token.
-    async fn once<A, F>(
+    pub(super) async fn once<A, F>(
         self: &Arc<Self>,
         connection: &Connection,
         until: Instant,

@@ -76,7 +76,8 @@ use translate::{revision, signed, unsigned};
 /// # Watches
 ///
 /// A watch goes on by itself when its member fails: on the next one, from the revision behind the last that it told. It
-/// looks for a member for as long as it takes; only what no member will change ends it, with an error.
+/// looks for a member for as long as it takes; only what no member will change ends it, with an error. A watch that is
+/// not read buffers up to 512 KiB, and holds nothing else up; what comes then waits in etcd.
 ///
 /// A watch that is to begin at the compacted revision itself is refused with [`Error::Compacted`], as one that is to
 /// begin before it: etcd may have forgotten a deletion made there (etcd#19179).
