@@ -4,10 +4,15 @@
 //! - `conforms`: the crate's own suite
 //! - `progress`: what requested progress says, and what is made of it
 //! - `calls`: what the suite does not reach: limits, snapshots, other people's keys
+//! - `watches`: full queues, large revisions, markers
 //! - `access`: TLS, users, endpoints that are dead
-//! - `failures`: members that die or are cut off under load
+//! - `failures`, `network`: members that die or are cut off under load
 
 mod access;
+mod calls;
 mod conforms;
+mod failures;
 mod harness;
+mod network;
 mod progress;
+mod watches;

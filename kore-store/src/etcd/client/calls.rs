@@ -1,5 +1,7 @@
 //! The calls that a store is made of, and what their refusals mean.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::cluster::{Cluster, Failed, Method, unavailable};
@@ -71,21 +73,20 @@ impl<'a> About<'a> {
 
 impl Cluster {
     /// The current revision, by a look at this key.
-    pub(super) async fn revision(&self, key: &Bytes) -> Result<Revision> {
-        let answer = self.look(key, 0).await;
-        answer.map_err(|failed| failed.plain())
+    pub(super) async fn revision(self: &Arc<Self>, key: &Bytes) -> Result<Revision, Failed> {
+        self.look(key, 0).await
     }
 
     /// Whether this revision is compacted.
-    pub(super) async fn is_compacted(&self, key: &Bytes, at: Revision) -> Result<bool> {
+    pub(super) async fn is_compacted(self: &Arc<Self>, key: &Bytes, at: Revision) -> Result<bool, Failed> {
         match self.look(key, at).await {
             Ok(_) | Err(Failed::Refused(Refusal::FutureRevision)) => Ok(false),
             Err(Failed::Refused(Refusal::Compacted)) => Ok(true),
-            Err(failed) => Err(failed.plain()),
+            Err(failed) => Err(failed),
         }
     }
 
-    async fn look(&self, key: &Bytes, at: Revision) -> Result<Revision, Failed> {
+    async fn look(self: &Arc<Self>, key: &Bytes, at: Revision) -> Result<Revision, Failed> {
         let key = if key.is_empty() { Bytes::from_static(b"\0") } else { key.clone() };
         let request = wire::RangeRequest { key, revision: signed(at), count_only: true, ..Default::default() };
         let answer: wire::RangeResponse = self.call(RANGE, request).await?;
@@ -94,12 +95,12 @@ impl Cluster {
 
     /// The oldest revision that can be read, where this one cannot; 0 stands for the one before all others. etcd tells it
     /// nowhere, so it is searched for.
-    pub(super) async fn oldest(&self, key: &Bytes, compacted: Revision) -> Result<Revision> {
+    pub(super) async fn oldest(self: &Arc<Self>, key: &Bytes, compacted: Revision) -> Result<Revision> {
         let mut compacted = compacted;
-        let mut readable = self.revision(key).await?.max(compacted + 1);
+        let mut readable = self.revision(key).await.map_err(Failed::plain)?.max(compacted + 1);
         while readable - compacted > 1 {
             let between = compacted + (readable - compacted) / 2;
-            match self.is_compacted(key, between).await? {
+            match self.is_compacted(key, between).await.map_err(Failed::plain)? {
                 true => compacted = between,
                 false => readable = between,
             }
@@ -108,7 +109,7 @@ impl Cluster {
     }
 
     /// Says in the crate's words why etcd refused.
-    pub(super) async fn explain(&self, failed: Failed, about: About<'_>) -> Error {
+    pub(super) async fn explain(self: &Arc<Self>, failed: Failed, about: About<'_>) -> Error {
         let refusal = match failed {
             Failed::Refused(refusal) => refusal,
             Failed::Error(error) => return error,
@@ -118,18 +119,19 @@ impl Cluster {
         }
     }
 
-    async fn explained(&self, refusal: Refusal, about: About<'_>) -> Result<Error> {
+    async fn explained(self: &Arc<Self>, refusal: Refusal, about: About<'_>) -> Result<Error> {
         let limits = &self.options.limits;
         let size = about.txn.map_or(0, |txn| txn.size() as u64);
         let (oldest, newest) = about.revisions;
         Ok(match refusal {
             Refusal::Compacted => Error::Compacted { requested: oldest, at: self.oldest(&about.key, oldest).await? },
-            Refusal::FutureRevision => {
-                Error::FutureRevision { requested: newest, current: self.revision(&about.key).await? }
-            }
+            Refusal::FutureRevision => Error::FutureRevision {
+                requested: newest,
+                current: self.revision(&about.key).await.map_err(Failed::plain)?,
+            },
             Refusal::NoSpace => {
                 let status: wire::StatusResponse =
-                    self.call(STATUS, wire::StatusRequest {}).await.map_err(|failed| failed.plain())?;
+                    self.call(STATUS, wire::StatusRequest {}).await.map_err(Failed::plain)?;
                 let quota = unsigned(status.db_size_quota);
                 Error::QuotaExceeded { used: unsigned(status.db_size), needed: size, quota }
             }
@@ -162,13 +164,13 @@ impl Cluster {
     }
 
     /// The lease that a transaction names and that does not exist.
-    async fn missing_lease(&self, txn: &Txn) -> Result<LeaseId> {
+    async fn missing_lease(self: &Arc<Self>, txn: &Txn) -> Result<LeaseId> {
         let mut named = Vec::new();
         leases_of(txn, &mut named);
         for id in &named {
             let request = wire::LeaseTimeToLiveRequest { id: *id as i64, keys: false };
             let answer: wire::LeaseTimeToLiveResponse =
-                self.call(TIME_TO_LIVE, request).await.map_err(|failed| failed.plain())?;
+                self.call(TIME_TO_LIVE, request).await.map_err(Failed::plain)?;
             if answer.granted_ttl <= 0 {
                 return Ok(*id);
             }

@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tonic::metadata::{Ascii, MetadataValue};
 
 use super::connection::{Connection, Metadata, Target};
+use super::joint::Joint;
 use super::options::EtcdOptions;
 use super::refusal::{Failure, Refusal};
 use super::tls;
@@ -38,22 +40,15 @@ pub(super) struct Cluster {
     targets: Vec<Target>,
     tls: Option<Arc<ClientConfig>>,
     current: Mutex<Current>,
-    /// One connects at a time; the others wait and use what it got.
-    connecting: tokio::sync::Mutex<()>,
+    connecting: Joint<Result<Connection, Arc<str>>>,
     token: Mutex<Token>,
-    authenticating: tokio::sync::Mutex<()>,
+    authenticating: Joint<Result<(), Failure>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Current {
     place: usize,
     connection: Option<Connection>,
-}
-
-impl std::fmt::Debug for Current {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Current").field("place", &self.place).finish_non_exhaustive()
-    }
 }
 
 /// What etcd knows the user by. Every one it gives has the next number.
@@ -78,7 +73,7 @@ pub(super) fn unavailable(reason: impl Into<Arc<str>>) -> Error {
 }
 
 impl Cluster {
-    pub(super) fn new(options: EtcdOptions) -> Result<Cluster> {
+    pub(super) fn new(options: EtcdOptions) -> Result<Arc<Cluster>> {
         let targets: Vec<Target> =
             options.endpoints.iter().map(|endpoint| Target::new(endpoint, &options)).collect::<Result<_>>()?;
         if targets.is_empty() {
@@ -88,15 +83,15 @@ impl Cluster {
             true => Some(Arc::new(tls::config(&options)?)),
             false => None,
         };
-        Ok(Cluster {
+        Ok(Arc::new(Cluster {
             options,
             targets,
             tls,
             current: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
+            connecting: Joint::default(),
             token: Mutex::default(),
-            authenticating: tokio::sync::Mutex::default(),
-        })
+            authenticating: Joint::default(),
+        }))
     }
 
     fn live(&self) -> Option<Connection> {
@@ -104,20 +99,25 @@ impl Cluster {
     }
 
     /// The connection in use, or one to the next member that can be reached and knows a leader.
-    pub(super) async fn connection(&self) -> Result<Connection, Arc<str>> {
-        if let Some(connection) = self.live() {
-            return Ok(connection);
+    pub(super) async fn connection(self: &Arc<Self>) -> Result<Connection, Arc<str>> {
+        match self.live() {
+            Some(connection) => Ok(connection),
+            None => {
+                let cluster = self.clone();
+                self.connecting.join(|| async move { cluster.connect().await }.boxed()).await
+            }
         }
-        let _alone = self.connecting.lock().await;
-        if let Some(connection) = self.live() {
-            return Ok(connection);
-        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Arc<str>> {
         let first = lock(&self.current).place;
         let tls = self.tls.clone().map(TlsConnector::from);
         let mut reasons = String::from("no endpoint can be used");
         for offset in 0..self.targets.len() {
             let place = (first + offset) % self.targets.len();
             let target = &self.targets[place];
+            // Whoever gives up waiting for this one shall find the next one first.
+            lock(&self.current).place = (place + 1) % self.targets.len();
             let open = Connection::open(target, tls.as_ref(), &self.options, self.metadata(false).0);
             let reason = match timeout(self.options.connect_timeout, open).await {
                 Ok(Ok(connection)) if connection.leaderless => "the member knows no leader".to_owned(),
@@ -135,9 +135,12 @@ impl Cluster {
         Err(reasons.into())
     }
 
-    /// The connection is no good: the next call goes to the next member.
-    pub(super) fn fail(&self, failed: &Connection) {
+    /// The next call goes to the next member, unless what this one did wrong is no fault of its own.
+    pub(super) fn blame(&self, failed: &Connection, failure: &Failure) {
         let mut current = lock(&self.current);
+        if matches!(failure, Failure::Refused(_)) {
+            return;
+        }
         if current.connection.as_ref().is_some_and(|connection| connection.number == failed.number) {
             current.connection = None;
             current.place = (current.place + 1) % self.targets.len();
@@ -145,20 +148,29 @@ impl Cluster {
     }
 
     /// What goes along with a call, and the number of the token in it.
-    pub(super) fn metadata(&self, leader: bool) -> (Metadata, u64) {
+    fn metadata(&self, leader: bool) -> (Metadata, u64) {
         let token = lock(&self.token).clone();
         (Metadata { token: token.value, leader }, token.number)
     }
 
     /// Makes sure that there is a token other than this one, if a user was named.
-    pub(super) async fn authenticate(&self, connection: &Connection, stale: u64) -> Result<(), Failure> {
-        let Some((name, password)) = self.options.user.clone() else {
-            return Err(Failure::Refused(Refusal::Other("etcd wants to know the user, and none was named".into())));
-        };
-        let _alone = self.authenticating.lock().await;
+    async fn authenticate(self: &Arc<Self>, connection: &Connection, stale: u64) -> Result<(), Failure> {
         if lock(&self.token).number != stale {
             return Ok(());
         }
+        let (cluster, connection) = (self.clone(), connection.clone());
+        let begin = || async move { cluster.renew(connection, stale).await }.boxed();
+        self.authenticating.join(begin).await.map_err(|failure| match failure {
+            // Whatever became of that, what the user is needed for has not been asked yet.
+            Failure::Open(reason) => Failure::NotDone(reason),
+            failure => failure,
+        })
+    }
+
+    async fn renew(&self, connection: Connection, stale: u64) -> Result<(), Failure> {
+        let Some((name, password)) = self.options.user.clone() else {
+            return Err(Failure::Refused(Refusal::Other("etcd wants to know the user, and none was named".into())));
+        };
         let request = wire::AuthenticateRequest { name, password };
         let answer: Result<wire::AuthenticateResponse, _> = connection
             .unary("/etcdserverpb.Auth/Authenticate", request, Metadata { token: None, leader: true })
@@ -173,12 +185,15 @@ impl Cluster {
             Err(Failure::Refused(Refusal::AuthNotEnabled)) => None,
             Err(failure) => return Err(failure),
         };
-        *lock(&self.token) = Token { number: stale + 1, value };
+        let mut token = lock(&self.token);
+        if token.number == stale {
+            *token = Token { number: stale + 1, value };
+        }
         Ok(())
     }
 
     /// Authenticates unless that was done already, or there is no user.
-    pub(super) async fn introduce(&self, connection: &Connection) -> Result<(), Failure> {
+    async fn introduce(self: &Arc<Self>, connection: &Connection) -> Result<(), Failure> {
         match self.options.user.is_some() && lock(&self.token).number == 0 {
             true => self.authenticate(connection, 0).await,
             false => Ok(()),
@@ -186,7 +201,7 @@ impl Cluster {
     }
 
     /// A request, and its answer, wherever it can be had within the time for a request.
-    pub(super) async fn call<Q, A>(&self, method: Method, request: Q) -> Result<A, Failed>
+    pub(super) async fn call<Q, A>(self: &Arc<Self>, method: Method, request: Q) -> Result<A, Failed>
     where
         Q: prost::Message + Clone + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
@@ -203,7 +218,7 @@ impl Cluster {
 
     /// Tries on one member after the other, within the time for a request.
     pub(super) async fn attempt<A, F>(
-        &self,
+        self: &Arc<Self>,
         repeatable: bool,
         attempt: impl Fn(Connection, Metadata) -> F,
     ) -> Result<A, Failed>
@@ -212,60 +227,64 @@ impl Cluster {
     {
         let deadline = Instant::now() + self.options.request_timeout;
         let mut backoff = Backoff::new(self.options.entropy.clone());
-        let mut tokens = 0;
         loop {
-            let reason = match timeout_at(deadline, self.connection()).await {
-                Err(_) => return Err(Failed::Error(unavailable("no endpoint could be reached in time"))),
-                Ok(Err(reason)) => reason,
+            let failure = match timeout_at(deadline, self.connection()).await {
+                Err(_) => Failure::NotDone("no endpoint could be reached in time".into()),
+                Ok(Err(reason)) => Failure::NotDone(reason),
                 Ok(Ok(connection)) => {
-                    let mut stale = 0;
-                    let once = async {
-                        self.introduce(&connection).await?;
-                        let (metadata, number) = self.metadata(true);
-                        stale = number;
-                        attempt(connection.clone(), metadata).await
-                    };
                     // A member that is silent must leave time for the others.
                     let until = match repeatable && self.targets.len() > 1 {
                         true => Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2,
                         false => deadline,
                     };
-                    let failure = match timeout_at(until, once).await {
-                        Ok(Ok(answer)) => return Ok(answer),
-                        Ok(Err(failure)) => failure,
-                        Err(_) => Failure::Open("no answer in time".into()),
-                    };
-                    match failure {
-                        Failure::Refused(refusal) => return Err(Failed::Refused(refusal)),
-                        // A second new token that is not known either: the member lags behind.
-                        Failure::Token if tokens < 2 => {
-                            tokens += 1;
-                            match timeout_at(deadline, self.authenticate(&connection, stale)).await {
-                                Ok(Ok(())) => continue,
-                                Ok(Err(Failure::Refused(refusal))) => return Err(Failed::Refused(refusal)),
-                                Ok(Err(failure)) => format!("cannot authenticate: {failure:?}").into(),
-                                Err(_) => "cannot authenticate in time".into(),
-                            }
-                        }
-                        Failure::Token => "etcd does not take the token it gave".into(),
-                        Failure::NotDone(reason) => {
-                            self.fail(&connection);
-                            reason
-                        }
-                        Failure::Open(reason) => {
-                            self.fail(&connection);
-                            if !repeatable {
-                                return Err(Failed::Error(Error::OutcomeUnknown { reason }));
-                            }
-                            reason
+                    match self.once(&connection, until, &attempt).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(failure) => {
+                            self.blame(&connection, &failure);
+                            failure
                         }
                     }
                 }
+            };
+            let reason = match failure {
+                Failure::Refused(refusal) => return Err(Failed::Refused(refusal)),
+                Failure::Open(reason) if !repeatable => {
+                    return Err(Failed::Error(Error::OutcomeUnknown { reason }));
+                }
+                Failure::Open(reason) | Failure::NotDone(reason) => reason,
+                Failure::Token => "etcd does not know the token that it gave".into(),
             };
             if timeout_at(deadline, backoff.wait()).await.is_err() || Instant::now() >= deadline {
                 return Err(Failed::Error(unavailable(reason)));
             }
         }
+    }
+
+    /// Tries on this member, again when it does not know the token.
+    pub(super) async fn once<A, F>(
+        self: &Arc<Self>,
+        connection: &Connection,
+        until: Instant,
+        attempt: &impl Fn(Connection, Metadata) -> F,
+    ) -> Result<A, Failure>
+    where
+        F: Future<Output = Result<A, Failure>> + Send,
+    {
+        let late = || Failure::NotDone("the user could not be authenticated in time".into());
+        for _ in 0..3 {
+            let introduced = timeout_at(until, self.introduce(connection)).await;
+            introduced.unwrap_or_else(|_| Err(late()))?;
+            let (metadata, number) = self.metadata(true);
+            match timeout_at(until, attempt(connection.clone(), metadata)).await {
+                Ok(Err(Failure::Token)) => {
+                    let renewed = timeout_at(until, self.authenticate(connection, number)).await;
+                    renewed.unwrap_or_else(|_| Err(late()))?;
+                }
+                Ok(answered) => return answered,
+                Err(_) => return Err(Failure::Open("no answer in time".into())),
+            }
+        }
+        Err(Failure::Token)
     }
 }
 

@@ -31,6 +31,13 @@ use crate::{Error, Result};
 /// The largest answer that is taken: the largest that etcd sends. Page with a limit where an answer may grow to that.
 const ANSWER_BYTES: usize = i32::MAX as usize;
 
+/// Bytes that a stream buffers for who does not read it.
+const STREAM_BYTES: u32 = 512 << 10;
+
+/// Bytes that all streams of a connection buffer: the most there can be, since at this limit a watch that nobody reads
+/// would hold up everything else. That is after 4,095 of them.
+const CONNECTION_BYTES: u32 = i32::MAX as u32;
+
 /// Where a member is reached.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
@@ -81,6 +88,12 @@ pub(super) struct Metadata {
     pub(super) token: Option<MetadataValue<Ascii>>,
     /// A member without a leader shall refuse rather than let wait.
     pub(super) leader: bool,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 impl Connection {
@@ -174,6 +187,8 @@ where
 {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_BYTES)
+        .initial_connection_window_size(CONNECTION_BYTES)
         .keep_alive_interval(options.keep_alive)
         .keep_alive_timeout(options.keep_alive_timeout)
         .handshake(io)

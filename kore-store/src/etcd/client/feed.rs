@@ -1,8 +1,10 @@
 //! One watch on one member, for as long as its stream lives.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::channel::mpsc;
-use tokio::time::timeout;
+use tokio::time::Instant;
 use tonic::Streaming;
 
 use super::Progress;
@@ -32,8 +34,6 @@ pub(super) enum Ways {
     Requested,
     /// This key is written.
     Marker(Bytes),
-    /// By waiting: every revision has an event.
-    Everything,
 }
 
 /// What a member tells.
@@ -56,12 +56,11 @@ pub(super) enum Fragments {
 }
 
 impl Feed {
-    /// Begins at this revision. A member that begins a watch at the compacted revision may have lost a deletion there, so
-    /// it is asked for one revision more, which whoever assembles the answers leaves out.
-    pub(super) async fn open(cluster: &Cluster, request: &WatchRequest, from: Revision) -> Result<Feed, Failure> {
+    /// Begins at this revision. Large revisions come in fragments, so that no message is larger than a request may be, or
+    /// than one event with what its key held before. A member that begins a watch at the compacted revision may have lost
+    /// a deletion there, so it is asked for one revision more, which whoever assembles the answers leaves out.
+    pub(super) async fn open(cluster: &Arc<Cluster>, request: &WatchRequest, from: Revision) -> Result<Feed, Failure> {
         let connection = cluster.connection().await.map_err(Failure::NotDone)?;
-        cluster.introduce(&connection).await?;
-        let (metadata, number) = cluster.metadata(true);
         let span = Span::new(&request.keys, None);
         let marker = match cluster.options.progress {
             Progress::Auto => !connection.version.has_sound_watches(),
@@ -71,10 +70,10 @@ impl Feed {
         let (span, progress) = match marker {
             false if span.is_nothing() => (Span { key: span.key, end: Bytes::new() }, Ways::Requested),
             false => (span, Ways::Requested),
-            true => match span.with_marker() {
-                (wider, Some(marker)) => (wider, Ways::Marker(marker)),
-                (same, None) => (same, Ways::Everything),
-            },
+            true => {
+                let (wider, marker) = span.with_marker();
+                (wider, Ways::Marker(marker))
+            }
         };
         let create = wire::WatchCreateRequest {
             key: span.key,
@@ -85,31 +84,27 @@ impl Feed {
             fragment: true,
             ..Default::default()
         };
-        let (mut requests, queue) = mpsc::channel(REQUESTS);
         let create = wire::WatchRequest { request_union: Some(wire::WatchRequestUnion::Create(create)) };
-        requests.try_send(create).expect("the queue is empty");
-        let opening = async {
-            let answers = connection.streaming("/etcdserverpb.Watch/Watch", queue, metadata).await;
-            let mut answers: Streaming<wire::WatchResponse> = answers.map_err(|status| Failure::of(&status))?;
-            let created = answers.message().await.map_err(|status| Failure::of(&status))?;
-            Ok((answers, created.ok_or(Failure::Open("etcd ended the stream".into()))?))
-        };
-        let opened = timeout(cluster.options.request_timeout, opening).await;
-        let opened = opened.unwrap_or(Err(Failure::Open("no answer in time".into())));
-        let opened = opened.and_then(|(answers, created)| match created.canceled {
-            true => Err(ended(&created)),
-            false => Ok(answers),
-        });
-        match opened {
-            Ok(answers) => Ok(Feed { connection, requests, answers, progress, received: 0 }),
-            Err(Failure::Token) => {
-                cluster.authenticate(&connection, number).await?;
-                Err(Failure::NotDone("the token was not known".into()))
-            }
-            Err(failure) => {
-                if !matches!(failure, Failure::Refused(_)) {
-                    cluster.fail(&connection);
+        let until = Instant::now() + cluster.options.request_timeout;
+        let attempt = |connection: Connection, metadata| {
+            let create = create.clone();
+            async move {
+                let (mut requests, queue) = mpsc::channel(REQUESTS);
+                requests.try_send(create).expect("the queue is empty");
+                let answers = connection.streaming("/etcdserverpb.Watch/Watch", queue, metadata).await;
+                let mut answers: Streaming<wire::WatchResponse> = answers.map_err(|status| Failure::of(&status))?;
+                let created = answers.message().await.map_err(|status| Failure::of(&status))?;
+                match created {
+                    Some(created) if created.canceled => Err(ended(&created)),
+                    Some(_) => Ok((requests, answers)),
+                    None => Err(Failure::Open("etcd ended the stream".into())),
                 }
+            }
+        };
+        match cluster.once(&connection, until, &attempt).await {
+            Ok((requests, answers)) => Ok(Feed { connection, requests, answers, progress, received: 0 }),
+            Err(failure) => {
+                cluster.blame(&connection, &failure);
                 Err(failure)
             }
         }

@@ -2,9 +2,10 @@
 //!
 //! - here: the store
 //! - `options`: how a cluster is reached
-//! - `cluster`, `connection`, `tls`, `version`: which member is talked to, and how
+//! - `cluster`, `connection`, `tls`, `version`, `joint`: which member is talked to, and how
 //! - `calls`, `translate`, `refusal`: requests into etcd's messages, its answers and refusals back
-//! - `watch`, `feed`, `assembly`, `progress`: watches
+//! - `watch`, `feed`, `assembly`, `pursuit`, `progress`: watches
+//! - `snapshot`: snapshots
 //!
 //! Nothing outside of `cluster` and `connection` knows which member answers; nothing outside of this folder knows gRPC.
 
@@ -13,8 +14,10 @@ mod calls;
 mod cluster;
 mod connection;
 mod feed;
+mod joint;
 mod options;
 mod progress;
+mod pursuit;
 mod refusal;
 mod snapshot;
 mod tls;
@@ -26,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::etcd::wire;
 use crate::index::check;
@@ -72,16 +76,18 @@ use translate::{revision, signed, unsigned};
 /// # Watches
 ///
 /// A watch goes on by itself when its member fails: on the next one, from the revision behind the last that it told. It
-/// looks for a member for as long as it takes; only what no member will change ends it, with an error.
+/// looks for a member for as long as it takes; only what no member will change ends it, with an error. A watch that is
+/// not read buffers up to 512 KiB, and holds nothing else up; what comes then waits in etcd.
 ///
 /// A watch that is to begin at the compacted revision itself is refused with [`Error::Compacted`], as one that is to
 /// begin before it: etcd may have forgotten a deletion made there (etcd#19179).
 ///
 /// A watch that reads so slowly that its member queues answers up, from a member older than 3.4.31 or 3.5.13, is told
-/// [`Error::Compacted`] as soon as it is behind the compacted revision. Such members can drop its events silently from
-/// there on (etcd#17555). They can also forget a deletion that is the very next one to be sent, when it is at the
-/// compacted revision, and the compaction comes in the tenth of a second after such a queue has run full: this one gap
-/// cannot be seen from outside.
+/// [`Error::Compacted`] as soon as it is behind the compacted revision: such members can drop its events silently from
+/// there on (etcd#17555). To see that in time, one read goes with every 64 answers. One gap cannot be seen from outside:
+/// such a member can forget a deletion that it is about to send next, if the compaction that makes its revision the
+/// compacted one comes in the tenth of a second after a queue has run full, or between two thousands of revisions that
+/// the watch catches up with.
 ///
 /// # Progress
 ///
@@ -92,10 +98,11 @@ use translate::{revision, signed, unsigned};
 /// there has been told: it is one watch in etcd, and one watch is told in order. A second watch for the marker alone would
 /// not do: etcd catches watches up one by one, also those of one stream, so that the marker's could be ahead.
 ///
-/// The marker is there for an instant, under a lease of a minute in case that its writer dies. Whoever watches or lists
-/// the keys around sees it; it is written only where progress is asked for. A key that is there already is written
-/// again as it is, value and lease unchanged, and stays. A watch of all keys needs no marker: something happens to one of
-/// them at every revision. A user needs the right to read and write the marker. See [`EtcdOptions::progress`].
+/// The marker is there for an instant, under a lease of a minute in case that its writer dies, and it is written only
+/// where progress is asked for. Watches of an `EtcdStore` do not tell of markers; listings, and other programs, may come
+/// across them, and each takes two revisions. A key that is there already is written again as it is, value and lease
+/// unchanged, and stays. Where a set of keys has no end, the marker is a key in it that nobody else writes. A user needs
+/// the right to read and write the marker. While etcd has no room for it, progress waits. See [`EtcdOptions::progress`].
 ///
 /// # What etcd does not tell
 ///
@@ -114,7 +121,7 @@ pub struct EtcdStore {
 
 #[derive(Debug)]
 struct Inner {
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     markers: Markers,
 }
 
@@ -130,7 +137,7 @@ impl EtcdStore {
         Ok(EtcdStore { inner: Arc::new(Inner { cluster, markers: Markers::default() }) })
     }
 
-    fn cluster(&self) -> &Cluster {
+    fn cluster(&self) -> &Arc<Cluster> {
         &self.inner.cluster
     }
 }
@@ -196,8 +203,9 @@ impl Store for EtcdStore {
 
     async fn status(&self) -> Result<Status> {
         let cluster = self.cluster();
-        let compacted = match cluster.is_compacted(&[0].to_vec().into(), 1).await? {
-            true => cluster.oldest(&[0].to_vec().into(), 1).await?,
+        let any = Bytes::from_static(b"\0");
+        let compacted = match cluster.is_compacted(&any, 1).await.map_err(Failed::plain)? {
+            true => cluster.oldest(&any, 1).await?,
             false => 0,
         };
         let status: wire::StatusResponse = cluster.call(STATUS, wire::StatusRequest {}).await.map_err(Failed::plain)?;

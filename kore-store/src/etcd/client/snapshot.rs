@@ -1,5 +1,7 @@
 //! etcd's snapshot, passed through.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::Stream;
 use tonic::Streaming;
@@ -13,7 +15,7 @@ use crate::etcd::wire;
 use crate::{Range, Result, Snapshot};
 
 /// Begins one. The read before it names its revision, and sees to it that the member is not behind.
-pub(super) async fn begin(cluster: &Cluster) -> Result<Snapshot> {
+pub(super) async fn begin(cluster: &Arc<Cluster>) -> Result<Snapshot> {
     let look = translate::range(&Range::key("\0").count_only());
     let begun = cluster.attempt(true, |connection: Connection, metadata| {
         let look = look.clone();

@@ -53,27 +53,19 @@ impl Span {
         self.key == self.end
     }
 
-    /// Every key there is.
-    pub(super) fn is_everything(&self) -> bool {
-        self.key == ZERO && self.end == ZERO
-    }
-
     /// This span and one key more, and that key: the one directly behind the span or, where it has no end, one within it
-    /// that nobody else writes. Everything needs none.
-    pub(super) fn with_marker(&self) -> (Span, Option<Bytes>) {
-        if self.is_everything() {
-            return (self.clone(), None);
-        }
+    /// that nobody else writes.
+    pub(super) fn with_marker(&self) -> (Span, Bytes) {
         if self.end == ZERO {
             let mut marker = BytesMut::from(&self.key[..]);
             marker.put_slice(b"\xff\xff\xff\xffkore-progress");
-            return (self.clone(), Some(marker.freeze()));
+            return (self.clone(), marker.freeze());
         }
         let marker = match self.end.is_empty() {
             true => next(&self.key),
             false => self.end.clone(),
         };
-        (Span { key: self.key.clone(), end: next(&marker) }, Some(marker))
+        (Span { key: self.key.clone(), end: next(&marker) }, marker)
     }
 }
 
@@ -283,7 +275,6 @@ mod tests {
         ] {
             assert_eq!(span(keys.clone()), expected, "{keys:?}");
         }
-        assert!(span(KeyRange::all()).is_everything());
     }
 
     #[test]
@@ -299,7 +290,7 @@ mod tests {
             interval("\0", Some("\0")),
         ] {
             let span = span(keys.clone());
-            assert!(span.is_nothing() && !span.is_everything() && !span.key.is_empty(), "{keys:?}: {span:?}");
+            assert!(span.is_nothing() && span.end != ZERO && !span.key.is_empty(), "{keys:?}: {span:?}");
         }
     }
 
@@ -316,10 +307,7 @@ mod tests {
 
     #[test]
     fn a_marker_is_directly_behind_what_is_watched() {
-        let marked = |keys: KeyRange| {
-            let (span, marker) = span(keys).with_marker();
-            (span, marker.unwrap())
-        };
+        let marked = |keys: KeyRange| span(keys).with_marker();
         let (wider, marker) = marked(KeyRange::Prefix("a/".into()));
         assert_eq!((wider, &marker[..]), (pair_of(b"a/", b"a0\0"), &b"a0"[..]));
         let (wider, marker) = marked(KeyRange::Key("a".into()));
@@ -332,7 +320,7 @@ mod tests {
         // Nothing, and a marker.
         let (wider, marker) = marked(interval("b", Some("a")));
         assert_eq!((wider, &marker[..]), (pair_of(b"b", b"b\0"), &b"b"[..]));
-        assert_eq!(span(KeyRange::all()).with_marker(), (pair_of(b"\0", b"\0"), None));
+        assert_eq!(marked(KeyRange::all()).0, pair_of(b"\0", b"\0"));
     }
 
     #[test]

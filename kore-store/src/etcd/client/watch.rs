@@ -1,6 +1,6 @@
 //! A watch of the store: one feed after the other, told as if it were one.
 //!
-//! Everything is done while the watch is polled: reading, finding another member, looking for progress.
+//! Everything is done while the watch is polled: reading, finding another member, looking for progress (`pursuit`).
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -18,25 +18,25 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Inner;
 use super::assembly::Assembly;
-use super::cluster::{Backoff, unavailable};
-use super::feed::{Feed, Fragments, Told, Ways};
+use super::cluster::{Backoff, Failed, unavailable};
+use super::feed::{Feed, Fragments, Told};
+use super::progress::Hidden;
+use super::pursuit::{Pursuit, TRY_AGAIN};
+use super::refusal::Failure;
 use super::translate::Span;
 use crate::{Error, EventBatch, Result, Revision, Watch, WatchRequest, WatchSource, Watched};
-
-/// How long a member has to say where it stands, or a marker to arrive, before the question is put again.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Begins a watch: at a definite revision, on a member that has taken it.
 pub(super) async fn begin(store: Arc<Inner>, request: WatchRequest) -> Result<Watch> {
     let cluster = &store.cluster;
     let key = Span::new(&request.keys, None).key;
-    let current = cluster.revision(&key).await?;
+    let current = cluster.revision(&key).await.map_err(Failed::plain)?;
     let from = match request.from {
         0 => current + 1,
         from => from,
     };
     // etcd would tell too, but only later.
-    if from > 1 && from <= current && cluster.is_compacted(&key, from - 1).await? {
+    if from > 1 && from <= current && cluster.is_compacted(&key, from - 1).await.map_err(Failed::plain)? {
         let oldest = cluster.oldest(&key, from - 1).await?;
         return Err(compacted(from, oldest));
     }
@@ -46,6 +46,7 @@ pub(super) async fn begin(store: Arc<Inner>, request: WatchRequest) -> Result<Wa
         asked: asked.clone(),
         feed: None,
         assembly: Assembly::new(from),
+        hidden: Hidden::default(),
         ready: VecDeque::new(),
         told: current.min(from - 1),
         pursuit: Pursuit::None,
@@ -99,36 +100,20 @@ impl WatchSource for EtcdWatch {
     }
 }
 
-/// How far the watch is with learning progress.
-enum Pursuit {
-    None,
-    /// Finds out the current revision: everything up to there shall have been told.
-    Looking {
-        looking: BoxFuture<'static, Result<Revision>>,
-        asked: bool,
-    },
-    /// Waits until everything up to this revision has been told.
-    Waiting {
-        target: Revision,
-        asked: bool,
-        provoking: Option<BoxFuture<'static, Result<()>>>,
-        again: Instant,
-    },
-}
-
-struct Telling {
-    store: Arc<Inner>,
+pub(super) struct Telling {
+    pub(super) store: Arc<Inner>,
     request: WatchRequest,
     /// A key that the user may read.
-    key: Bytes,
+    pub(super) key: Bytes,
     asked: Arc<Asked>,
-    feed: Option<Feed>,
-    assembly: Assembly,
+    pub(super) feed: Option<Feed>,
+    pub(super) assembly: Assembly,
+    hidden: Hidden,
     /// To be told; nothing more is read before.
-    ready: VecDeque<Watched>,
+    pub(super) ready: VecDeque<Watched>,
     /// The revision told last.
-    told: Revision,
-    pursuit: Pursuit,
+    pub(super) told: Revision,
+    pub(super) pursuit: Pursuit,
     /// When to look for progress unasked.
     tick: Instant,
     backoff: Backoff,
@@ -137,11 +122,11 @@ struct Telling {
 
 /// What happened.
 enum Happened {
-    Told(Result<Told, super::Failure>),
+    Told(Result<Told, Failure>),
     Asked,
     Tick,
-    Looked(Result<Revision>),
-    Provoked(Result<()>),
+    Looked(Result<Revision, Failed>),
+    Provoked(Result<(), Failed>),
     Again,
 }
 
@@ -165,20 +150,27 @@ impl Telling {
         let happened = self.wait().await;
         match happened {
             Happened::Told(Ok(told)) => self.take(told).await?,
-            Happened::Told(Err(failure)) => self.lose(failure)?,
+            Happened::Told(Err(failure)) => {
+                self.lose(failure)?;
+                self.backoff.wait().await;
+            }
             Happened::Asked => {
                 if self.asked.progress.swap(false, Ordering::Relaxed) {
-                    self.look(true);
+                    self.look(true, Duration::ZERO);
                 }
             }
             Happened::Tick => {
                 self.tick = Instant::now() + self.store.cluster.options.progress_interval;
-                self.look(false);
+                self.look(false, Duration::ZERO);
             }
-            Happened::Looked(looked) => self.pursue(looked),
+            Happened::Looked(looked) => self.pursue(looked)?,
             Happened::Provoked(provoked) => {
-                if let Err(error) = provoked {
-                    tracing::debug!(%error, "a marker could not be written");
+                // Where a marker was written, it comes, also on another feed.
+                if let Err(failed) = provoked {
+                    self.bear(failed)?;
+                    if let Pursuit::Waiting { again, .. } = &mut self.pursuit {
+                        *again = Some(Instant::now() + TRY_AGAIN);
+                    }
                 }
             }
             Happened::Again => self.provoke(),
@@ -189,16 +181,14 @@ impl Telling {
 
     async fn wait(&mut self) -> Happened {
         let feed = self.feed.as_mut().expect("it was resumed");
+        let idle = matches!(self.pursuit, Pursuit::None);
         let (looking, provoking, again) = match &mut self.pursuit {
             Pursuit::None => (None, None, None),
             Pursuit::Looking { looking, .. } => (Some(looking), None, None),
-            Pursuit::Waiting { provoking, again, .. } => (None, provoking.as_mut(), Some(*again)),
+            Pursuit::Waiting { provoking, again, .. } => (None, provoking.as_mut(), *again),
         };
-        let idle = looking.is_none() && again.is_none();
-        let quiet = again.is_some() && provoking.is_none();
         tokio::select! {
             biased;
-            told = feed.next() => Happened::Told(told),
             looked = maybe(looking) => Happened::Looked(looked),
             provoked = maybe(provoking) => {
                 if let Pursuit::Waiting { provoking, .. } = &mut self.pursuit {
@@ -208,7 +198,9 @@ impl Telling {
             }
             () = self.asked.now.notified(), if idle => Happened::Asked,
             () = sleep_until(self.tick), if idle && self.request.progress => Happened::Tick,
-            () = sleep_until(again.unwrap_or(self.tick)), if quiet => Happened::Again,
+            () = sleep_until(again.unwrap_or(self.tick)), if again.is_some() => Happened::Again,
+            // Last: it may always have something.
+            told = feed.next() => Happened::Told(told),
         }
     }
 
@@ -221,7 +213,7 @@ impl Telling {
                     self.feed = Some(feed);
                     // What was waited for may not come on this one.
                     if let Pursuit::Waiting { asked, .. } = self.pursuit {
-                        self.look(asked);
+                        self.look(asked, Duration::ZERO);
                     }
                 }
                 Err(failure) => {
@@ -234,10 +226,10 @@ impl Telling {
     }
 
     /// The feed has failed.
-    fn lose(&mut self, failure: super::Failure) -> Result<()> {
+    fn lose(&mut self, failure: Failure) -> Result<()> {
         tracing::debug!(?failure, next = self.assembly.next(), "a watch looks for another member");
         if let Some(feed) = self.feed.take() {
-            self.store.cluster.fail(feed.connection());
+            self.store.cluster.blame(feed.connection(), &failure);
         }
         self.assembly.broken();
         match Option::<Error>::from(failure) {
@@ -248,7 +240,9 @@ impl Telling {
 
     /// Takes what the member tells.
     async fn take(&mut self, told: Told) -> Result<()> {
-        self.backoff.reset();
+        if !matches!(told, Told::Compacted(_)) {
+            self.backoff.reset();
+        }
         match told {
             Told::Events(events, fragments) => {
                 let batches = self.assembly.push(events, fragments == Fragments::More);
@@ -278,23 +272,16 @@ impl Telling {
                 if next <= oldest {
                     return Err(compacted(next, oldest));
                 }
+                self.backoff.wait().await;
             }
         }
         Ok(())
     }
 
     async fn tell(&mut self, batch: EventBatch) -> Result<()> {
-        let marker = match self.feed.as_ref().map(Feed::ways) {
-            Some(Ways::Marker(marker)) => Some(marker.clone()),
-            _ => None,
-        };
-        let is_marker = |key: &Bytes| marker.as_ref() == Some(key);
-        let batch = match batch.events.iter().any(|event| is_marker(&event.kv.key)) {
-            false => batch,
-            true => {
-                let rest: Vec<_> = batch.events.iter().filter(|event| !is_marker(&event.kv.key)).cloned().collect();
-                EventBatch::new(batch.revision, rest)
-            }
+        let batch = match self.hidden.hide(&batch) {
+            Some(rest) => rest,
+            None => batch,
         };
         let Some(batch) = batch.wanted(&self.request) else {
             return Ok(());
@@ -308,78 +295,21 @@ impl Telling {
         Ok(())
     }
 
+    /// Fails when this revision is compacted. Waits until a member can be asked.
     async fn refuse_if_compacted(&mut self, at: Revision) -> Result<()> {
         let cluster = &self.store.cluster;
-        match cluster.is_compacted(&self.key, at).await? {
-            true => Err(Error::Compacted { requested: at, at: cluster.oldest(&self.key, at).await? }),
-            false => Ok(()),
-        }
-    }
-
-    fn progress(&mut self, revision: Revision) {
-        self.told = revision;
-        self.ready.push_back(Watched::Progress(revision));
-    }
-
-    /// Begins to look for progress.
-    fn look(&mut self, asked: bool) {
-        let (store, key) = (self.store.clone(), self.key.clone());
-        let looking = Box::pin(async move { store.cluster.revision(&key).await });
-        self.pursuit = Pursuit::Looking { looking, asked };
-    }
-
-    /// The current revision is known: everything up to there is to be told.
-    fn pursue(&mut self, looked: Result<Revision>) {
-        let Pursuit::Looking { asked, .. } = self.pursuit else { return };
-        let target = match looked {
-            Ok(target) => target,
-            Err(error) => {
-                tracing::debug!(%error, "a watch cannot learn the current revision");
-                // Who asked is answered when it can be learned.
-                match asked {
-                    true => self.look(true),
-                    false => self.pursuit = Pursuit::None,
+        loop {
+            match cluster.is_compacted(&self.key, at).await {
+                Ok(false) => return Ok(()),
+                Ok(true) => {
+                    let oldest = cluster.oldest(&self.key, at).await.unwrap_or(at + 1);
+                    return Err(Error::Compacted { requested: at, at: oldest });
                 }
-                return;
-            }
-        };
-        let next = self.assembly.next();
-        if target < next {
-            self.pursuit = Pursuit::None;
-            if asked || target > self.told {
-                self.progress(target.max(self.told));
-            }
-            return;
-        }
-        if !asked && self.store.markers.only(next, target) {
-            self.pursuit = Pursuit::None;
-            return;
-        }
-        self.pursuit = Pursuit::Waiting { target, asked, provoking: None, again: Instant::now() };
-        self.provoke();
-    }
-
-    /// Makes the member tell something at the target or behind it.
-    fn provoke(&mut self) {
-        let Pursuit::Waiting { provoking, again, .. } = &mut self.pursuit else { return };
-        let Some(feed) = &mut self.feed else { return };
-        *again = Instant::now() + ASK_AGAIN;
-        match feed.ways() {
-            Ways::Requested => feed.ask(),
-            Ways::Marker(marker) => *provoking = Some(Box::pin(self.store.clone().mark(marker.clone()))),
-            Ways::Everything => {}
-        }
-    }
-
-    /// Tells progress if what was waited for has come, and everything about it is done.
-    fn settle(&mut self) {
-        if let Pursuit::Waiting { target, provoking: None, asked, .. } = self.pursuit
-            && self.assembly.next() > target
-        {
-            self.pursuit = Pursuit::None;
-            let reached = self.assembly.next() - 1;
-            if asked || reached > self.told {
-                self.progress(reached.max(self.told));
+                Err(Failed::Error(error)) => {
+                    tracing::debug!(%error, at, "a watch cannot learn what is compacted");
+                    self.backoff.wait().await;
+                }
+                Err(refused) => return Err(refused.plain()),
             }
         }
     }
