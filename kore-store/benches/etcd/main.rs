@@ -47,7 +47,7 @@ async fn main() {
             command.arg("--data-dir").arg(dir).args(["--log-level", "error", "--quota-backend-bytes", "8589934592"]);
             command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
             command.args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
-            command.args(["--initial-cluster", &format!("default={peer_url}")]);
+            command.args(["--initial-cluster", &format!("default={peer_url}")]).stderr(Stdio::null());
             command
         })
         .await;
@@ -80,6 +80,16 @@ fn connections() -> usize {
 /// A server in a process of its own, which ends with this.
 struct Served(Child);
 
+impl Served {
+    /// How long its threads have run, in all.
+    fn busy(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
+        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+        let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+        Duration::from_millis(10 * ticks)
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         // It may have ended already.
@@ -93,7 +103,7 @@ async fn measure(name: &str, command: impl Fn(&Path, SocketAddr) -> Command) {
     for writers in [1, 64, 1000] {
         let dir = tempfile::tempdir_in(".").expect("a directory");
         let address = free_port();
-        let _served = Served(command(&dir.path().join("data"), address).spawn().expect("it starts"));
+        let served = Served(command(&dir.path().join("data"), address).spawn().expect("it starts"));
         let clients = Arc::new(connect(address, connections().min(writers as usize)).await);
         let writing = clients.clone();
         let put = move |writer: u64, number: u64| {
@@ -102,7 +112,9 @@ async fn measure(name: &str, command: impl Fn(&Path, SocketAddr) -> Command) {
             let put = PutRequest { key, value: value(writer, number, 512), ..Default::default() };
             async move { drop(call::<PutResponse>(client, "/etcdserverpb.KV/Put", &put).await) }
         };
+        let busy = served.busy();
         let puts = load(writers, time, put).await;
+        let busy = served.busy() - busy;
         let get = move |writer: u64, number: u64| {
             let client = clients[writer as usize % clients.len()].clone();
             let get = RangeRequest { key: key(scatter(writer << 32 | number) % KEYS), ..Default::default() };
@@ -110,11 +122,12 @@ async fn measure(name: &str, command: impl Fn(&Path, SocketAddr) -> Command) {
         };
         let gets = load(writers, time, get).await;
         println!(
-            "  {name}  {writers:>4} writers  {:>7.0} puts/s  p50 {} µs  p99 {} µs  {:.4} device flushes a put  \
-             {:>7.0} gets/s",
+            "  {name}  {writers:>4} writers  {:>7.0} puts/s  p50 {} µs  p99 {} µs  {:.1} µs of CPU and {:.4} device \
+             flushes a put  {:>7.0} gets/s",
             puts.per_second(),
             puts.percentile(50.0),
             puts.percentile(99.0),
+            busy.as_micros() as f64 / puts.writes as f64,
             puts.flushes.unwrap_or(0) as f64 / puts.writes as f64,
             gets.per_second(),
         );

@@ -209,6 +209,22 @@ async fn watches_tell_what_a_real_etcd_tells() {
 
 #[tokio::test]
 #[ignore = "needs etcdctl"]
+async fn a_watch_goes_on_when_the_server_is_there_again() {
+    let (served, store, _dir) = durable().await;
+    let address = served.address;
+    let mut watch = command(address, &["watch", "w", "--rev", "2"]).spawn().unwrap();
+    let put = async |value: &str| assert!(etcdctl(address, &["put", "w", value], "").await.success);
+    put("1").await;
+    assert_eq!(lines(&mut watch, 3).await, ["PUT", "w", "1"]);
+    served.stop().await;
+    store.put("w".into(), "2".into()).await.unwrap();
+    let _again = Served::at(address, Arc::new(store)).await;
+    put("3").await;
+    assert_eq!(lines(&mut watch, 6).await, ["PUT", "w", "2", "PUT", "w", "3"]);
+}
+
+#[tokio::test]
+#[ignore = "needs etcdctl"]
 async fn the_server_is_looked_at_and_cared_for() {
     let (served, _store, _dir) = durable().await;
     let say = async |args: &[&str]| {
