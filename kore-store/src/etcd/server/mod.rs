@@ -66,7 +66,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// SHA-256 sum of all that, which is the frame that `etcdctl snapshot save` checks.
 ///
 /// Everything is bounded, see [`EtcdServerOptions`]: a client that does not read stalls its own call or its own
-/// connection, and holds at most 16 MiB of answers and 64 KiB of events a watch stream.
+/// connection. Large answers hold at most 16 MiB a connection, or one answer; a watch stream holds one message.
 ///
 /// ```
 /// use std::sync::Arc;
