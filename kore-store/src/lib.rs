@@ -40,6 +40,9 @@
 //! - [`Store`], [`Range`], [`Txn`], [`WatchRequest`], [`Lease`], [`Error`]: the seam and its vocabulary
 //! - [`DurableStore`]: a store in a directory, which survives crashes
 //! - [`MemoryStore`]: a store in memory
+//! - [`Snapshot`], [`offline`]: backups, and looking at a data directory that nobody has open
+//! - [`layer`]: what is wrapped around any store: latency warnings, faults, metrics (feature `prometheus-client`), your own
+//! - `EtcdStore` (feature `etcd`): an etcd cluster as the store
 //! - `conformance` (feature `conformance`): checks an implementation of [`Store`] against the contract
 //! - `EtcdServer` (feature `etcd-server`): a store as an etcd, for every program that speaks to one
 //! - [`Clock`], [`Entropy`]: time and chance, handed in to everything built on top
@@ -55,6 +58,7 @@ mod error;
 mod etcd;
 mod index;
 mod key;
+pub mod layer;
 mod lease;
 mod memory;
 mod published;
@@ -65,12 +69,19 @@ mod txn;
 mod waiters;
 mod watch;
 
+/// Looking at a data directory that nobody has open.
+pub mod offline {
+    pub use crate::durable::offline::{Checked, check, dump};
+}
+
 pub use clock::Clock;
 pub use durable::{DurableStore, Options, Run};
 pub use entropy::Entropy;
 pub use error::{Error, Result};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdOptions, EtcdStore, Progress};
 #[cfg(feature = "etcd-server")]
-pub use etcd::server::{EtcdServer, EtcdServerOptions};
+pub use etcd::{EtcdServer, EtcdServerOptions};
 pub use key::{KeyRange, KeyValue};
 pub use lease::{Lease, LeaseId};
 pub use memory::MemoryStore;

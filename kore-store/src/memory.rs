@@ -12,8 +12,8 @@ use crate::cursor::Expire;
 use crate::index::{Deadlines, Index, check};
 use crate::published::{Published, SWEEP};
 use crate::{
-    Clock, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn, TxnResponse, Watch,
-    WatchRequest,
+    Clock, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Snapshot, Status, Store, Txn,
+    TxnResponse, Watch, WatchRequest,
 };
 
 /// A store in memory. Clones are handles of the same store.
@@ -182,6 +182,10 @@ impl Store for MemoryStore {
     async fn leases(&self) -> Result<Vec<LeaseId>> {
         self.inner.expire();
         self.inner.published.leases()
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.inner.published.snapshot()
     }
 
     async fn get(&self, key: Bytes) -> Result<Option<Arc<KeyValue>>> {

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::durable::checkpoint::Blocks;
 use crate::index::{Deadlines, Index, Log, Path, Scan, Shown, Step, readable};
 use crate::waiters::Waiters;
 use crate::{
-    Error, EventBatch, KeyValue, Lease, LeaseId, Limits, OpResponse, Range, Ranged, Result, Revision, Status, Txn,
-    TxnResponse,
+    Error, EventBatch, KeyValue, Lease, LeaseId, Limits, OpResponse, Range, Ranged, Result, Revision, Snapshot, Status,
+    Txn, TxnResponse,
 };
 
 /// Batches swept out at a time, so that a compaction does not keep others waiting.
@@ -212,6 +213,14 @@ impl Published {
     fn pin(self: &Arc<Self>, at: Revision) -> Pin {
         *self.pins().entry(at).or_default() += 1;
         Pin { published: self.clone(), at }
+    }
+
+    /// What is shown now, as a checkpoint that no log comes before.
+    pub(crate) fn snapshot(self: &Arc<Self>) -> Result<Snapshot> {
+        let walk = self.walk()?;
+        let revision = walk.shown.revision;
+        let blocks = Blocks::new(walk, 0).map(|block| Ok(block.into()));
+        Ok(Snapshot::new(revision, futures::stream::iter(blocks)))
     }
 
     /// Goes through everything that is shown now.

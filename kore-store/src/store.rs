@@ -21,7 +21,8 @@ use crate::{
 ///   survive one at all. A failed call changed nothing, unless it failed with [`Error::OutcomeUnknown`].
 /// - **Strictly serializable.** Every call takes effect at one moment between its beginning and its end. A read without a
 ///   revision sees every write that had been answered when the read began.
-/// - **Old revisions** can be read and watched until they are compacted. The compacted revision itself still can.
+/// - **Old revisions** can be read and watched until they are compacted. The compacted revision itself can still be read; a watch
+///   from it is told everything, or refused with [`Error::Compacted`] (etcd may have lost what was deleted there).
 /// - **Watches** are ordered, complete and atomic: see [`Watch`].
 /// - **Cancellation.** Dropping the future of a write leaves open whether it happens, as a lost connection would.
 /// - **Bounded.** Requests, transactions and the store as a whole have limits, with an error of their own each.
@@ -101,7 +102,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Tells what changes, from a revision on.
     ///
-    /// Errors: [`Compacted`](Error::Compacted), when the watch is to begin before the oldest revision kept.
+    /// Errors: [`Compacted`](Error::Compacted), when the watch is to begin before the oldest revision kept, and perhaps when it is
+    /// to begin at it.
     async fn watch(&self, request: WatchRequest) -> Result<Watch>;
 
     /// Forgets what was overwritten or deleted before `revision`, which becomes the oldest that can be read.

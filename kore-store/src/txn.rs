@@ -71,6 +71,18 @@ impl Txn {
         })
     }
 
+    /// The first key that it names.
+    pub(crate) fn first_key(&self) -> Option<&Bytes> {
+        let compared = self.compares.iter().map(|compare| compare.keys.start());
+        let ops = self.success.iter().chain(&self.failure).filter_map(|op| match op {
+            Op::Put(put) => Some(&put.key),
+            Op::Delete(delete) => Some(delete.keys.start()),
+            Op::Range(range) => Some(range.keys.start()),
+            Op::Txn(nested) => nested.first_key(),
+        });
+        compared.chain(ops).next()
+    }
+
     /// Bytes of keys and values in it.
     pub fn size(&self) -> usize {
         let compares: usize = self.compares.iter().map(Compare::size).sum();
@@ -82,7 +94,8 @@ impl Txn {
 /// A condition on one key, or on every key of a range.
 ///
 /// A key that does not exist has version, revisions and lease 0, and no value: no comparison of its value holds. A
-/// condition on a range holds when it holds for every key that exists in it.
+/// condition on a range holds when it holds for every key that exists in it; where none exists, when it holds for a key that
+/// does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Compare {

@@ -44,7 +44,8 @@ impl WatchRequest {
     }
 
     /// From this revision on, which may be past, current or to come; 0: the next one to come. Who has listed at `r`
-    /// watches from `r + 1`.
+    /// watches from `r + 1`, which works also when the store has been compacted at `r`; from the compacted revision itself, a watch
+    /// is told everything or refused.
     #[must_use]
     pub fn from(mut self, revision: Revision) -> WatchRequest {
         self.from = revision;

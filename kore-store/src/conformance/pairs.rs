@@ -4,7 +4,7 @@ use std::str;
 
 use super::probe::Probe;
 use super::{Outcome, ensure, same};
-use crate::{Compare, KeyValue, Op, Range, Txn};
+use crate::{Compare, Error, KeyValue, Op, Range, Revision, Txn};
 
 pub(super) async fn read_back(probe: &Probe<'_>) -> Outcome {
     same("a key never written", probe.get("a").await?, None)?;
@@ -89,4 +89,30 @@ pub(super) async fn races(probe: &Probe<'_>) -> Outcome {
     let kv = probe.get("n").await?;
     let found = kv.map(|kv| (kv.value.clone(), kv.version));
     same("the number after 160 increments", found, Some(("160".into(), 161)))
+}
+
+/// Also what a refusal tells of the key.
+pub(super) async fn compared(probe: &Probe<'_>) -> Outcome {
+    let refused = async |what: &str, answer: crate::Result<Revision>, expected: Option<(&str, Revision)>| match answer {
+        Err(Error::Conflict { key, current }) => {
+            same(&format!("{what}: the key"), key, probe.key("a"))?;
+            let found = current.as_ref().map(|kv| (&kv.value[..], kv.mod_revision));
+            same(&format!("{what}: what it holds"), found, expected.map(|(value, at)| (value.as_bytes(), at)))
+        }
+        other => ensure(false, || format!("{what}: instead of `Conflict`: {other:?}")),
+    };
+    let start = probe.revision().await?;
+    refused("not there", probe.compare_and_put("a", "0", start).await, None).await?;
+    let one = probe.compare_and_put("a", "1", 0).await?;
+    same("created", one, start + 1)?;
+    refused("created twice", probe.compare_and_put("a", "2", 0).await, Some(("1", one))).await?;
+    let two = probe.compare_and_put("a", "2", one).await?;
+    refused("put again", probe.compare_and_put("a", "3", one).await, Some(("2", two))).await?;
+    refused("deleted too late", probe.compare_and_delete("a", one).await, Some(("2", two))).await?;
+    same("no refusal takes a revision", probe.revision().await?, start + 2)?;
+    same("what is left of it", probe.get("a").await?.map(|kv| (kv.value.clone(), kv.version)), Some(("2".into(), 2)))?;
+    same("deleted", probe.compare_and_delete("a", two).await?, two + 1)?;
+    refused("deleted again", probe.compare_and_delete("a", two).await, None).await?;
+    refused("put after it was deleted", probe.compare_and_put("a", "4", two).await, None).await?;
+    same("read", probe.get("a").await?, None)
 }

@@ -1,4 +1,5 @@
-//! Calls the store for a check, under a prefix of the check's own, and remembers what it answered.
+//! Calls the store for a check, under a prefix of the check's own, and remembers what it answered: in words for the report,
+//! and as a history that is judged when the check is done.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,10 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 
-use super::Wrong;
+use super::history::{Pending, Recorder};
+use super::{Outcome, Wrong};
+use crate::layer::{Around, Call, Compact};
 use crate::{
-    Event, EventBatch, KeyRange, KeyValue, Lease, LeaseId, Put, Range, Ranged, Result, Revision, Store, Txn,
-    TxnResponse, Watch, WatchRequest, Watched,
+    Compare, Event, EventBatch, KeyRange, KeyValue, Lease, LeaseId, Op, OpResponse, Put, Range, Ranged, Result,
+    Revision, Snapshot, Status, Store, Txn, TxnResponse, Watch, WatchRequest, Watched,
 };
 
 /// How long a watch may take to tell what has happened.
@@ -20,21 +23,41 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const HISTORY: usize = 200;
 
 pub(super) struct Probe<'a> {
-    store: &'a dyn Store,
+    pub(super) store: &'a dyn Store,
     prefix: String,
-    history: Mutex<Vec<String>>,
+    history: Arc<Mutex<Vec<String>>>,
+    pub(super) recorder: Recorder,
 }
 
 impl Probe<'_> {
-    pub(super) fn new(store: &dyn Store, number: usize) -> Probe<'_> {
-        Probe { store, prefix: format!("conformance/{number:02}/"), history: Mutex::default() }
+    /// Begins with no key under the check's prefix.
+    pub(super) async fn new(store: &dyn Store, number: usize) -> Result<Probe<'_>> {
+        let prefix = format!("conformance/{number:02}/");
+        store.delete(KeyRange::Prefix(prefix.clone().into())).await?;
+        let status = store.status().await?;
+        let recorder = Recorder::of(status.revision, Vec::new(), status.compacted);
+        Ok(Probe { store, prefix, history: Arc::default(), recorder })
+    }
+
+    /// Goes on with the store that was opened in its place.
+    pub(super) fn on<'b>(&self, store: &'b dyn Store) -> Probe<'b> {
+        let Probe { prefix, history, recorder, .. } = self;
+        Probe { store, prefix: prefix.clone(), history: history.clone(), recorder: recorder.clone() }
+    }
+
+    /// Whether all that was answered and told fits together.
+    pub(super) fn judge(&self) -> Outcome {
+        match self.recorder.check() {
+            Ok(_) => Ok(()),
+            Err(violation) => Err(Wrong::Found(violation.to_string())),
+        }
     }
 
     pub(super) fn history(&self) -> Vec<String> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note<T: Debug>(&self, call: String, answer: Result<T>) -> Result<T> {
+    pub(super) fn note<T: Debug>(&self, call: String, answer: Result<T>) -> Result<T> {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         if history.len() == HISTORY {
             history.remove(0);
@@ -55,12 +78,12 @@ impl Probe<'_> {
 
     pub(super) async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
         let call = format!("txn {txn:?}");
-        self.note(call, self.store.txn(txn).await)
+        self.note(call, self.recorder.ask(txn, self.store).await)
     }
 
     pub(super) async fn range(&self, range: Range) -> Result<Ranged> {
         let call = format!("range {range:?}");
-        self.note(call, self.store.range(range).await)
+        self.note(call, self.recorder.ask(range, self.store).await)
     }
 
     pub(super) async fn get(&self, name: &str) -> Result<Option<Arc<KeyValue>>> {
@@ -70,7 +93,31 @@ impl Probe<'_> {
 
     pub(super) async fn put(&self, name: &str, value: &str) -> Result<Revision> {
         let call = format!("put {name} {value}");
+        let txn = Txn::new().then(Op::put(self.key(name), value.to_owned()));
+        let pending = Pending::begin(&self.recorder, Call::Txn(&txn));
         let answer = self.store.put(self.key(name), value.to_owned().into()).await;
+        pending.end(&answer.clone().map(wrote_one));
+        self.note(call, answer)
+    }
+
+    pub(super) async fn compare_and_put(&self, name: &str, value: &str, expected: Revision) -> Result<Revision> {
+        let call = format!("compare {expected} and put {name} {value}");
+        let compare = Compare::mod_revision(self.key(name), expected);
+        let txn = Txn::new().when(compare).then(Op::put(self.key(name), value.to_owned()));
+        let pending = Pending::begin(&self.recorder, Call::Txn(&txn));
+        let answer = self.store.compare_and_put(self.key(name), value.to_owned().into(), expected).await;
+        pending.end(&answer.clone().map(wrote_one));
+        self.note(call, answer)
+    }
+
+    pub(super) async fn compare_and_delete(&self, name: &str, expected: Revision) -> Result<Revision> {
+        let call = format!("compare {expected} and delete {name}");
+        let compare = Compare::mod_revision(self.key(name), expected);
+        let txn = Txn::new().when(compare).then(Op::delete(self.key(name)));
+        let pending = Pending::begin(&self.recorder, Call::Txn(&txn));
+        let answer = self.store.compare_and_delete(self.key(name), expected).await;
+        let deleted = OpResponse::Delete { deleted: 1, previous: Vec::new() };
+        pending.end(&answer.clone().map(|revision| TxnResponse::new(revision, true, vec![deleted])));
         self.note(call, answer)
     }
 
@@ -81,12 +128,23 @@ impl Probe<'_> {
 
     pub(super) async fn delete(&self, name: &str) -> Result<u64> {
         let call = format!("delete {name}");
+        // At which revision, the answer does not say: for the judge, it is one of those that nobody claims.
+        let txn = Txn::new().then(Op::delete(self.key(name)));
+        drop(Pending::begin(&self.recorder, Call::Txn(&txn)));
         self.note(call, self.store.delete(KeyRange::Key(self.key(name))).await)
     }
 
     pub(super) async fn compact(&self, revision: Revision) -> Result<()> {
         let call = format!("compact {revision}");
-        self.note(call, self.store.compact(revision).await)
+        self.note(call, self.recorder.ask(Compact(revision), self.store).await)
+    }
+
+    pub(super) async fn snapshot(&self) -> Result<Snapshot> {
+        self.note("snapshot".into(), self.store.snapshot().await)
+    }
+
+    pub(super) async fn status(&self) -> Result<Status> {
+        self.note("status".into(), self.store.status().await)
     }
 
     pub(super) async fn revision(&self) -> Result<Revision> {
@@ -121,7 +179,8 @@ impl Probe<'_> {
 
     pub(super) async fn watch(&self, request: WatchRequest) -> Result<Watch> {
         let call = format!("watch {request:?}");
-        self.note(call, self.store.watch(request).await)
+        let watch = self.recorder.ask(request.clone(), self.store).await;
+        self.note(call, watch.map(|watch| self.recorder.watch(&request, watch)))
     }
 
     /// The next item of a watch; None: it ended, or has nothing to say.
@@ -150,6 +209,11 @@ impl Probe<'_> {
         }
         Ok(told)
     }
+}
+
+/// What a transaction is answered that wrote one key.
+fn wrote_one(revision: Revision) -> TxnResponse {
+    TxnResponse::new(revision, true, vec![OpResponse::Put { previous: None }])
 }
 
 /// Events, as a check expects them: key and value, none for a deletion, and the value before.

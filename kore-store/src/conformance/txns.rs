@@ -41,7 +41,9 @@ pub(super) async fn relations(probe: &Probe<'_>) -> Outcome {
         (Compare::lease(key.clone(), 5), false),
         (Compare::new(probe.keys(), Target::Version(2)), true),
         (Compare::new(probe.keys(), Target::Version(1)), false),
-        (Compare::new(KeyRange::Prefix(none.clone()), Target::Version(9)), true),
+        (Compare::new(KeyRange::Prefix(none.clone()), Target::Version(0)), true),
+        (Compare::new(KeyRange::Prefix(none.clone()), Target::Version(9)), false),
+        (Compare::new(KeyRange::Prefix(none.clone()), Target::Value("x".into())).is(NotEqual), false),
     ]);
     for (compare, expected) in rows {
         let what = format!("{compare:?}");
@@ -112,4 +114,88 @@ pub(super) async fn refused(probe: &Probe<'_>) -> Outcome {
     ensure(empty.is_err(), || format!("an empty key: {empty:?}"))?;
     same("what was to be written", probe.get("b").await?, None)?;
     same("the revision", probe.revision().await?, before)
+}
+
+pub(super) async fn nested(probe: &Probe<'_>) -> Outcome {
+    let key = |name| probe.key(name);
+    probe.put("a", "before").await?;
+    let before = probe.revision().await?;
+    // What is compared inside is what was there before the whole transaction; what is read inside is what was written.
+    let deeper = Txn::new()
+        .when(Compare::version(key("d"), 0))
+        .then(Op::put(key("d"), "new"))
+        .then(Op::get(key("a")))
+        .otherwise(Op::put(key("wrong"), "v"));
+    let inner = Txn::new()
+        .when(Compare::value(key("a"), "before"))
+        .then(Op::put(key("b"), "new"))
+        .then(Op::Txn(deeper))
+        .otherwise(Op::put(key("wrong"), "v"));
+    let lost = Txn::new()
+        .when(Compare::version(key("b"), 1))
+        .then(Op::put(key("also-wrong"), "v"))
+        .otherwise(Op::get(key("b")))
+        .otherwise(Op::put(key("c"), "new"));
+    let txn = Txn::new()
+        .then(Op::put(key("a"), "after"))
+        .then(Op::Txn(inner))
+        .then(Op::Txn(lost))
+        .then(Range::new(probe.keys()).count_only().into());
+    let done = probe.txn(txn).await?;
+    same("the branch and the revision", (done.succeeded, done.revision), (true, before + 1))?;
+    let [OpResponse::Put { .. }, OpResponse::Txn(inner), OpResponse::Txn(lost), OpResponse::Range(all)] =
+        &done.responses[..]
+    else {
+        return Err(Wrong::Found(format!("the answers do not fit the operations: {done:?}")));
+    };
+    same("the branches inside", (inner.succeeded, lost.succeeded), (true, false))?;
+    let [OpResponse::Put { .. }, OpResponse::Txn(deeper)] = &inner.responses[..] else {
+        return Err(Wrong::Found(format!("the answers do not fit the operations inside: {inner:?}")));
+    };
+    let read = deeper.first_kv().map(|kv| (kv.value.clone(), kv.mod_revision));
+    same("read two levels down", read, Some(("after".into(), before + 1)))?;
+    let read = lost.first_kv().map(|kv| (kv.value.clone(), kv.mod_revision));
+    same("written by the one before", read, Some(("new".into(), before + 1)))?;
+    same("counted in the end", all.count, 4)?;
+    for (name, revision) in [
+        ("a", Some(before + 1)),
+        ("b", Some(before + 1)),
+        ("c", Some(before + 1)),
+        ("wrong", None),
+        ("also-wrong", None),
+    ] {
+        same(name, probe.get(name).await?.map(|kv| kv.mod_revision), revision)?;
+    }
+    let read_only = Txn::new().then(Op::Txn(Txn::new().then(Op::get(key("a")))));
+    same("one that only reads inside", probe.txn(read_only).await?.revision, before + 1)
+}
+
+pub(super) async fn nested_refused(probe: &Probe<'_>) -> Outcome {
+    probe.put("a", "before").await?;
+    let before = probe.revision().await?;
+    let key = |name| probe.key(name);
+    let put = |name| Op::put(key(name), "new");
+    let inside = |op: Op| Op::Txn(Txn::new().then(op));
+    let otherwise = |op: Op| Op::Txn(Txn::new().otherwise(op));
+    let rows = [
+        ("outside and inside", vec![put("b"), inside(put("b"))]),
+        ("inside and outside", vec![inside(put("b")), put("b")]),
+        ("in two of them", vec![inside(put("b")), inside(put("b"))]),
+        ("in branches of two of them", vec![inside(put("b")), otherwise(put("b"))]),
+        ("two levels down", vec![put("b"), inside(inside(put("b")))]),
+        ("and deleted inside", vec![put("b"), inside(Op::delete_prefix(key("")))]),
+        ("inside, and deleted", vec![inside(put("b")), Op::delete(key("b"))]),
+    ];
+    for (what, ops) in rows {
+        let refused = probe.txn(ops.into_iter().fold(Txn::new(), Txn::then)).await;
+        ensure(matches!(refused, Err(Error::DuplicateKey { .. })), || format!("written {what}: {refused:?}"))?;
+    }
+    let future = Range::key(key("a")).at(before + 10);
+    let refused = probe.txn(Txn::new().then(put("b")).then(inside(future.into()))).await;
+    ensure(matches!(refused, Err(Error::FutureRevision { .. })), || format!("a read of the future: {refused:?}"))?;
+    same("what was to be written", probe.get("b").await?, None)?;
+    same("the revision", probe.revision().await?, before)?;
+    // Both branches of one may write the same key: only one is done.
+    let either = Txn::new().when(Compare::version(key("a"), 7)).then(put("b")).otherwise(put("b"));
+    same("either branch", probe.txn(Txn::new().then(Op::Txn(either))).await?.revision, before + 1)
 }

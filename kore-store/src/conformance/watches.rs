@@ -1,7 +1,5 @@
 //! Watches: complete, ordered, atomic, resumable, filtered; progress that is true.
 
-use futures::StreamExt;
-
 use super::probe::{Change, Probe, plain};
 use super::{Outcome, Wrong, ensure, same};
 use crate::{KeyRange, Op, Revision, Txn, WatchRequest, Watched};
@@ -114,56 +112,23 @@ pub(super) async fn slow(probe: &Probe<'_>) -> Outcome {
     same("told later", revisions, (start + 1..=revision).collect())
 }
 
-pub(super) async fn progress_asked(probe: &Probe<'_>) -> Outcome {
-    for round in 0..5 {
-        let mut watch = probe.watch(probe.request()).await?;
-        let mut last = 0;
-        for number in 0..50 {
-            last = probe.put(&format!("{round}-{number}"), "v").await?;
-        }
-        watch.request_progress();
-        let mut told = 0;
-        loop {
-            match probe.next(&mut watch).await? {
-                Some(Watched::Batch(batch)) => told = batch.revision,
-                Some(Watched::Progress(revision)) => {
-                    ensure(revision <= told || told == last, || {
-                        format!("progress {revision} was told after {told}, and {last} had happened")
-                    })?;
-                    if revision >= last {
-                        break;
-                    }
-                }
-                None => return Err(Wrong::Found("the progress asked for never came".into())),
-            }
-        }
-        same("told", told, last)?;
-    }
-    // Also a watch that waits already hears that it is asked.
-    let mut watch = probe.watch(WatchRequest::key(probe.key("idle"))).await?;
-    let now = probe.revision().await?;
-    let waiting = futures::poll!(watch.next()).is_pending();
-    watch.request_progress();
-    let told = match waiting {
-        true => probe.next(&mut watch).await?,
-        false => {
-            return Err(Wrong::Found("a watch told something before anything happened".into()));
-        }
+pub(super) async fn kinds(probe: &Probe<'_>) -> Outcome {
+    let from = probe.revision().await? + 1;
+    let mut puts = probe.watch(probe.request().without_deletions()).await?;
+    let mut deletions = probe.watch(probe.request().without_puts()).await?;
+    let expected = write(probe).await?;
+    let only = |is_put: bool| -> Changes {
+        let mut left = expected.clone();
+        left.iter_mut().for_each(|(_, changes)| changes.retain(|change| change.value.is_some() == is_put));
+        left.retain(|(_, changes)| !changes.is_empty());
+        left
     };
-    ensure(matches!(told, Some(Watched::Progress(revision)) if revision >= now), || {
-        format!("instead of progress {now}: {told:?}")
-    })
-}
-
-pub(super) async fn progress_idle(probe: &Probe<'_>) -> Outcome {
-    let request = WatchRequest::key(probe.key("idle")).with_progress();
-    let mut watch = probe.watch(request).await?;
-    let revision = probe.put("busy", "v").await?;
-    loop {
-        match probe.next(&mut watch).await? {
-            Some(Watched::Progress(told)) if told >= revision => return Ok(()),
-            Some(Watched::Progress(_)) => {}
-            other => return Err(Wrong::Found(format!("instead of progress: {other:?}"))),
-        }
-    }
+    let (written, deleted) = (only(true), only(false));
+    same("told only of writes", plain(&probe.told(&mut puts, last(&written)).await?), written.clone())?;
+    same("told only of deletions", plain(&probe.told(&mut deletions, last(&deleted)).await?), deleted.clone())?;
+    // Also of what has happened.
+    let mut puts = probe.watch(probe.request().from(from).without_deletions()).await?;
+    let mut deletions = probe.watch(probe.request().from(from).without_puts()).await?;
+    same("told later only of writes", plain(&probe.told(&mut puts, last(&written)).await?), written)?;
+    same("told later only of deletions", plain(&probe.told(&mut deletions, last(&deleted)).await?), deleted)
 }

@@ -3,10 +3,12 @@
 //! A stream of blocks, each with its length and checksum. It is written under another name, made durable, and then given
 //! its own: a checkpoint that is there is whole.
 
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use imbl::OrdSet;
 
 use super::codec::{Reader, put_bytes, put_u64};
@@ -19,9 +21,6 @@ use crate::{Error, KeyValue, Result};
 /// A block is closed when it has reached so many bytes.
 const BLOCK: usize = 256 << 10;
 
-/// A block holds at most one key's history beyond that, whose length is a u32.
-const MAX_BLOCK: usize = u32::MAX as usize;
-
 const MAGIC: u64 = u64::from_le_bytes(*b"KORECKP1");
 const HEAD: u8 = 1;
 const KEY: u8 = 2;
@@ -31,79 +30,110 @@ const END: u8 = 4;
 /// Writes a checkpoint of what was shown after the group with this sequence number; answers with its size in bytes.
 pub(crate) fn write(files: &dyn Files, dir: &Path, name: &str, walk: Walk, sequence: u64) -> Result<u64> {
     let temporary = dir.join(format!("{name}.tmp"));
-    let path = dir.join(name);
-    let size = write_blocks(files, &temporary, walk, sequence).map_err(io_error("write", &temporary))?;
-    files.rename(&temporary, &path).map_err(io_error("rename to", &path))?;
-    files.sync_dir(dir).map_err(io_error("sync", dir))?;
+    let write_error = io_error("write", &temporary);
+    let file = files.open(&temporary).map_err(&write_error)?;
+    let mut size = 0;
+    for block in Blocks::new(walk, sequence) {
+        file.write_at(size, &block).map_err(&write_error)?;
+        size += block.len() as u64;
+    }
+    file.sync().map_err(&write_error)?;
+    name_it(files, dir, name)?;
     Ok(size)
 }
 
-fn write_blocks(files: &dyn Files, path: &Path, walk: Walk, sequence: u64) -> io::Result<u64> {
-    let mut out = BlockWriter { file: files.open(path)?, offset: 0, block: vec![0; 8] };
-    out.block.push(HEAD);
-    let shown = walk.shown.clone();
-    for number in [MAGIC, sequence, shown.revision, shown.compacted, shown.last_lease] {
-        put_u64(&mut out.block, number);
-    }
-    for (id, attached) in &shown.leases {
-        out.block.push(LEASE);
-        put_u64(&mut out.block, *id);
-        put_u64(&mut out.block, attached.ttl_seconds);
-        out.close_if_full()?;
-    }
-    let mut keys: u64 = 0;
-    for stretch in walk {
-        for versions in stretch {
-            put_history(&mut out.block, &versions);
-            out.close_if_full()?;
-            keys += 1;
-        }
-    }
-    out.block.push(END);
-    put_u64(&mut out.block, keys);
-    put_u64(&mut out.block, shown.leases.len() as u64);
-    out.close()?;
-    out.file.sync()?;
-    Ok(out.offset)
+/// Gives a checkpoint that is durable its name.
+pub(crate) fn name_it(files: &dyn Files, dir: &Path, name: &str) -> Result<()> {
+    let (temporary, path) = (dir.join(format!("{name}.tmp")), dir.join(name));
+    files.rename(&temporary, &path).map_err(io_error("rename to", &path))?;
+    files.sync_dir(dir).map_err(io_error("sync", dir))
 }
 
-fn put_history(block: &mut Vec<u8>, versions: &[Arc<KeyValue>]) {
-    block.push(KEY);
-    put_bytes(block, &versions[0].key);
-    put_u64(block, versions.len() as u64);
-    for kv in versions {
-        for number in [kv.create_revision, kv.mod_revision, kv.version, kv.lease] {
-            put_u64(block, number);
-        }
-        put_bytes(block, &kv.value);
-    }
-}
-
-struct BlockWriter {
-    file: Box<dyn File>,
-    offset: u64,
+/// The blocks of a checkpoint, one after the other.
+pub(crate) struct Blocks {
+    walk: Walk,
     /// Begins with room for length and checksum.
     block: Vec<u8>,
+    ready: VecDeque<Vec<u8>>,
+    keys: u64,
+    ended: bool,
 }
 
-impl BlockWriter {
-    fn close_if_full(&mut self) -> io::Result<()> {
-        match self.block.len() >= BLOCK {
-            true => self.close(),
-            false => Ok(()),
+impl Blocks {
+    pub(crate) fn new(walk: Walk, sequence: u64) -> Blocks {
+        let shown = walk.shown.clone();
+        let mut blocks = Blocks { walk, block: vec![0; 8], ready: VecDeque::new(), keys: 0, ended: false };
+        blocks.block.push(HEAD);
+        for number in [MAGIC, sequence, shown.revision, shown.compacted, shown.last_lease] {
+            put_u64(&mut blocks.block, number);
+        }
+        for (id, attached) in &shown.leases {
+            blocks.block.push(LEASE);
+            put_u64(&mut blocks.block, *id);
+            put_u64(&mut blocks.block, attached.ttl_seconds);
+            blocks.close_if_full();
+        }
+        blocks
+    }
+
+    /// A key with its versions, oldest first. A long history goes over several blocks, each of which names the key.
+    fn put_history(&mut self, mut versions: &[Arc<KeyValue>]) {
+        while let Some(first) = versions.first() {
+            let room = BLOCK.saturating_sub(self.block.len());
+            let sizes = versions.iter().scan(0, |size, kv| {
+                *size += kv.value.len() + 36;
+                Some(*size)
+            });
+            let count = 1 + sizes.take_while(|size| *size < room).count().min(versions.len() - 1);
+            let (part, rest) = versions.split_at(count);
+            self.block.push(KEY);
+            put_bytes(&mut self.block, &first.key);
+            put_u64(&mut self.block, part.len() as u64);
+            for kv in part {
+                for number in [kv.create_revision, kv.mod_revision, kv.version, kv.lease] {
+                    put_u64(&mut self.block, number);
+                }
+                put_bytes(&mut self.block, &kv.value);
+            }
+            self.close_if_full();
+            versions = rest;
         }
     }
 
-    fn close(&mut self) -> io::Result<()> {
-        let length = u32::try_from(self.block.len() - 8)
-            .map_err(|_| io::Error::other("the history of one key is over 4 GiB: compact"))?;
+    fn close_if_full(&mut self) {
+        if self.block.len() >= BLOCK {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        let length = u32::try_from(self.block.len() - 8).expect("a block is little longer than one key and value");
         let checksum = crc32fast::hash(&self.block[8..]);
         self.block[..4].copy_from_slice(&length.to_le_bytes());
         self.block[4..8].copy_from_slice(&checksum.to_le_bytes());
-        self.file.write_at(self.offset, &self.block)?;
-        self.offset += self.block.len() as u64;
-        self.block.truncate(8);
-        Ok(())
+        self.ready.push_back(std::mem::replace(&mut self.block, vec![0; 8]));
+    }
+}
+
+impl Iterator for Blocks {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        while self.ready.is_empty() && !self.ended {
+            let Some(stretch) = self.walk.next() else {
+                self.block.push(END);
+                put_u64(&mut self.block, self.keys);
+                put_u64(&mut self.block, self.walk.shown.leases.len() as u64);
+                self.close();
+                self.ended = true;
+                break;
+            };
+            for versions in stretch {
+                self.put_history(&versions);
+                self.keys += 1;
+            }
+        }
+        self.ready.pop_front()
     }
 }
 
@@ -117,88 +147,121 @@ pub(crate) struct Loaded {
 
 /// Reads a checkpoint.
 pub(crate) fn load(files: &dyn Files, path: &Path) -> Result<Loaded> {
-    let read_error = io_error("read", path);
-    let file = files.open(path).map_err(&read_error)?;
-    let size = file.len().map_err(&read_error)?;
+    let file = files.open(path).map_err(io_error("read", path))?;
+    read(FileReader { file, offset: 0 }, path)
+}
+
+/// Reads a checkpoint from wherever it comes from; `path` is what errors call that.
+pub(crate) fn read(mut from: impl Read, path: &Path) -> Result<Loaded> {
     let corrupt = |offset, reason| Error::Corrupt { file: path.to_owned(), offset, reason };
-    let mut loaded = Loaded { index: Index::new(), sequence: 0, size };
-    let (mut offset, mut ended, mut block) = (0, false, Vec::new());
+    let mut contents = Contents { loaded: Loaded { index: Index::new(), sequence: 0, size: 0 }, open: None };
+    let (mut ended, mut block) = (false, Vec::new());
     while !ended {
-        let at = offset;
-        let next = read_block(&*file, size, offset, &mut block).map_err(&read_error)?;
-        offset = next.ok_or_else(|| corrupt(at, "a block of the checkpoint is damaged"))?;
-        ended = read_records(&mut loaded, &block, at == 0)
-            .ok_or_else(|| corrupt(at, "a block of the checkpoint makes no sense"))?;
+        let at = contents.loaded.size;
+        let whole = read_block(&mut from, &mut block).map_err(io_error("read", path))?;
+        whole.ok_or_else(|| corrupt(at, "a block of the checkpoint is damaged, or missing"))?;
+        contents.loaded.size += 8 + block.len() as u64;
+        ended =
+            contents.take(&block, at == 0).ok_or_else(|| corrupt(at, "a block of the checkpoint makes no sense"))?;
     }
-    Ok(loaded)
+    Ok(contents.loaded)
 }
 
-/// Reads the block at an offset; answers where the next is. None: it is damaged.
-fn read_block(file: &dyn File, size: u64, offset: u64, block: &mut Vec<u8>) -> io::Result<Option<u64>> {
-    let mut head = [0; 8];
-    if file.read_at(offset, &mut head)? < head.len() {
-        return Ok(None);
+struct FileReader {
+    file: Box<dyn File>,
+    offset: u64,
+}
+
+impl Read for FileReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(self.offset, buffer)?;
+        self.offset += read as u64;
+        Ok(read)
     }
+}
+
+/// Reads the next block. None: it is damaged.
+fn read_block(from: &mut impl Read, block: &mut Vec<u8>) -> io::Result<Option<()>> {
+    let mut head = Vec::with_capacity(8);
+    from.take(8).read_to_end(&mut head)?;
     let mut numbers = Reader(&head);
-    let (length, checksum) = (numbers.u32().unwrap_or(0), numbers.u32().unwrap_or(0));
-    let end = offset + 8 + u64::from(length);
-    if end > size || length as usize > MAX_BLOCK {
+    let (Some(length), Some(checksum)) = (numbers.u32(), numbers.u32()) else {
         return Ok(None);
-    }
-    block.resize(length as usize, 0);
-    let read = file.read_at(offset + 8, block)?;
-    let whole = read == block.len() && crc32fast::hash(block) == checksum;
-    Ok(whole.then_some(end))
+    };
+    block.clear();
+    // A length that is damaged takes no more memory than there are bytes.
+    let read = from.take(length.into()).read_to_end(block)?;
+    let whole = read == length as usize && crc32fast::hash(block) == checksum;
+    Ok(whole.then_some(()))
 }
 
-/// Takes in the records of a block; answers whether it was the last.
-fn read_records(loaded: &mut Loaded, block: &[u8], first: bool) -> Option<bool> {
-    let mut reader = Reader(block);
-    let index = &mut loaded.index;
-    if first {
-        (reader.u8()? == HEAD && reader.u64()? == MAGIC).then_some(())?;
-        loaded.sequence = reader.u64()?;
-        index.revision = reader.u64()?;
-        index.compacted = reader.u64()?;
-        index.last_lease = reader.u64()?;
-    }
-    while !reader.is_empty() {
-        match reader.u8()? {
-            LEASE => {
-                let (id, ttl_seconds) = (reader.u64()?, reader.u64()?);
-                let keys = OrdSet::new();
-                index.leases.insert(id, Attached { ttl_seconds, keys });
-            }
-            KEY => read_history(index, &mut reader)?,
-            END => {
-                let counts = (reader.u64()?, reader.u64()?);
-                let found = (index.len() as u64, index.leases.len() as u64);
-                (counts == found && reader.is_empty()).then_some(())?;
-                return Some(true);
-            }
-            _ => return None,
-        }
-    }
-    Some(false)
+/// What has been read of a checkpoint.
+struct Contents {
+    loaded: Loaded,
+    /// The key whose versions are being read: there may be more of them.
+    open: Option<History>,
 }
 
-fn read_history(index: &mut Index, reader: &mut Reader<'_>) -> Option<()> {
-    let key = reader.bytes()?;
-    let mut history: Option<History> = None;
-    for _ in 0..reader.u64()? {
-        let kv = Arc::new(KeyValue {
-            key: key.clone(),
-            create_revision: reader.u64()?,
-            mod_revision: reader.u64()?,
-            version: reader.u64()?,
-            lease: reader.u64()?,
-            value: reader.bytes()?,
-        });
-        match &mut history {
-            Some(history) => history.push(kv),
-            None => history = Some(History::new(kv)),
+impl Contents {
+    /// Takes in the records of a block; answers whether it was the last.
+    fn take(&mut self, block: &[u8], first: bool) -> Option<bool> {
+        let mut reader = Reader(block);
+        let index = &mut self.loaded.index;
+        if first {
+            (reader.u8()? == HEAD && reader.u64()? == MAGIC).then_some(())?;
+            self.loaded.sequence = reader.u64()?;
+            index.revision = reader.u64()?;
+            index.compacted = reader.u64()?;
+            index.last_lease = reader.u64()?;
+        }
+        while !reader.is_empty() {
+            match reader.u8()? {
+                LEASE => {
+                    let (id, ttl_seconds) = (reader.u64()?, reader.u64()?);
+                    let keys = OrdSet::new();
+                    self.loaded.index.leases.insert(id, Attached { ttl_seconds, keys });
+                }
+                KEY => self.take_history(&mut reader)?,
+                END => {
+                    self.close();
+                    let counts = (reader.u64()?, reader.u64()?);
+                    let index = &self.loaded.index;
+                    let found = (index.len() as u64, index.leases.len() as u64);
+                    (counts == found && reader.is_empty()).then_some(())?;
+                    return Some(true);
+                }
+                _ => return None,
+            }
+        }
+        Some(false)
+    }
+
+    fn take_history(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        let key = reader.bytes()?;
+        if self.open.as_ref().is_some_and(|open| open.newest().key != key) {
+            self.close();
+        }
+        for _ in 0..reader.u64()? {
+            let kv = Arc::new(KeyValue {
+                // Not a clone: that would share an allocation, which takes more memory than two.
+                key: Bytes::copy_from_slice(&key),
+                create_revision: reader.u64()?,
+                mod_revision: reader.u64()?,
+                version: reader.u64()?,
+                lease: reader.u64()?,
+                value: reader.bytes()?,
+            });
+            match &mut self.open {
+                Some(history) => history.push(kv),
+                None => self.open = Some(History::new(kv)),
+            }
+        }
+        Some(())
+    }
+
+    fn close(&mut self) {
+        if let Some(history) = self.open.take() {
+            self.loaded.index.restore(history);
         }
     }
-    index.restore(history?);
-    Some(())
 }

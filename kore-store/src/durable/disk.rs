@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::files::{File, Files, Lock};
 use super::io_error;
 use super::segment::{HEADER, Header, seal};
-use crate::{Entropy, Result, Revision};
+use crate::{Entropy, Error, Result, Revision};
 
 /// Segments kept for use again; more are removed.
 const SPARES: usize = 4;
@@ -44,6 +44,17 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Takes a data directory, which is made if it is not there, for this process alone.
+    pub(crate) fn hold(files: Arc<dyn Files>, dir: &Path, segment_bytes: u64) -> Result<Place> {
+        files.create_dir(dir).map_err(io_error("create", dir))?;
+        let path = dir.join("LOCK");
+        let lock = files.lock(&path).map_err(io_error("lock", &path))?;
+        let Some(lock) = lock else {
+            return Err(Error::InUse { directory: dir.to_owned() });
+        };
+        Ok(Place { files, dir: dir.to_owned(), segment_bytes: segment_bytes.max(1024), lock: lock.into() })
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }

@@ -4,14 +4,18 @@
 //! - `writer`: the one task that writes: evaluates, groups, flushes, publishes
 //! - `disk`: appending to the log, segment by segment; `segment`: what a segment looks like; `record`: what is logged
 //! - `checkpoint`: the whole index in a file; `recovery`: opening what is there
+//! - `offline`: looking at a data directory that nobody has open
+//! - `restore`: a data directory from a snapshot
 //! - `files`: what is asked of the operating system; `codec`: numbers and bytes
 
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod codec;
 mod disk;
 mod files;
+pub(crate) mod offline;
 mod record;
 mod recovery;
+mod restore;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -24,6 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::Stream;
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -32,11 +37,14 @@ use crate::index::{Deadlines, check};
 use crate::memory::whole_seconds;
 use crate::published::Published;
 use crate::{
-    Clock, Entropy, Error, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Status, Store, Txn,
-    TxnResponse, Watch, WatchRequest,
+    Clock, Entropy, Error, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Snapshot, Status, Store,
+    Txn, TxnResponse, Watch, WatchRequest,
 };
 use files::{Files, OsFiles};
 use writer::{Command, LogState, Queued, Writer};
+
+/// How large a log file is by default, in bytes.
+const SEGMENT_BYTES: u64 = 16 << 20;
 
 /// How a [`DurableStore`] is set up.
 #[derive(Clone, Debug)]
@@ -68,7 +76,7 @@ impl Default for Options {
             queue: 4096,
             queue_kib: 64 << 10,
             checkpoint_bytes: 64 << 20,
-            segment_bytes: 16 << 20,
+            segment_bytes: SEGMENT_BYTES,
         }
     }
 }
@@ -212,6 +220,34 @@ impl DurableStore {
         Ok((DurableStore { shared, queue }, Box::pin(writer.run())))
     }
 
+    /// Makes a data directory that holds what a snapshot of a [`DurableStore`] or a [`MemoryStore`](crate::MemoryStore) holds:
+    /// keys with their history, and leases, each with its full time. Answers with the revision that it is at. A snapshot that
+    /// `etcdctl snapshot save` has saved from an `EtcdServer` over such a store is one, too.
+    ///
+    /// The directory must not hold a store. When this fails, it does not hold one after it either, and is to be removed.
+    ///
+    /// Errors: [`Corrupt`](Error::Corrupt), when that is no snapshot, or not a whole one; [`InUse`](Error::InUse);
+    /// [`Io`](Error::Io), also when there is a store; and those of the snapshot.
+    ///
+    /// ```
+    /// use kore_store::{DurableStore, MemoryStore, Options, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = MemoryStore::default();
+    /// let revision = memory.put("greeting".into(), "hello".into()).await?;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// assert_eq!(DurableStore::restore(dir.path(), memory.snapshot().await?).await?, revision);
+    /// let (store, _run) = DurableStore::open(dir.path(), Options::default()).await?;
+    /// assert_eq!(store.get("greeting".into()).await?, memory.get("greeting".into()).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn restore(dir: impl AsRef<Path>, snapshot: impl Stream<Item = Result<Bytes>>) -> Result<Revision> {
+        restore::restore(Arc::new(OsFiles), dir.as_ref(), snapshot, Entropy::system()).await
+    }
+
     /// Finishes what was asked before, and stops the store.
     ///
     /// Errors: [`Unavailable`](Error::Unavailable), when it has stopped already.
@@ -300,6 +336,10 @@ impl Store for DurableStore {
 
     async fn leases(&self) -> Result<Vec<LeaseId>> {
         self.shared.published.leases()
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.shared.published.snapshot()
     }
 
     async fn get(&self, key: Bytes) -> Result<Option<Arc<KeyValue>>> {

@@ -74,27 +74,63 @@ pub(crate) fn put_compact(buffer: &mut Vec<u8>, revision: Revision) {
     put_u64(buffer, revision);
 }
 
-/// Applies what was logged. None: that is not how these records came about.
-pub(crate) fn replay(index: &mut Index, payload: &[u8]) -> Option<()> {
+/// Something that was logged.
+pub(crate) enum Entry {
+    /// What it wrote is in its first branch.
+    Txn(Txn),
+    Grant {
+        id: LeaseId,
+        ttl_seconds: u64,
+        chosen: bool,
+    },
+    Revoke {
+        id: LeaseId,
+    },
+    Compact {
+        revision: Revision,
+    },
+}
+
+/// Hands on what was logged, one after the other. None: that is not how records look.
+pub(crate) fn entries<E>(payload: &[u8], each: &mut impl FnMut(Entry) -> Result<(), E>) -> Result<Option<()>, E> {
     let mut reader = Reader(payload);
     while !reader.is_empty() {
-        match reader.u8()? {
-            TXN => {
-                let txn = read_txn(&mut reader)?;
-                index.apply(txn, u64::MAX, &mut |_| ()).ok()?.batch?;
-            }
-            GRANT => {
-                let (id, ttl_seconds) = (reader.u64()?, reader.u64()?);
-                let wanted = if reader.u8()? == 1 { 0 } else { id };
-                let granted = index.grant(wanted, ttl_seconds, usize::MAX).ok()?;
-                (granted == id).then_some(())?;
-            }
-            REVOKE => drop(index.revoke(reader.u64()?).ok()?),
-            COMPACT => index.compact(reader.u64()?).ok()?,
-            _ => return None,
+        match read_entry(&mut reader) {
+            Some(entry) => each(entry)?,
+            None => return Ok(None),
         }
     }
+    Ok(Some(()))
+}
+
+/// Applies what was logged. None: that is not how these records came about.
+pub(crate) fn replay(index: &mut Index, payload: &[u8]) -> Option<()> {
+    let mut apply = |entry| apply(index, entry).ok_or(());
+    entries(payload, &mut apply).ok()?
+}
+
+fn apply(index: &mut Index, entry: Entry) -> Option<()> {
+    match entry {
+        Entry::Txn(txn) => drop(index.apply(txn, u64::MAX, &mut |_| ()).ok()?.batch?),
+        Entry::Grant { id, ttl_seconds, chosen } => {
+            let wanted = if chosen { 0 } else { id };
+            let granted = index.grant(wanted, ttl_seconds, usize::MAX).ok()?;
+            (granted == id).then_some(())?;
+        }
+        Entry::Revoke { id } => drop(index.revoke(id).ok()?),
+        Entry::Compact { revision } => index.compact(revision).ok()?,
+    }
     Some(())
+}
+
+fn read_entry(reader: &mut Reader<'_>) -> Option<Entry> {
+    Some(match reader.u8()? {
+        TXN => Entry::Txn(read_txn(reader)?),
+        GRANT => Entry::Grant { id: reader.u64()?, ttl_seconds: reader.u64()?, chosen: reader.u8()? == 1 },
+        REVOKE => Entry::Revoke { id: reader.u64()? },
+        COMPACT => Entry::Compact { revision: reader.u64()? },
+        _ => return None,
+    })
 }
 
 fn read_txn(reader: &mut Reader<'_>) -> Option<Txn> {

@@ -16,12 +16,12 @@ use super::files::Files;
 use super::segment::{FRAME_HEADER, Frame, HEADER, Header, Scan, scan};
 use super::{checkpoint, io_error, record};
 use crate::index::Index;
-use crate::{Entropy, Error, Result};
+use crate::{Entropy, Error, Result, Revision};
 
 /// The format of the data directory that this version writes, and the newest it reads.
 const FORMAT: u32 = 1;
 
-const FORMAT_FILE: &str = "FORMAT";
+pub(crate) const FORMAT_FILE: &str = "FORMAT";
 
 /// A data directory that has been opened.
 pub(crate) struct Recovered {
@@ -35,13 +35,7 @@ pub(crate) struct Recovered {
 
 /// Opens a data directory, or makes one.
 pub(crate) fn open(files: Arc<dyn Files>, dir: &Path, entropy: Entropy, segment_bytes: u64) -> Result<Recovered> {
-    files.create_dir(dir).map_err(io_error("create", dir))?;
-    let lock_path = dir.join("LOCK");
-    let lock = files.lock(&lock_path).map_err(io_error("lock", &lock_path))?;
-    let Some(lock) = lock else {
-        return Err(Error::InUse { directory: dir.to_owned() });
-    };
-    let place = Place { files, dir: dir.to_owned(), segment_bytes: segment_bytes.max(1024), lock: lock.into() };
+    let place = Place::hold(files, dir, segment_bytes)?;
     let stated = read_format(&place)?;
     // Not before the directory is known to be ours.
     remove_unfinished(&place)?;
@@ -53,14 +47,14 @@ pub(crate) fn open(files: Arc<dyn Files>, dir: &Path, entropy: Entropy, segment_
 }
 
 /// The store's files in a data directory, by the numbers in their names, in order.
-struct Found {
-    segments: Vec<u64>,
-    spares: Vec<u64>,
-    checkpoints: Vec<u64>,
+pub(crate) struct Found {
+    pub(crate) segments: Vec<u64>,
+    pub(crate) spares: Vec<u64>,
+    pub(crate) checkpoints: Vec<u64>,
 }
 
 impl Found {
-    fn look(place: &Place) -> Result<Found> {
+    pub(crate) fn look(place: &Place) -> Result<Found> {
         let mut names = place.files.list(&place.dir).map_err(io_error("list", &place.dir))?;
         names.sort();
         let of = |kind| names.iter().filter_map(|name| number_of(name, kind)).collect();
@@ -69,7 +63,7 @@ impl Found {
 }
 
 /// Removes what a crash left half-written.
-fn remove_unfinished(place: &Place) -> Result<()> {
+pub(crate) fn remove_unfinished(place: &Place) -> Result<()> {
     let names = place.files.list(&place.dir).map_err(io_error("list", &place.dir))?;
     let is_ours = |name: &str| name == FORMAT_FILE || number_of(name, "checkpoint").is_some();
     for name in names.iter().filter(|name| name.strip_suffix(".tmp").is_some_and(is_ours)) {
@@ -80,7 +74,7 @@ fn remove_unfinished(place: &Place) -> Result<()> {
 }
 
 /// Whether the directory states its format, and it is one that this version reads.
-fn read_format(place: &Place) -> Result<bool> {
+pub(crate) fn read_format(place: &Place) -> Result<bool> {
     let path = place.path(FORMAT_FILE);
     let names = place.files.list(&place.dir).map_err(io_error("list", &place.dir))?;
     if !names.iter().any(|name| name == FORMAT_FILE) {
@@ -111,6 +105,18 @@ fn create(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
             return Err(unstated());
         }
     }
+    let segment = begin(place.clone(), entropy.clone())?;
+    Ok(Recovered {
+        disk: Disk { place, entropy, sequence: 0, segment, full: Vec::new(), spares: found.spares },
+        index: Index::new(),
+        log_bytes: 0,
+        checkpoint_bytes: 0,
+    })
+}
+
+/// Begins the log, and states the format: from here on there is a store.
+pub(crate) fn begin(place: Place, entropy: Entropy) -> Result<Segment> {
+    let format = place.path(FORMAT_FILE);
     let header = Header { id: 1, salt: entropy.next_u64(), first_sequence: 1 };
     let segment = Segment::create(&place, header, None)?;
     let temporary = place.path("FORMAT.tmp");
@@ -123,41 +129,37 @@ fn create(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
     place.sync()?;
     // A crash may have come between making the directory and making its name durable.
     place.files.sync_name(&place.dir).map_err(io_error("sync the name of", &place.dir))?;
-    Ok(Recovered {
-        disk: Disk { place, entropy, sequence: 0, segment, full: Vec::new(), spares: found.spares },
-        index: Index::new(),
-        log_bytes: 0,
-        checkpoint_bytes: 0,
-    })
+    Ok(segment)
+}
+
+/// The newest checkpoint; an empty index, when there is none.
+pub(crate) fn newest_checkpoint(place: &Place, found: &Found) -> Result<checkpoint::Loaded> {
+    let Some(sequence) = found.checkpoints.last().copied() else {
+        return Ok(checkpoint::Loaded { index: Index::new(), sequence: 0, size: 0 });
+    };
+    let path = place.path(&checkpoint_name(sequence));
+    let loaded = checkpoint::load(&*place.files, &path)?;
+    if loaded.sequence != sequence {
+        return Err(corrupt(&path, 0, "the checkpoint is another one than its name says"));
+    }
+    Ok(loaded)
 }
 
 fn recover(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
     let newest = found.checkpoints.last().copied();
-    let loaded = match newest {
-        Some(sequence) => {
-            let path = place.path(&checkpoint_name(sequence));
-            let loaded = checkpoint::load(&*place.files, &path)?;
-            if loaded.sequence != sequence {
-                return Err(corrupt(&path, 0, "the checkpoint is another one than its name says"));
-            }
-            loaded
+    let loaded = newest_checkpoint(&place, &found)?;
+    let replayed = replay(&place, &found.segments, loaded.index, loaded.sequence)?;
+    let Replayed { index, sequence, full, log_bytes, tail } = replayed;
+    let segment = match tail {
+        Tail::Torn { id } => {
+            let header = Header { id, salt: entropy.next_u64(), first_sequence: sequence + 1 };
+            Segment::create(&place, header, None)?
         }
-        None => checkpoint::Loaded { index: Index::new(), sequence: 0, size: 0 },
+        Tail::Open { segment, bytes, last } => {
+            segment.settle(&bytes, last.as_ref())?;
+            segment
+        }
     };
-    let compacted = loaded.index.compacted;
-    let mut replay = Replay {
-        place: &place,
-        covered: loaded.sequence,
-        sequence: loaded.sequence,
-        index: loaded.index,
-        full: Vec::new(),
-        log_bytes: 0,
-    };
-    let segment = replay.all(&found.segments, &entropy)?;
-    let Replay { sequence, mut index, full, log_bytes, .. } = replay;
-    if index.compacted > compacted {
-        index.sweep_all();
-    }
     place.sync()?;
     let mut disk = Disk { place, entropy, sequence, segment, full, spares: found.spares };
     if let Some(newest) = newest {
@@ -167,61 +169,80 @@ fn recover(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
     Ok(Recovered { disk, index, log_bytes, checkpoint_bytes: loaded.size })
 }
 
-struct Replay<'a> {
-    place: &'a Place,
+/// What the log leads to.
+pub(crate) struct Replayed {
+    pub(crate) index: Index,
+    /// The last group in the index.
+    pub(crate) sequence: u64,
+    /// The segments before the last: id and last group.
+    pub(crate) full: Vec<(u64, u64)>,
+    pub(crate) log_bytes: u64,
+    pub(crate) tail: Tail,
+}
+
+/// The last segment.
+pub(crate) enum Tail {
+    /// It was torn while it was made, and holds nothing yet.
+    Torn { id: u64 },
+    /// It goes on here.
+    Open { segment: Segment, bytes: Vec<u8>, last: Option<Frame> },
+}
+
+/// Replays segments, in order, on an index that holds everything up to the group `covered`. Changes nothing on disk.
+pub(crate) fn replay(place: &Place, ids: &[u64], index: Index, covered: u64) -> Result<Replayed> {
+    let missing = |id| corrupt(&place.path(&segment_name(id)), 0, "the segment is missing");
+    let (Some(first), Some(newest)) = (ids.first(), ids.last()) else {
+        return Err(missing(1));
+    };
+    let compacted = index.compacted;
+    let mut replay = Replay { covered, sequence: covered, index, log_bytes: 0 };
+    let mut full = Vec::new();
+    for id in ids.iter().copied() {
+        let path = place.path(&segment_name(id));
+        let file = place.files.open(&path).map_err(io_error("read", &path))?;
+        let bytes = read_all(&*file, &path)?;
+        let scan = scan(&bytes, id);
+        if let Some(stray) = scan.stray {
+            tracing::error!(file = %path.display(), end = scan.end, stray, "valid frame behind a damaged one");
+            return Err(corrupt(&path, scan.end, "a frame is damaged, and a valid one follows"));
+        }
+        let Some(header) = scan.header else {
+            // Torn while it was made: it holds nothing yet, and the one before it is whole.
+            if id != *newest || id == *first {
+                return Err(corrupt(&path, 0, "the segment's header is damaged"));
+            }
+            return Ok(replay.end(compacted, full, Tail::Torn { id }));
+        };
+        replay.segment(&path, &bytes, &scan, header)?;
+        if id == *newest {
+            let (end, length) = (scan.end as u64, bytes.len() as u64);
+            let segment = Segment { header, path, file, end, length, step: place.zero_ahead() };
+            let tail = Tail::Open { segment, bytes, last: scan.frames.last().cloned() };
+            return Ok(replay.end(compacted, full, tail));
+        }
+        let last = scan.frames.last().map(|frame| frame.sequence);
+        full.push((id, last.unwrap_or(header.first_sequence.saturating_sub(1))));
+    }
+    Err(missing(*newest))
+}
+
+struct Replay {
     /// The checkpoint holds everything up to this group.
     covered: u64,
     /// The last group in the index.
     sequence: u64,
     index: Index,
-    full: Vec<(u64, u64)>,
     log_bytes: u64,
 }
 
-impl Replay<'_> {
-    /// Replays the segments, in order; answers with the last one, ready to be written to.
-    fn all(&mut self, ids: &[u64], entropy: &Entropy) -> Result<Segment> {
-        let missing = |id| corrupt(&self.place.path(&segment_name(id)), 0, "the segment is missing");
-        let (Some(first), Some(newest)) = (ids.first(), ids.last()) else {
-            return Err(missing(1));
-        };
-        let mut last = None;
-        for id in ids.iter().copied() {
-            let path = self.place.path(&segment_name(id));
-            let file = self.place.files.open(&path).map_err(io_error("read", &path))?;
-            let bytes = read_all(&*file, &path)?;
-            let scan = scan(&bytes, id);
-            if let Some(stray) = scan.stray {
-                tracing::error!(file = %path.display(), end = scan.end, stray, "valid frame behind a damaged one");
-                return Err(corrupt(&path, scan.end, "a frame is damaged, and a valid one follows"));
-            }
-            let Some(header) = scan.header else {
-                // Torn while it was made: it holds nothing yet, and the one before it is whole.
-                if id != *newest || id == *first {
-                    return Err(corrupt(&path, 0, "the segment's header is damaged"));
-                }
-                let header = Header { id, salt: entropy.next_u64(), first_sequence: self.sequence + 1 };
-                drop(file);
-                last = Some(Segment::create(self.place, header, None)?);
-                continue;
-            };
-            self.segment(&path, &bytes, &scan, header)?;
-            let end = scan.end as u64;
-            let length = bytes.len() as u64;
-            if id != *newest {
-                self.full.push((id, self.last_of(&scan, header)));
-                continue;
-            }
-            let segment = Segment { header, path, file, end, length, step: self.place.zero_ahead() };
-            segment.settle(&bytes, scan.frames.last())?;
-            last = Some(segment);
+impl Replay {
+    /// `compacted` is what was compacted before.
+    fn end(mut self, compacted: Revision, full: Vec<(u64, u64)>, tail: Tail) -> Replayed {
+        if self.index.compacted > compacted {
+            self.index.sweep_all();
         }
-        last.ok_or_else(|| missing(*newest))
-    }
-
-    fn last_of(&self, scan: &Scan, header: Header) -> u64 {
-        let last = scan.frames.last().map(|frame| frame.sequence);
-        last.unwrap_or(header.first_sequence.saturating_sub(1))
+        let Replay { index, sequence, log_bytes, .. } = self;
+        Replayed { index, sequence, full, log_bytes, tail }
     }
 
     fn segment(&mut self, path: &Path, bytes: &[u8], scan: &Scan, header: Header) -> Result<()> {

@@ -75,7 +75,13 @@ impl Index {
     fn holds(&self, compare: &Compare, at: Revision) -> bool {
         match &compare.keys {
             KeyRange::Key(key) => compare.holds(self.get(key, at).map(|kv| &**kv)),
-            keys => self.visible(keys, at).all(|kv| compare.holds(Some(kv))),
+            keys => {
+                let mut found = self.visible(keys, at).peekable();
+                match found.peek() {
+                    Some(_) => found.all(|kv| compare.holds(Some(kv))),
+                    None => compare.holds(None),
+                }
+            }
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Log {
 impl Log {
     /// The log of everything that an index still knows.
     pub(crate) fn of(index: &Index) -> Log {
-        let mut events: Vec<Event> = Vec::new();
+        let mut events: Vec<(Revision, Event)> = Vec::new();
         for history in index.histories(None) {
             let mut versions = history.versions().rev().peekable();
             while let Some(kv) = versions.next() {
@@ -30,15 +30,20 @@ impl Log {
                     break;
                 }
                 let previous = versions.peek().copied().filter(|kv| !kv.is_deletion());
-                events.push(Event::new(kv.clone(), previous.cloned()));
+                events.push((kv.mod_revision, Event::new(kv.clone(), previous.cloned())));
             }
         }
         // Stable: within a revision the events stay in the order of their keys.
-        events.sort_by_key(|event| event.kv.mod_revision);
-        let first = events.first().map(|event| event.kv.mod_revision);
+        events.sort_by_key(|(revision, _)| *revision);
+        let first = events.first().map(|(revision, _)| *revision);
         let mut log = Log { first: first.unwrap_or(index.revision + 1), batches: VecDeque::new() };
-        for batch in events.chunk_by(|a, b| a.kv.mod_revision == b.kv.mod_revision) {
-            log.push(EventBatch::new(batch[0].kv.mod_revision, batch));
+        let mut events = events.into_iter().peekable();
+        while let Some((revision, event)) = events.next() {
+            let mut batch = vec![event];
+            while let Some((_, event)) = events.next_if(|(other, _)| *other == revision) {
+                batch.push(event);
+            }
+            log.push(EventBatch::new(revision, batch));
         }
         log
     }

@@ -1,36 +1,46 @@
-//! The power fails before every single operation of a workload with rotation, checkpoints and compaction in it.
+//! The power fails before every single operation of a workload of a thousand transactions, with rotation, checkpoints and
+//! compaction in it.
+
+use std::sync::{Mutex, OnceLock};
 
 use super::*;
 use crate::Compare;
 use crate::Put;
 
-const WRITES: u64 = 60;
+/// The revision that the workload leads to: one transaction each.
+const WRITES: u64 = 1_001;
 
-/// What the workload was told.
-#[derive(Default)]
+/// Transactions that are asked for at once, and share groups.
+const TOGETHER: u64 = 8;
+
+/// What somebody has been told, and may not be taken back.
+#[derive(Clone, Copy, Default)]
 struct Told {
-    /// The highest revision that was acknowledged.
-    acknowledged: Revision,
-    /// The highest revision that was compacted, as acknowledged.
+    revision: Revision,
     compacted: Revision,
 }
 
 /// Step by step, every step known by the revision it leads to: the state at each revision is always the same.
-async fn workload(store: &DurableStore, told: &mut Told) -> Result<()> {
+async fn workload(store: &DurableStore) -> Result<()> {
     let lease = match store.grant(Duration::from_secs(3600), 7).await {
         Ok(_) | Err(Error::LeaseExists { .. }) => 7,
         Err(error) => return Err(error),
     };
-    let from = store.status().await?.revision;
-    told.acknowledged = told.acknowledged.max(from);
-    for step in from..WRITES {
-        let revision = store.txn(step_txn(step, lease)).await?.revision;
-        assert_eq!(revision, step + 1);
-        told.acknowledged = revision;
-        if step % 20 == 19 {
-            store.compact(step - 5).await?;
-            told.compacted = step - 5;
+    let mut step = store.status().await?.revision;
+    while step < WRITES {
+        let end = WRITES.min(step + TOGETHER);
+        let asked = (step..end).map(|step| store.txn(step_txn(step, lease)));
+        for (step, done) in (step..end).zip(futures::future::join_all(asked).await) {
+            assert_eq!(done?.revision, step + 1);
         }
+        if end / 50 > step / 50 {
+            match store.compact(end - 20).await {
+                // It was done before the crash.
+                Err(error) if error.is_compacted() => {}
+                done => done?,
+            }
+        }
+        step = end;
     }
     Ok(())
 }
@@ -63,69 +73,83 @@ async fn expected() -> Vec<Vec<KeyValue>> {
     .await
 }
 
-async fn until_the_power_fails(disk: &SimDisk, told: &mut Told) {
+async fn until_the_power_fails(disk: &SimDisk) {
     let Ok((store, run)) = open(disk, small()).await else {
         return;
     };
     tokio::select! {
         biased;
-        done = workload(&store, told) => drop(done),
+        done = workload(&store) => drop(done),
         _ = run => {}
     }
 }
 
-async fn check(disk: &SimDisk, told: &Told, expected: &[Vec<KeyValue>], case: &str) {
+fn told_by(store: &DurableStore) -> Told {
+    let view = store.shared.published.read().expect("it is open");
+    Told { revision: view.shown.revision, compacted: view.shown.compacted }
+}
+
+/// Opens the store, and finds a state that was, and nothing missing that somebody was told.
+async fn check(disk: &SimDisk, told: Told, expected: &[Vec<KeyValue>], case: &str) {
     let opened = open(disk, small()).await;
     let (store, run) = opened.unwrap_or_else(|error| panic!("{case}: {error}"));
-    let (revision, kvs) = everything(&store).await;
-    assert!(revision >= told.acknowledged, "{case}: {revision} after {}", told.acknowledged);
-    assert_eq!(kvs, expected[revision as usize], "{case} at {revision}");
-    let compacted = store.status().await.unwrap().compacted;
-    assert!(compacted >= told.compacted, "{case}: compacted");
+    let Told { revision, compacted } = told_by(&store);
+    assert!(revision >= told.revision, "{case}: {revision} after {}", told.revision);
+    assert!(compacted >= told.compacted, "{case}: compacted {compacted} after {}", told.compacted);
     for at in compacted.max(1)..=revision {
-        let then = store.range(Range::new(KeyRange::all()).at(at)).await.unwrap();
-        let kvs: Vec<KeyValue> = then.kvs.iter().map(|kv| KeyValue::clone(kv)).collect();
-        assert_eq!(kvs, expected[at as usize], "{case} read at {at}");
+        let then = store.range(Range::new(KeyRange::all()).at(at)).await.unwrap().kvs;
+        assert!(then.iter().map(|kv| &**kv).eq(&expected[at as usize]), "{case} read at {at}: {then:?}");
     }
     drop(run);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_acknowledged_is_lost_wherever_the_power_fails() {
+async fn nothing_told_is_lost_wherever_the_power_fails() {
     let expected = expected().await;
+    // The disk before every operation, and what readers had been shown by then.
+    let crashes: Arc<Mutex<Vec<(SimDisk, Told)>>> = Arc::default();
     let whole = SimDisk::default();
-    let mut told = Told::default();
-    until_the_power_fails(&whole, &mut told).await;
-    assert_eq!(told.acknowledged, WRITES);
-    let names = whole.names();
-    assert!(names.iter().any(|name| name.starts_with("checkpoint-")), "{names:?}");
-
-    for crash_at in 0..whole.operations() {
-        let crashed = SimDisk::default().crash_at(crash_at);
-        let mut told = Told::default();
-        until_the_power_fails(&crashed, &mut told).await;
-        let seed = crash_at as u64;
+    let opened: Arc<OnceLock<DurableStore>> = Arc::default();
+    whole.witnessed({
+        let (crashes, opened) = (crashes.clone(), opened.clone());
+        move |disk| {
+            let told = opened.get().map(told_by).unwrap_or_default();
+            crashes.lock().unwrap().push((disk, told));
+        }
+    });
+    let (store, run) = open(&whole, small()).await.unwrap();
+    assert!(opened.set(store.clone()).is_ok());
+    tokio::select! {
+        biased;
+        done = workload(&store) => done.unwrap(),
+        stopped = run => panic!("{stopped:?}"),
+    }
+    let crashes = std::mem::take(&mut *crashes.lock().unwrap());
+    for kind in ["checkpoint", "spare"] {
+        let there = crashes.iter().filter(|(disk, _)| disk.names().iter().any(|name| name.starts_with(kind)));
+        assert!(there.count() > 100, "the workload has {kind}s in it");
+    }
+    for (at, (crashed, told)) in crashes.into_iter().enumerate() {
+        let seed = at as u64;
         for power in [Power::Kept, Power::Lost, Power::Torn(seed), Power::Torn(seed + 100_000)] {
-            let case = format!("crash at {crash_at}, {power:?}");
+            let case = format!("crash at {at}, {power:?}");
             let disk = crashed.after(power);
-            check(&disk, &told, &expected, &case).await;
+            check(&disk, told, &expected, &case).await;
 
             // Only the process dies; what the next one shows is durable, whatever happens to the power then.
             let again = crashed.after_kill();
             let seen = match open(&again, small()).await {
-                Ok((store, _run)) => everything(&store).await.0,
+                Ok((store, _run)) => told_by(&store),
                 Err(error) => panic!("{case}, after a kill: {error}"),
             };
-            let seen = Told { acknowledged: seen, compacted: told.compacted };
             let disk = again.after(power);
-            check(&disk, &seen, &expected, &format!("{case}, after a kill")).await;
+            check(&disk, seen, &expected, &format!("{case}, after a kill")).await;
 
             // And once more, while it recovers and goes on.
-            let again = crashed.after(power).crash_at((crash_at * 7) % 13);
-            let mut told = Told { acknowledged: told.acknowledged, compacted: told.compacted };
-            until_the_power_fails(&again, &mut told).await;
+            let again = crashed.after(power).crash_at((at * 7) % 13);
+            until_the_power_fails(&again).await;
             let disk = again.after(Power::Torn(seed + 200_000));
-            check(&disk, &told, &expected, &format!("{case}, then again")).await;
+            check(&disk, told, &expected, &format!("{case}, then again")).await;
         }
     }
 }

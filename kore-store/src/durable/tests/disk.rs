@@ -37,7 +37,12 @@ struct State {
     capacity: Option<u64>,
     /// Flushes wait until it opens.
     gate: Option<Arc<Gate>>,
+    /// Is told of every operation, before it is done.
+    witness: Option<Witness>,
 }
+
+/// Is handed the disk as it is when the power fails there and then.
+type Witness = Arc<dyn Fn(SimDisk) + Send + Sync>;
 
 /// Holds up flushes.
 #[derive(Default)]
@@ -73,10 +78,11 @@ enum NameChange {
     Removed(PathBuf),
 }
 
+/// Cheap to clone: a disk is kept as it was before each of many operations.
 #[derive(Clone, Default)]
 struct Content {
-    now: Vec<u8>,
-    durable: Vec<u8>,
+    now: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
     /// Places written since the last flush: offset and length.
     dirty: Vec<(usize, usize)>,
 }
@@ -97,10 +103,6 @@ impl SimDisk {
         self.state.lock().unwrap()
     }
 
-    pub(super) fn operations(&self) -> usize {
-        self.state().operations
-    }
-
     pub(super) fn syncs(&self) -> usize {
         self.state().syncs
     }
@@ -116,6 +118,11 @@ impl SimDisk {
 
     pub(super) fn capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
+    }
+
+    /// From now on `witness` sees the disk as it is before every operation.
+    pub(super) fn witnessed(&self, witness: impl Fn(SimDisk) + Send + Sync + 'static) {
+        self.state().witness = Some(Arc::new(witness));
     }
 
     /// From now on flushes wait at a gate.
@@ -158,9 +165,9 @@ impl SimDisk {
                 while at < end {
                     let sector_end = ((at / SECTOR + 1) * SECTOR).min(end);
                     if survives(&dice) {
-                        let reach = content.durable.len().max(sector_end);
-                        content.durable.resize(reach, 0);
-                        content.durable[at..sector_end].copy_from_slice(&content.now[at..sector_end]);
+                        let durable = Arc::make_mut(&mut content.durable);
+                        durable.resize(durable.len().max(sector_end), 0);
+                        durable[at..sector_end].copy_from_slice(&content.now[at..sector_end]);
                     }
                     at = sector_end;
                 }
@@ -193,7 +200,7 @@ impl SimDisk {
         let path = state.names.keys().find(named).expect("the file is there").clone();
         let id = state.names[&path];
         let content = state.contents.get_mut(&id).unwrap();
-        damage(&mut content.now);
+        damage(Arc::make_mut(&mut content.now));
         content.durable = content.now.clone();
     }
 }
@@ -219,6 +226,10 @@ impl State {
             return Err(io::Error::other("the power is off"));
         }
         self.operations += 1;
+        if let Some(witness) = &self.witness {
+            let state = State { witness: None, gate: None, locked: false, ..self.clone() };
+            witness(SimDisk { state: Arc::new(Mutex::new(state)) });
+        }
         Ok(())
     }
 
@@ -330,9 +341,9 @@ impl File for SimFile {
         if capacity.is_some_and(|capacity| used + growth > capacity) {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
-        let reach = content.now.len().max(end);
-        content.now.resize(reach, 0);
-        content.now[offset..end].copy_from_slice(bytes);
+        let now = Arc::make_mut(&mut content.now);
+        now.resize(now.len().max(end), 0);
+        now[offset..end].copy_from_slice(bytes);
         content.dirty.push((offset, bytes.len()));
         Ok(())
     }
@@ -352,11 +363,8 @@ impl File for SimFile {
             content.dirty.clear();
             return Err(io::Error::other("the disk is failing"));
         }
-        content.durable.resize(content.now.len(), 0);
-        for (offset, length) in std::mem::take(&mut content.dirty) {
-            let written = offset..offset + length;
-            content.durable[written.clone()].copy_from_slice(&content.now[written]);
-        }
+        content.dirty.clear();
+        content.durable = content.now.clone();
         Ok(())
     }
 }

@@ -85,16 +85,7 @@ fn wrote(responses: &[OpResponse]) -> bool {
     })
 }
 
-fn nested(mut done: TxnResponse, shapes: &Shapes, at: &mut Revision, last: Revision) -> wire::TxnResponse {
-    for _ in 0..shapes.guards {
-        let empty = done.succeeded;
-        if let Some(OpResponse::Txn(inner)) = done.responses.pop() {
-            done = inner;
-        }
-        if empty {
-            break;
-        }
-    }
+fn nested(done: TxnResponse, shapes: &Shapes, at: &mut Revision, last: Revision) -> wire::TxnResponse {
     let shapes = if done.succeeded { &shapes.success } else { &shapes.failure };
     let responses = done.responses.into_iter().zip(shapes).map(|(response, shape)| {
         if wrote(std::slice::from_ref(&response)) && !matches!(response, OpResponse::Txn(_)) {

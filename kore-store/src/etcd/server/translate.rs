@@ -100,8 +100,6 @@ pub(super) fn delete(request: wire::DeleteRangeRequest) -> Result<Delete, Failur
 /// How the answers of a transaction's operations are shaped, branch by branch.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Shapes {
-    /// Around the transaction are so many others, see [`txn`].
-    pub(super) guards: usize,
     pub(super) success: Vec<OpShape>,
     pub(super) failure: Vec<OpShape>,
 }
@@ -115,18 +113,7 @@ pub(super) enum OpShape {
 
 /// A transaction of at most so many comparisons or operations, those of nested ones counted as etcd does: the longest
 /// list of each level.
-///
-/// For a range without a key, etcd makes a comparison once, with a key that does not exist; for a store it holds. Where
-/// that makes a difference, the transaction is put into another one that looks whether there is a key first. Each such
-/// guard doubles what is done otherwise: there are at most [`GUARDS_MAX`] in a request.
 pub(super) fn txn(request: wire::TxnRequest, ops_max: usize) -> Result<(Txn, Shapes), Failure> {
-    nested(request, ops_max, &mut { GUARDS_MAX })
-}
-
-/// Comparisons of ranges in which there must be a key: a request with more has too many operations.
-const GUARDS_MAX: usize = 4;
-
-fn nested(request: wire::TxnRequest, ops_max: usize, guards_left: &mut usize) -> Result<(Txn, Shapes), Failure> {
     let longest = request.compare.len().max(request.success.len()).max(request.failure.len());
     let left = ops_max.checked_sub(longest).ok_or(TOO_MANY_OPS)?;
     let mut txn = Txn::new();
@@ -134,50 +121,17 @@ fn nested(request: wire::TxnRequest, ops_max: usize, guards_left: &mut usize) ->
         txn.compares.extend(self::compare(compare)?);
     }
     let mut shapes = Shapes::default();
-    (txn.success, shapes.success) = branch(request.success, left, guards_left)?;
-    (txn.failure, shapes.failure) = branch(request.failure, left, guards_left)?;
-    let needed = txn.compares.iter().filter(|compare| needs_a_key(compare)).map(|compare| compare.keys.clone());
-    for keys in needed.collect::<Vec<_>>() {
-        shapes.guards += 1;
-        *guards_left = guards_left.checked_sub(1).ok_or(TOO_MANY_OPS)?;
-        let failed = Txn { compares: vec![never(Bytes::new())], failure: txn.failure.clone(), ..Txn::new() };
-        let empty = Compare::new(keys, Target::Version(0));
-        txn = Txn::new().when(empty).then(failed.into()).otherwise(txn.into());
-    }
+    (txn.success, shapes.success) = branch(request.success, left)?;
+    (txn.failure, shapes.failure) = branch(request.failure, left)?;
     Ok((txn, shapes))
 }
 
-/// True for a comparison of a range that fails when there is no key in it.
-fn needs_a_key(compare: &Compare) -> bool {
-    let of_nothing = |number: u64| match compare.relation {
-        Relation::Equal => number == 0,
-        Relation::NotEqual => number != 0,
-        Relation::Less => 0 < number,
-        Relation::Greater => false,
-    };
-    let holds = match &compare.target {
-        Target::Version(number) | Target::CreateRevision(number) => of_nothing(*number),
-        Target::ModRevision(number) | Target::Lease(number) => of_nothing(*number),
-        Target::Value(_) => false,
-    };
-    !matches!(compare.keys, KeyRange::Key(_)) && !holds
-}
-
-/// A comparison that does not hold: no version is below zero.
-fn never(key: Bytes) -> Compare {
-    Compare::new(KeyRange::Key(key), Target::Version(0)).is(Relation::Less)
-}
-
-fn branch(
-    requests: Vec<wire::RequestOp>,
-    ops_left: usize,
-    guards_left: &mut usize,
-) -> Result<(Vec<Op>, Vec<OpShape>), Failure> {
-    let ops = requests.into_iter().map(|request| op(request, ops_left, guards_left));
+fn branch(requests: Vec<wire::RequestOp>, ops_left: usize) -> Result<(Vec<Op>, Vec<OpShape>), Failure> {
+    let ops = requests.into_iter().map(|request| op(request, ops_left));
     Ok(ops.collect::<Result<Vec<_>, _>>()?.into_iter().unzip())
 }
 
-fn op(request: wire::RequestOp, ops_left: usize, guards_left: &mut usize) -> Result<(Op, OpShape), Failure> {
+fn op(request: wire::RequestOp, ops_left: usize) -> Result<(Op, OpShape), Failure> {
     Ok(match request.request {
         Some(wire::Request::Range(request)) => {
             // Other than by itself, a read at a revision below zero fails here.
@@ -190,7 +144,7 @@ fn op(request: wire::RequestOp, ops_left: usize, guards_left: &mut usize) -> Res
         Some(wire::Request::Put(request)) => (Op::Put(put(&request)?), OpShape::Write),
         Some(wire::Request::DeleteRange(request)) => (Op::Delete(delete(request)?), OpShape::Write),
         Some(wire::Request::Txn(request)) => {
-            let (txn, shapes) = nested(request, ops_left, guards_left)?;
+            let (txn, shapes) = txn(request, ops_left)?;
             (Op::Txn(txn), OpShape::Txn(shapes))
         }
         None => return Err(KEY_NOT_FOUND),
@@ -221,7 +175,10 @@ fn compare(request: wire::Compare) -> Result<Option<Compare>, Failure> {
     if number < 0 && target != CompareTarget::Lease {
         return Ok(match relation {
             Relation::NotEqual | Relation::Greater => None,
-            Relation::Equal | Relation::Less => Some(never(request.key)),
+            // Never holds: no version is below zero.
+            Relation::Equal | Relation::Less => {
+                Some(Compare::new(KeyRange::Key(request.key), Target::Version(0)).is(Relation::Less))
+            }
         });
     }
     let number = number.cast_unsigned();
@@ -329,9 +286,6 @@ mod tests {
             let get = RangeRequest { key: "a".into(), ..Default::default() };
             vec![RequestOp { request: Some(wire::Request::Range(get)) }; count]
         };
-        let guard = wire::Compare { key: "a".into(), range_end: "b".into(), ..Default::default() };
-        let guard = wire::Compare { target: CompareTarget::Value as i32, ..guard };
-        let guards = |count| TxnRequest { compare: vec![guard.clone(); count], ..Default::default() };
         let with = |mut ops: Vec<RequestOp>, nested: TxnRequest| {
             ops.push(RequestOp { request: Some(wire::Request::Txn(nested)) });
             TxnRequest { success: ops, ..Default::default() }
@@ -344,8 +298,5 @@ mod tests {
         let deep = (0..5).fold(nested(0), |inner, _| with(Vec::new(), inner));
         assert!(txn(deep.clone(), 5).is_ok());
         assert_eq!(txn(deep, 4).unwrap_err(), TOO_MANY_OPS);
-        assert_eq!(txn(guards(GUARDS_MAX), 128).unwrap().1.guards, GUARDS_MAX);
-        let more = TxnRequest { compare: guards(1).compare, ..with(Vec::new(), guards(GUARDS_MAX)) };
-        assert_eq!(txn(more, 128).unwrap_err(), TOO_MANY_OPS);
     }
 }
