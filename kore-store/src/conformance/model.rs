@@ -147,7 +147,11 @@ impl Run<'_> {
         let before = self.model.now();
         let succeeded = txn.compares.iter().all(|compare| match &compare.keys {
             KeyRange::Key(key) => compare.holds(before.get(key).map(|kv| &**kv)),
-            keys => before.iter().filter(|(key, _)| keys.contains(key)).all(|(_, kv)| compare.holds(Some(kv))),
+            keys => {
+                let found: Vec<_> = before.iter().filter(|(key, _)| keys.contains(key)).collect();
+                let holds = found.iter().all(|(_, kv)| compare.holds(Some(kv)));
+                if found.is_empty() { compare.holds(None) } else { holds }
+            }
         });
         let ops = if succeeded { &txn.success } else { &txn.failure };
         let responses = ops.iter().map(|op| self.op(op)).collect();
