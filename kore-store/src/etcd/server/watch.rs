@@ -37,11 +37,11 @@ pub(super) async fn serve(common: &Common, requests: &mut Messages, answers: &mu
     let interval = common.shared.options.progress_interval;
     let mut ticks = interval_at(Instant::now() + interval, interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut session = Session::new(&common.shared);
+    let mut stream = WatchStream::new(&common.shared);
     loop {
         // What is to be told is told first: until the client has taken it, nothing more is read or gathered.
-        while let Some(response) = session.outgoing.pop_front() {
-            match session.fragments(&response) {
+        while let Some(response) = stream.outgoing.pop_front() {
+            match stream.fragments(&response) {
                 true => send_in_parts(answers, response, common.shared.options.request_bytes).await?,
                 false => answers.send(&response).await?,
             }
@@ -49,11 +49,11 @@ pub(super) async fn serve(common: &Common, requests: &mut Messages, answers: &mu
         tokio::select! {
             biased;
             request = requests.next::<WatchRequest>() => match request? {
-                Some(request) => session.asked(request).await?,
+                Some(request) => stream.asked(request).await?,
                 None => return Ok(()),
             },
-            gathered = poll_fn(|context| session.gather(context)) => gathered?,
-            _ = ticks.tick() => session.tick(),
+            gathered = poll_fn(|context| stream.gather(context)) => gathered?,
+            _ = ticks.tick() => stream.tick(),
         }
     }
 }
@@ -82,7 +82,7 @@ async fn send_in_parts(answers: &mut Answers, response: WatchResponse, limit: us
     answers.send(&part).await
 }
 
-struct Session<'a> {
+struct WatchStream<'a> {
     shared: &'a Shared,
     watches: BTreeMap<i64, Entry>,
     bells: Bells,
@@ -122,10 +122,10 @@ struct Round {
     again: Option<Revision>,
 }
 
-impl<'a> Session<'a> {
-    fn new(shared: &'a Shared) -> Session<'a> {
+impl<'a> WatchStream<'a> {
+    fn new(shared: &'a Shared) -> WatchStream<'a> {
         let (watches, bells, outgoing) = (BTreeMap::new(), Bells::default(), VecDeque::new());
-        Session { shared, watches, bells, next_id: 0, outgoing, round: Round::default() }
+        WatchStream { shared, watches, bells, next_id: 0, outgoing, round: Round::default() }
     }
 
     async fn asked(&mut self, request: WatchRequest) -> Result<(), Failure> {
