@@ -61,6 +61,7 @@ async fn what_is_no_grpc_is_refused() {
     let uri = "http://etcd/etcdserverpb.KV/Range";
     assert_eq!(ask(Request::post(uri).body(()).unwrap()).await, 415);
     assert_eq!(ask(Request::post(uri).header("content-type", "application/json").body(()).unwrap()).await, 415);
+    assert_eq!(ask(Request::post(uri).header("content-type", "application/grpc-web").body(()).unwrap()).await, 415);
     assert_eq!(ask(Request::get(uri).header("content-type", "application/grpc").body(()).unwrap()).await, 405);
 
     let refused = async |pieces: &[&[u8]]| {

@@ -89,7 +89,7 @@ async fn a_stream_has_many_watches_each_with_its_own_wishes() {
 
 #[tokio::test]
 async fn what_cannot_be_watched_is_answered_as_cancelled() {
-    let options = EtcdServerOptions::default().watches_per_stream(2);
+    let options = EtcdServerOptions::default().watches_per_stream(2).watches(3);
     let served = Served::store(Arc::new(memory()), options).await;
     let client = served.client().await;
     for value in ["1", "2", "3", "4"] {
@@ -122,6 +122,47 @@ async fn what_cannot_be_watched_is_answered_as_cancelled() {
     refused(&mut stream, never, "etcdserver: mvcc: required revision has been compacted").await;
     begin(&mut stream, create_watch("a", Bytes::new())).await;
     refused(&mut stream, create_watch("a", Bytes::new()), "etcdserver: too many requests").await;
+    // All streams together have a limit, too, and one that ends makes room.
+    let mut other = client.stream("Watch/Watch").await;
+    begin(&mut other, create_watch("a", Bytes::new())).await;
+    refused(&mut other, create_watch("a", Bytes::new()), "etcdserver: too many requests").await;
+    stream.send(&cancel(9));
+    assert!(next(&mut stream).await.canceled);
+    begin(&mut other, create_watch("a", Bytes::new())).await;
+}
+
+#[tokio::test]
+async fn a_watch_that_always_has_something_to_tell_does_not_hold_up_progress() {
+    let served = Served::memory().await;
+    let client = served.client().await;
+    let mut stream = client.stream("Watch/Watch").await;
+    begin(&mut stream, create_watch("hot", Bytes::new())).await;
+    begin(&mut stream, create_watch("cold", Bytes::new())).await;
+    // Always another write is under way.
+    let writer = tokio::spawn({
+        let client = client.clone();
+        async move {
+            loop {
+                futures::future::join_all((0..20).map(|_| write(&client, "hot", "v"))).await;
+            }
+        }
+    });
+    let mut told = 0;
+    for _ in 0..20 {
+        let now = write(&client, "cold", "v").await;
+        stream.send(&ask_progress());
+        let progress = loop {
+            let response = next(&mut stream).await;
+            if response.watch_id == -1 {
+                break revision(&response.header);
+            }
+            if response.watch_id == 1 {
+                told = revision(&response.header);
+            }
+        };
+        assert!(progress >= now && told == now, "progress {progress} after {told}, asked after {now}");
+    }
+    writer.abort();
 }
 
 #[tokio::test]

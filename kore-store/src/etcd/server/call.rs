@@ -2,6 +2,7 @@
 //! body; a call ends with trailers that say how it went.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Response, header};
 use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::failure::{Code, Failure, TOO_MANY_REQUESTS};
 
@@ -57,7 +59,7 @@ impl Messages {
 
     /// The only message of a call that has one.
     pub(super) async fn only<M: Message + Default>(&mut self) -> Result<M, Failure> {
-        let arrived = tokio::time::timeout(ARRIVES_WITHIN, async {
+        let mut arriving = pin!(async {
             let message = poll_fn(|context| self.poll(context)).await?;
             let message = message.ok_or(Failure::new(Code::InvalidArgument, "the call has no request"))?;
             match poll_fn(|context| self.poll(context)).await? {
@@ -65,8 +67,15 @@ impl Messages {
                 Some(_) => Err(Failure::new(Code::InvalidArgument, "the call has more than one request")),
             }
         });
-        let late = |_| Failure::new(Code::DeadlineExceeded, "the request did not arrive in time");
-        decode(arrived.await.map_err(late)??)
+        // Mostly it has come together with its call, and nobody needs to look at a clock.
+        let arrived = match futures::poll!(arriving.as_mut()) {
+            Poll::Ready(arrived) => arrived,
+            Poll::Pending => {
+                let late = |_| Failure::new(Code::DeadlineExceeded, "the request did not arrive in time");
+                timeout(ARRIVES_WITHIN, arriving).await.map_err(late)?
+            }
+        };
+        decode(arrived?)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {

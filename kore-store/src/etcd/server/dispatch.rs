@@ -24,7 +24,7 @@ struct Call {
 /// Answers a call.
 pub(super) async fn call(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, common: Arc<Common>) {
     let content = request.headers().get(header::CONTENT_TYPE);
-    if !content.is_some_and(|content| content.as_bytes().starts_with(b"application/grpc")) {
+    if !content.is_some_and(|content| is_grpc(content.as_bytes())) {
         return refuse_http(&mut respond, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
     if request.method() != Method::POST {
@@ -45,6 +45,12 @@ pub(super) async fn call(request: Request<RecvStream>, mut respond: SendResponse
         "/etcdserverpb.Lease/LeaseLeases" => call.unary(lease::leases).await,
         path => Box::pin(call.rare(path)).await,
     }
+}
+
+/// With an encoding behind it or without one, and not a protocol with a longer name.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 impl Call {

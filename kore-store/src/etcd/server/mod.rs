@@ -66,7 +66,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// SHA-256 sum of all that, which is the frame that `etcdctl snapshot save` checks.
 ///
 /// Everything is bounded, see [`EtcdServerOptions`]: a client that does not read stalls its own call or its own
-/// connection, and holds at most 16 MiB of answers and 64 KiB of events a watch stream.
+/// connection. Large answers hold at most 16 MiB a connection, or one answer; a watch stream holds one message.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -95,6 +95,8 @@ struct Shared {
     options: EtcdServerOptions,
     /// KiB of requests that may be under way in pieces.
     receiving: Arc<Semaphore>,
+    /// Watches that there may still be.
+    watching: Arc<Semaphore>,
     /// Bytes for which the store had no room the last time it had none; 0: it has had.
     no_room_for: AtomicU64,
 }
@@ -106,8 +108,10 @@ impl EtcdServer {
     /// A server for this store.
     pub fn new(store: Arc<dyn Store>, mut options: EtcdServerOptions) -> EtcdServer {
         options.progress_interval = options.progress_interval.max(watch::PROGRESS_INTERVAL_MIN);
-        let receiving = Arc::new(Semaphore::new((options.receive_mib << 10).min(Semaphore::MAX_PERMITS)));
-        EtcdServer { shared: Arc::new(Shared { store, options, receiving, no_room_for: AtomicU64::new(0) }) }
+        let room = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        let (receiving, watching) = (room(options.receive_mib.saturating_mul(1024)), room(options.watches));
+        let no_room_for = AtomicU64::new(0);
+        EtcdServer { shared: Arc::new(Shared { store, options, receiving, watching, no_room_for }) }
     }
 
     /// Serves what is accepted here until `shutdown` is ready, each connection in a task of its own. Then stops

@@ -27,6 +27,8 @@ pub struct EtcdServerOptions {
     pub concurrent_calls: u32,
     /// Watches that a stream may have; a further one is answered as cancelled. Default: 10,000.
     pub watches_per_stream: usize,
+    /// Watches of all streams together; a further one is answered as cancelled. Default: 200,000.
+    pub watches: usize,
     /// MiB of requests that may be underway in pieces, over all connections; what is beyond is refused with
     /// `ResourceExhausted`. Default: 256.
     pub receive_mib: usize,
@@ -51,6 +53,7 @@ impl Default for EtcdServerOptions {
             connections: 4096,
             concurrent_calls: 4096,
             watches_per_stream: 10_000,
+            watches: 200_000,
             receive_mib: 256,
             progress_interval: Duration::from_secs(600),
             keep_alive_interval: Duration::from_secs(120),
@@ -120,6 +123,13 @@ impl EtcdServerOptions {
     #[must_use]
     pub fn watches_per_stream(mut self, watches: usize) -> EtcdServerOptions {
         self.watches_per_stream = watches;
+        self
+    }
+
+    /// Set [`watches`](EtcdServerOptions::watches).
+    #[must_use]
+    pub fn watches(mut self, watches: usize) -> EtcdServerOptions {
+        self.watches = watches;
         self
     }
 

@@ -176,7 +176,9 @@ fn compare(request: wire::Compare) -> Result<Option<Compare>, Failure> {
         return Ok(match relation {
             Relation::NotEqual | Relation::Greater => None,
             // Never holds: no version is below zero.
-            _ => Some(Compare::new(KeyRange::Key(request.key), Target::Version(0)).is(Relation::Less)),
+            Relation::Equal | Relation::Less => {
+                Some(Compare::new(KeyRange::Key(request.key), Target::Version(0)).is(Relation::Less))
+            }
         });
     }
     let number = number.cast_unsigned();
@@ -191,4 +193,110 @@ fn compare(request: wire::Compare) -> Result<Option<Compare>, Failure> {
         }),
     };
     Ok(Some(Compare::new(keys(request.key, request.range_end), target).is(relation)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcd::wire::{DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
+
+    fn interval(start: &'static str, end: Option<&'static str>) -> KeyRange {
+        KeyRange::Interval { start: start.into(), end: end.map(Bytes::from) }
+    }
+
+    #[test]
+    fn a_key_and_an_end_are_a_set_of_keys() {
+        let keys = |key: &'static str, end: &'static str| super::keys(key.into(), end.into());
+        assert_eq!(keys("a", ""), KeyRange::Key("a".into()));
+        assert_eq!(keys("a", "\0"), interval("a", None));
+        assert_eq!(keys("a", "b"), interval("a", Some("b")));
+        assert_eq!(keys("b", "a"), interval("b", Some("b")), "empty, and not the other way round");
+    }
+
+    #[test]
+    fn a_read_is_cut_by_the_store_only_if_nothing_is_done_to_it_afterwards() {
+        let limits = |request: RangeRequest| {
+            let (range, shape) = range(RangeRequest { key: "a".into(), limit: 3, ..request }).unwrap();
+            (range.limit, shape.sort)
+        };
+        let (ascend, descend) = (SortOrder::Ascend as i32, SortOrder::Descend as i32);
+        let version = SortTarget::Version as i32;
+        let sorted = |sort_order, sort_target| RangeRequest { sort_order, sort_target, ..Default::default() };
+        assert_eq!(limits(RangeRequest::default()), (4, None));
+        assert_eq!(limits(sorted(ascend, 0)), (4, None));
+        assert_eq!(limits(sorted(descend, 0)), (0, Some((SortTarget::Key, SortOrder::Descend))));
+        assert_eq!(limits(sorted(ascend, version)), (0, Some((SortTarget::Version, SortOrder::Ascend))));
+        // Without an order, etcd sorts what it has cut.
+        assert_eq!(limits(sorted(0, version)), (4, Some((SortTarget::Version, SortOrder::Ascend))));
+        assert_eq!(limits(RangeRequest { min_mod_revision: 5, ..Default::default() }), (0, None));
+
+        let request = RangeRequest { key: "a".into(), limit: -1, revision: -1, ..Default::default() };
+        let (all, _) = range(request.clone()).unwrap();
+        assert_eq!((all.limit, all.revision), (0, 0));
+        assert_eq!(range(RangeRequest { limit: i64::MAX, ..request }).unwrap().1.limit, i64::MAX as usize);
+        // Values are needed to sort by them.
+        let request = RangeRequest { key: "a".into(), keys_only: true, ..sorted(ascend, SortTarget::Value as i32) };
+        let (range, shape) = range(request).unwrap();
+        assert!(!range.keys_only && shape.keys_only);
+        assert_eq!(super::range(RangeRequest::default()), Err(EMPTY_KEY));
+    }
+
+    #[test]
+    fn what_is_kept_does_not_keep_the_buffer() {
+        let buffer = Bytes::from_static(b"key and value");
+        let request = PutRequest { key: buffer.slice(..3), value: buffer.slice(8..), lease: -1, ..Default::default() };
+        let put = put(&request).unwrap();
+        assert_eq!((&put.key[..], &put.value[..], put.lease), (&b"key"[..], &b"value"[..], u64::MAX));
+        assert!(!buffer.as_ptr_range().contains(&put.key.as_ptr()) && put.key.as_ptr() != put.value.as_ptr());
+        let delete = delete(DeleteRangeRequest { key: "a".into(), prev_kv: true, ..Default::default() }).unwrap();
+        assert!(delete.previous);
+    }
+
+    fn compared(target: CompareTarget, result: CompareResult, with: Option<TargetUnion>) -> Option<Compare> {
+        let (key, range_end) = ("a".into(), Bytes::new());
+        compare(wire::Compare { result: result as i32, target: target as i32, key, range_end, target_union: with })
+            .unwrap()
+    }
+
+    #[test]
+    fn comparisons_are_those_of_etcd() {
+        let version = |number| Some(TargetUnion::Version(number));
+        let of = |target| Compare::new(KeyRange::Key("a".into()), target);
+        let (equal, less) = (CompareResult::Equal, CompareResult::Less);
+        assert_eq!(compared(CompareTarget::Version, equal, version(3)), Some(of(Target::Version(3))));
+        assert_eq!(compared(CompareTarget::Version, less, version(3)), Some(of(Target::Version(3)).is(Relation::Less)));
+        // Nothing, or something else, is zero, or empty.
+        assert_eq!(compared(CompareTarget::Mod, equal, None), Some(of(Target::ModRevision(0))));
+        assert_eq!(compared(CompareTarget::Mod, equal, version(3)), Some(of(Target::ModRevision(0))));
+        assert_eq!(compared(CompareTarget::Value, equal, version(3)), Some(of(Target::Value(Bytes::new()))));
+        // Below zero there is nothing.
+        assert_eq!(compared(CompareTarget::Version, CompareResult::Greater, version(-1)), None);
+        assert_eq!(compared(CompareTarget::Version, CompareResult::NotEqual, version(-1)), None);
+        for never in [equal, less] {
+            let never = compared(CompareTarget::Version, never, version(-1)).unwrap();
+            assert!(!never.holds(None));
+        }
+        let unknown = wire::Compare { target: 9, key: "a".into(), ..Default::default() };
+        assert!(compare(unknown).is_err());
+    }
+
+    #[test]
+    fn operations_are_counted_level_by_level() {
+        let get = |count: usize| {
+            let get = RangeRequest { key: "a".into(), ..Default::default() };
+            vec![RequestOp { request: Some(wire::Request::Range(get)) }; count]
+        };
+        let with = |mut ops: Vec<RequestOp>, nested: TxnRequest| {
+            ops.push(RequestOp { request: Some(wire::Request::Txn(nested)) });
+            TxnRequest { success: ops, ..Default::default() }
+        };
+        let nested = |count| TxnRequest { failure: get(count), ..Default::default() };
+        assert!(txn(with(get(1), nested(3)), 5).is_ok());
+        assert_eq!(txn(with(get(1), nested(4)), 5).unwrap_err(), TOO_MANY_OPS);
+        assert_eq!(txn(nested(6), 5).unwrap_err(), TOO_MANY_OPS);
+        // Deep, too.
+        let deep = (0..5).fold(nested(0), |inner, _| with(Vec::new(), inner));
+        assert!(txn(deep.clone(), 5).is_ok());
+        assert_eq!(txn(deep, 4).unwrap_err(), TOO_MANY_OPS);
+    }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use prost::Message;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::bells::{Bell, Bells};
@@ -36,11 +37,11 @@ pub(super) async fn serve(common: &Common, requests: &mut Messages, answers: &mu
     let interval = common.shared.options.progress_interval;
     let mut ticks = interval_at(Instant::now() + interval, interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut session = Session::new(&common.shared);
+    let mut stream = WatchStream::new(&common.shared);
     loop {
         // What is to be told is told first: until the client has taken it, nothing more is read or gathered.
-        while let Some(response) = session.outgoing.pop_front() {
-            match session.fragments(&response) {
+        while let Some(response) = stream.outgoing.pop_front() {
+            match stream.fragments(&response) {
                 true => send_in_parts(answers, response, common.shared.options.request_bytes).await?,
                 false => answers.send(&response).await?,
             }
@@ -48,11 +49,11 @@ pub(super) async fn serve(common: &Common, requests: &mut Messages, answers: &mu
         tokio::select! {
             biased;
             request = requests.next::<WatchRequest>() => match request? {
-                Some(request) => session.asked(request).await?,
+                Some(request) => stream.asked(request).await?,
                 None => return Ok(()),
             },
-            gathered = poll_fn(|context| session.gather(context)) => gathered?,
-            _ = ticks.tick() => session.tick(),
+            gathered = poll_fn(|context| stream.gather(context)) => gathered?,
+            _ = ticks.tick() => stream.tick(),
         }
     }
 }
@@ -81,7 +82,7 @@ async fn send_in_parts(answers: &mut Answers, response: WatchResponse, limit: us
     answers.send(&part).await
 }
 
-struct Session<'a> {
+struct WatchStream<'a> {
     shared: &'a Shared,
     watches: BTreeMap<i64, Entry>,
     bells: Bells,
@@ -94,6 +95,8 @@ struct Session<'a> {
 
 struct Entry {
     watch: Watch,
+    /// Its part of what the server takes.
+    _room: OwnedSemaphorePermit,
     bell: Bell,
     previous: bool,
     fragment: bool,
@@ -106,20 +109,23 @@ struct Entry {
 }
 
 /// Asking all watches of the stream how far they are. The answer is for all of them: it is given when each has told how
-/// far it is, and it is the least of that.
+/// far it is, and it is the least of that. A watch tells it by its progress, or by an event from behind the question:
+/// one that always has something to tell never comes to the former.
 #[derive(Default)]
 struct Round {
+    /// The revision at which it was asked.
+    asked_at: Revision,
     /// How many have yet to tell.
     waiting: usize,
     least: Option<Revision>,
-    /// Asked once more meanwhile: that wants a picture of its own.
-    again: bool,
+    /// Asked once more meanwhile, at this revision: that wants a picture of its own.
+    again: Option<Revision>,
 }
 
-impl<'a> Session<'a> {
-    fn new(shared: &'a Shared) -> Session<'a> {
+impl<'a> WatchStream<'a> {
+    fn new(shared: &'a Shared) -> WatchStream<'a> {
         let (watches, bells, outgoing) = (BTreeMap::new(), Bells::default(), VecDeque::new());
-        Session { shared, watches, bells, next_id: 0, outgoing, round: Round::default() }
+        WatchStream { shared, watches, bells, next_id: 0, outgoing, round: Round::default() }
     }
 
     async fn asked(&mut self, request: WatchRequest) -> Result<(), Failure> {
@@ -127,7 +133,11 @@ impl<'a> Session<'a> {
             Some(WatchRequestUnion::Create(request)) => self.create(request).await,
             Some(WatchRequestUnion::Cancel(request)) => self.cancel(request).await,
             Some(WatchRequestUnion::Progress(_)) => {
-                self.begin_round();
+                let now = self.shared.store.status().await?.revision;
+                match self.round.waiting {
+                    0 => self.begin_round(now),
+                    _ => self.round.again = Some(now),
+                }
                 Ok(())
             }
             // As etcd, which does not end a stream for what it does not know.
@@ -144,6 +154,10 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         };
+        let Ok(room) = self.shared.watching.clone().try_acquire_owned() else {
+            self.outgoing.push_back(self.refused(now, TOO_MANY_REQUESTS.message.into_owned()));
+            return Ok(());
+        };
         let watch = match self.shared.store.watch(asked_of_store(&request, now)).await {
             Ok(watch) => Ok(watch),
             Err(Error::Compacted { at, .. }) => Err(at),
@@ -157,7 +171,7 @@ impl<'a> Session<'a> {
         // The watch goes on behind the revision that is stated here.
         self.outgoing.push_back(WatchResponse { created: true, ..self.response(now, id) });
         match watch {
-            Ok(watch) => self.add(id, watch, &request),
+            Ok(watch) => self.add(id, watch, room, &request),
             Err(at) => self.outgoing.push_back(self.compacted(now, id, at)),
         }
         Ok(())
@@ -190,9 +204,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn add(&mut self, id: i64, watch: Watch, request: &WatchCreateRequest) {
+    fn add(&mut self, id: i64, watch: Watch, room: OwnedSemaphorePermit, request: &WatchCreateRequest) {
         let entry = Entry {
             watch,
+            _room: room,
             bell: self.bells.bell(id),
             previous: request.prev_kv,
             fragment: request.fragment,
@@ -224,12 +239,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn begin_round(&mut self) {
-        if self.round.waiting > 0 {
-            self.round.again = true;
-            return;
-        }
-        self.round = Round::default();
+    fn begin_round(&mut self, asked_at: Revision) {
+        self.round = Round { asked_at, ..Round::default() };
         let ids: Vec<i64> = self.watches.keys().copied().collect();
         ids.into_iter().for_each(|id| self.join_round(id));
     }
@@ -253,8 +264,8 @@ impl<'a> Session<'a> {
             if let Some(least) = self.round.least {
                 self.outgoing.push_back(self.response(least, NO_WATCH));
             }
-            if self.round.again {
-                self.begin_round();
+            if let Some(asked_at) = self.round.again.take() {
+                self.begin_round(asked_at);
             }
         }
     }
@@ -274,24 +285,19 @@ impl<'a> Session<'a> {
             // The bell of a watch that is no more may have rung before.
             let Some(entry) = self.watches.get_mut(&id) else { continue };
             let told = entry.tell();
-            if told.last.is_some() {
-                entry.told_since_tick = true;
-            }
-            let (in_tick, in_round) = match told.progress {
-                Some(_) => (std::mem::take(&mut entry.in_tick), std::mem::take(&mut entry.in_round)),
-                None => (false, false),
-            };
+            let in_tick = told.progress.is_some() && std::mem::take(&mut entry.in_tick);
+            entry.told_since_tick |= told.last.is_some();
+            let far = told.progress.or(told.last.filter(|last| *last >= self.round.asked_at));
+            let in_round = far.is_some() && std::mem::take(&mut entry.in_round);
             if let Some(last) = told.last {
                 let events = WatchResponse { events: told.events, ..self.response(last, id) };
                 self.outgoing.push_back(events);
             }
-            if let Some(revision) = told.progress {
-                if in_tick {
-                    self.outgoing.push_back(self.response(revision, id));
-                }
-                if in_round {
-                    self.leave_round(Some(revision));
-                }
+            if let Some(revision) = told.progress.filter(|_| in_tick) {
+                self.outgoing.push_back(self.response(revision, id));
+            }
+            if in_round {
+                self.leave_round(far);
             }
             match told.ended {
                 None => {}

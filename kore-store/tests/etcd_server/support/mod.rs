@@ -27,7 +27,15 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn store(store: Arc<dyn Store>, options: EtcdServerOptions) -> Served {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Served::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), store, options)
+    }
+
+    /// At an address at which another one was served before.
+    pub(crate) async fn at(address: SocketAddr, store: Arc<dyn Store>) -> Served {
+        Served::on(TcpListener::bind(address).await.unwrap(), store, EtcdServerOptions::default())
+    }
+
+    fn on(listener: TcpListener, store: Arc<dyn Store>, options: EtcdServerOptions) -> Served {
         let address = listener.local_addr().unwrap();
         let server = EtcdServer::new(store, options.client_urls([format!("http://{address}")]));
         let (stop, stopped) = oneshot::channel::<()>();

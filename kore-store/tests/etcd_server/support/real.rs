@@ -58,7 +58,8 @@ pub(crate) struct Said {
 /// etcdctl's environment, for a server here.
 pub(crate) fn command(address: SocketAddr, args: &[&str]) -> Command {
     let mut command = Command::new("etcdctl");
-    command.env("ETCDCTL_API", "3").arg("--endpoints").arg(address.to_string()).args(args);
+    command.env("ETCDCTL_API", "3").args(["--command-timeout", "30s", "--dial-timeout", "20s"]);
+    command.arg("--endpoints").arg(address.to_string()).args(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
