@@ -21,7 +21,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_deployment_becomes_available() -> Result<(), Box<dyn std::error::Error>> {
-        let store = Arc::new(MemoryStore::new(Clock::system()));
+        let store = Arc::new(MemoryStore::new());
         let (server, run) = Server::builder(store).registry(kore_api::kinds::builtin()).open().await?;
         let admin = server.client(User::admin());
         let (_scheduler, schedule) = Scheduler::open(admin.clone(), Default::default());

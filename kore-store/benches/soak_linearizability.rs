@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kore_store::conformance::{Summary, Violation, Workload};
 use kore_store::layer::{Faults, Injected, Layer};
-use kore_store::{Clock, DurableStore, Entropy, MemoryStore, Options, Store};
+use kore_store::{DurableStore, Entropy, MemoryStore, Options, Store};
 
 /// Without a time: so many seeds.
 const SEEDS: u64 = 10_000;
@@ -87,7 +87,7 @@ fn one(seed: u64, total: &mut Total) -> Result<(), Violation> {
         if seed.is_multiple_of(DURABLE) {
             total.durable += durable(seed, &faults).await?;
         } else {
-            total.memory += work(seed, &faults.layer(MemoryStore::new(Clock::system()))).await?;
+            total.memory += work(seed, &faults.layer(MemoryStore::new())).await?;
         }
         Ok(())
     })?;

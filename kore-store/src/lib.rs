@@ -5,11 +5,11 @@
 //!
 //! ```
 //! use futures::StreamExt;
-//! use kore_store::{Clock, Compare, MemoryStore, Op, Store, Txn, WatchRequest, Watched};
+//! use kore_store::{Compare, MemoryStore, Op, Store, Txn, WatchRequest, Watched};
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), kore_store::Error> {
-//!     let store = MemoryStore::new(Clock::system());
+//!     let store = MemoryStore::new();
 //!     let mut watch = store.watch(WatchRequest::prefix("/leader/")).await?;
 //!
 //!     // Whoever creates the key first leads.

@@ -12,8 +12,8 @@ use crate::cursor::Expire;
 use crate::index::{Deadlines, Index, check};
 use crate::published::{Published, SWEEP};
 use crate::{
-    Clock, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Snapshot, Status, Store, Txn,
-    TxnResponse, Watch, WatchRequest,
+    KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Snapshot, Status, Store, Txn, TxnResponse,
+    Watch, WatchRequest,
 };
 
 /// A store in memory. Clones are handles of the same store.
@@ -21,11 +21,11 @@ use crate::{
 /// It needs no task of its own: leases that have ended are ended by whoever comes next, and by watchers that wait.
 ///
 /// ```
-/// use kore_store::{Clock, MemoryStore, Store};
+/// use kore_store::{MemoryStore, Store};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> kore_store::Result<()> {
-/// let store = MemoryStore::new(Clock::system());
+/// let store = MemoryStore::new();
 /// let revision = store.put("greeting".into(), "hello".into()).await?;
 /// let kv = store.get("greeting".into()).await?.expect("just written");
 /// assert_eq!((&kv.value[..], kv.mod_revision), (&b"hello"[..], revision));
@@ -48,12 +48,12 @@ struct Inner {
 
 impl MemoryStore {
     /// An empty store with the default limits.
-    pub fn new(clock: Clock) -> MemoryStore {
-        MemoryStore::with_limits(clock, Limits::default())
+    pub fn new() -> MemoryStore {
+        MemoryStore::with_limits(Limits::default())
     }
 
     /// An empty store with these limits.
-    pub fn with_limits(_clock: Clock, limits: Limits) -> MemoryStore {
+    pub fn with_limits(limits: Limits) -> MemoryStore {
         MemoryStore {
             inner: Arc::new(Inner {
                 published: Arc::new(Published::new(Index::new())),
@@ -67,7 +67,7 @@ impl MemoryStore {
 
 impl Default for MemoryStore {
     fn default() -> MemoryStore {
-        MemoryStore::new(Clock::system())
+        MemoryStore::new()
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
     use crate::{Compare, Error, KeyRange, Op};
 
     fn limited(limits: Limits) -> MemoryStore {
-        MemoryStore::with_limits(Clock::system(), limits)
+        MemoryStore::with_limits(limits)
     }
 
     #[tokio::test]
@@ -257,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stalled_watcher_keeps_nothing_alive() {
-        let store = MemoryStore::new(Clock::system());
+        let store = MemoryStore::new();
         let mut watch = store.watch(WatchRequest::prefix("")).await.unwrap();
         let first = Bytes::from_static(b"first");
         store.put("a".into(), first).await.unwrap();

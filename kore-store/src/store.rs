@@ -73,7 +73,7 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<()> {
 /// let store: Arc<dyn Store> = Arc::new(WriteUnder {
-///     inner: MemoryStore::new(Clock::system()),
+///     inner: MemoryStore::new(),
 ///     prefix: "/blue/",
 /// });
 /// store.put("/blue/sky".into(), "wide".into()).await?;

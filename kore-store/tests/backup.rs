@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use kore_store::{
-    Clock, DurableStore, Error, KeyRange, Limits, MemoryStore, Op, Options, Put, Range, Result, Store, Txn, offline,
+    DurableStore, Error, KeyRange, Limits, MemoryStore, Op, Options, Put, Range, Result, Store, Txn, offline,
 };
 
 fn options() -> Options {
@@ -70,7 +70,7 @@ fn in_chunks(bytes: &[u8], size: usize) -> impl stream::Stream<Item = Result<Byt
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_becomes_the_same_store_again() {
     let dir = tempfile::tempdir().unwrap();
-    let memory = MemoryStore::new(Clock::system());
+    let memory = MemoryStore::new();
     fill(&memory).await;
     let expected = describe(&memory).await;
     let durable = with(dir.path(), async |store| {
@@ -97,7 +97,7 @@ async fn a_snapshot_becomes_the_same_store_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_is_a_picture_of_one_moment_whatever_goes_on() {
-    let store = MemoryStore::with_limits(Clock::system(), Limits::default().quota_bytes(1 << 30));
+    let store = MemoryStore::with_limits(Limits::default().quota_bytes(1 << 30));
     let key = |number: u64| Bytes::from(format!("key-{number:05}"));
     for value in [b'u', b'v'] {
         for number in 0..3000 {
@@ -140,7 +140,7 @@ async fn a_snapshot_is_a_picture_of_one_moment_whatever_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_history_of_one_key_goes_over_several_blocks() {
-    let store = MemoryStore::new(Clock::system());
+    let store = MemoryStore::new();
     for number in 0..40u8 {
         store.put("hot".into(), vec![number; 100_000].into()).await.unwrap();
         store.put("large".into(), vec![number; 400_000 * usize::from(number % 2)].into()).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_long_history_of_one_key_goes_over_several_blocks() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_whole_snapshot_is_refused_and_leaves_no_store() {
-    let store = MemoryStore::new(Clock::system());
+    let store = MemoryStore::new();
     fill(&store).await;
     let whole = bytes_of(&store).await;
     let mut cases: Vec<(String, Vec<u8>)> = vec![

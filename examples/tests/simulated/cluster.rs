@@ -106,7 +106,7 @@ impl Setup {
     pub(crate) async fn open(self) -> Cluster {
         // Any moment will do, as long as it is the same in every run.
         let clock = Clock::starting_at("2030-01-01T00:00:00Z".parse::<Timestamp>().expect("a time"));
-        let store = Arc::new(MemoryStore::new(clock));
+        let store = Arc::new(MemoryStore::new());
         let (server, run) = Server::builder(store)
             .clock(clock)
             .entropy(Entropy::seeded(self.seed))

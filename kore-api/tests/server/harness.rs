@@ -109,7 +109,7 @@ pub(crate) fn builder(store: &Arc<dyn Store>) -> Builder {
 }
 
 pub(crate) fn memory() -> Arc<dyn Store> {
-    Arc::new(MemoryStore::new(Clock::system()))
+    Arc::new(MemoryStore::new())
 }
 
 /// Opens a server, and drives it while `work` works with it.

@@ -36,7 +36,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> World {
         let clock = Clock::starting_at("2030-01-01T00:00:00Z".parse().expect("a time"));
         World {
-            store: Arc::new(CrashingStore::new(MemoryStore::new(clock))),
+            store: Arc::new(CrashingStore::new(MemoryStore::new())),
             clock,
             entropy: Entropy::seeded(seed),
             controllers: "*,-node-lifecycle,-taint-eviction",

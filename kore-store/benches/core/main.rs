@@ -21,9 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use kore_store::{
-    Clock, DurableStore, KeyRange, KeyValue, Limits, MemoryStore, Options, Range, Store, WatchRequest, Watched,
-};
+use kore_store::{DurableStore, KeyRange, KeyValue, Limits, MemoryStore, Options, Range, Store, WatchRequest, Watched};
 use support::*;
 use tokio::time::Instant;
 
@@ -119,7 +117,7 @@ async fn writes() {
 
 /// A store with so many keys, which is compacted now and then while it is filled.
 async fn filled(keys: u64, length: usize) -> MemoryStore {
-    let store = MemoryStore::with_limits(Clock::system(), Limits::default().quota_bytes(64 << 30));
+    let store = MemoryStore::with_limits(Limits::default().quota_bytes(64 << 30));
     for number in 0..keys {
         let revision = store.put(key(number), value(1, number, length)).await.expect("a write");
         if number % HISTORY == HISTORY - 1 {
@@ -165,7 +163,7 @@ async fn gets() {
 async fn fanout() {
     const WATCHERS: u64 = 10_000;
     const EVENTS: u64 = 300;
-    let store = MemoryStore::new(Clock::system());
+    let store = MemoryStore::new();
     let told = Counter::default();
     let mut tasks = Vec::new();
     for _ in 0..WATCHERS {

@@ -32,11 +32,11 @@ pub(super) type Tick = u64;
 /// use futures::StreamExt;
 /// use kore_store::conformance::Recorder;
 /// use kore_store::layer::Layer;
-/// use kore_store::{Clock, MemoryStore, Store, WatchRequest};
+/// use kore_store::{MemoryStore, Store, WatchRequest};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = MemoryStore::new(Clock::system());
+/// let store = MemoryStore::new();
 /// let recorder = Recorder::begin(&store).await?;
 /// let store = recorder.layer(store);
 ///

@@ -9,11 +9,11 @@
 //! - [`broken`]: stores that are broken on purpose, each to be rejected by one check
 //!
 //! ```
-//! use kore_store::{Clock, MemoryStore, conformance};
+//! use kore_store::{MemoryStore, conformance};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() {
-//! let store = MemoryStore::new(Clock::system());
+//! let store = MemoryStore::new();
 //! let report = conformance::run(&store).await;
 //! assert!(report.is_passed(), "{report}");
 //! # }

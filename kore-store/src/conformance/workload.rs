@@ -30,13 +30,13 @@ use crate::{
 ///
 /// use kore_store::conformance::Workload;
 /// use kore_store::layer::{Faults, Layer};
-/// use kore_store::{Clock, Entropy, MemoryStore};
+/// use kore_store::{Entropy, MemoryStore};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() {
 /// for seed in 0..10 {
 ///     let faults = Faults::new(Entropy::seeded(seed)).lost_answers(50).broken_watches(50);
-///     let store = faults.layer(MemoryStore::new(Clock::system()));
+///     let store = faults.layer(MemoryStore::new());
 ///     match Workload::default().run(&store, Entropy::seeded(seed)).await {
 ///         Ok(summary) => assert!(summary.writes > 0 && summary.overlaps > 0),
 ///         Err(violation) => panic!("seed {seed}: {violation}"),

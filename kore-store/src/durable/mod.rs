@@ -37,8 +37,8 @@ use crate::index::{Deadlines, check};
 use crate::memory::whole_seconds;
 use crate::published::Published;
 use crate::{
-    Clock, Entropy, Error, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Snapshot, Status, Store,
-    Txn, TxnResponse, Watch, WatchRequest,
+    Entropy, Error, KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Snapshot, Status, Store, Txn,
+    TxnResponse, Watch, WatchRequest,
 };
 use files::{Files, OsFiles};
 use writer::{Command, LogState, Queued, Writer};
@@ -52,8 +52,6 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 pub struct Options {
     /// How much the store takes.
     pub limits: Limits,
-    /// Tells when leases end.
-    pub clock: Clock,
     /// Salts the log.
     pub entropy: Entropy,
     /// Requests that may wait for the writer; further ones wait for room. Default: 4096.
@@ -71,7 +69,6 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             limits: Limits::default(),
-            clock: Clock::system(),
             entropy: Entropy::system(),
             queue: 4096,
             queue_kib: 64 << 10,
@@ -86,13 +83,6 @@ impl Options {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Options {
         self.limits = limits;
-        self
-    }
-
-    /// Set [`clock`](Options::clock).
-    #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Options {
-        self.clock = clock;
         self
     }
 

@@ -21,7 +21,7 @@ use crate::{Entropy, Error, Result, Store, Watch, WatchRequest};
 /// use std::time::Duration;
 ///
 /// use kore_store::layer::{Faults, Layer};
-/// use kore_store::{Clock, Entropy, Error, MemoryStore, Store};
+/// use kore_store::{Entropy, Error, MemoryStore, Store};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() {
@@ -30,7 +30,7 @@ use crate::{Entropy, Error, Result, Store, Watch, WatchRequest};
 ///     .lost_requests(50)
 ///     .lost_answers(50)
 ///     .broken_watches(10);
-/// let store = faults.layer(MemoryStore::new(Clock::system()));
+/// let store = faults.layer(MemoryStore::new());
 /// for number in 0..100 {
 ///     match store.put(format!("key-{number}").into(), "value".into()).await {
 ///         Ok(_) | Err(Error::Unavailable { .. } | Error::OutcomeUnknown { .. }) => {}

@@ -17,11 +17,11 @@ use crate::{Result, Store};
 /// use std::time::Duration;
 ///
 /// use kore_store::layer::{Latency, Layer};
-/// use kore_store::{Clock, MemoryStore};
+/// use kore_store::MemoryStore;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let store = Latency::new(Duration::from_millis(250)).layer(MemoryStore::new(Clock::system()));
+/// let store = Latency::new(Duration::from_millis(250)).layer(MemoryStore::new());
 /// # let _ = store;
 /// # }
 /// ```

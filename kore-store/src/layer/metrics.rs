@@ -30,14 +30,14 @@ use crate::{Result, Store, Watch, WatchRequest, Watched};
 ///
 /// ```
 /// use kore_store::layer::{Layer, Metrics};
-/// use kore_store::{Clock, MemoryStore, Store};
+/// use kore_store::{MemoryStore, Store};
 /// use prometheus_client::encoding::text::encode;
 /// use prometheus_client::registry::Registry;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut registry = Registry::default();
-/// let store = Metrics::new(&mut registry).layer(MemoryStore::new(Clock::system()));
+/// let store = Metrics::new(&mut registry).layer(MemoryStore::new());
 /// store.put("greeting".into(), "hello".into()).await?;
 ///
 /// let mut page = String::new();

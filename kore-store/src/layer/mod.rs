@@ -11,7 +11,7 @@
 //! use std::time::Duration;
 //!
 //! use kore_store::layer::{Faults, Latency};
-//! use kore_store::{Clock, Entropy, MemoryStore, Store};
+//! use kore_store::{Entropy, MemoryStore, Store};
 //! use tower::ServiceBuilder;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -19,7 +19,7 @@
 //! let store = ServiceBuilder::new()
 //!     .layer(Latency::new(Duration::from_millis(500)))
 //!     .layer(Faults::new(Entropy::seeded(7)).delay(Duration::from_secs(1)))
-//!     .service(MemoryStore::new(Clock::system()));
+//!     .service(MemoryStore::new());
 //! store.put("greeting".into(), "hello".into()).await?;
 //! # Ok(())
 //! # }
@@ -59,7 +59,7 @@ pub use through::through;
 ///
 /// ```
 /// use kore_store::layer::{Around, Layer, Layered, Request, through};
-/// use kore_store::{Clock, Error, MemoryStore, Result, Store, Watch, WatchRequest};
+/// use kore_store::{Error, MemoryStore, Result, Store, Watch, WatchRequest};
 ///
 /// /// Lets nothing through that could change the store, and no errors out of watches but their end.
 /// #[derive(Clone)]
@@ -94,7 +94,7 @@ pub use through::through;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let inner = MemoryStore::new(Clock::system());
+/// let inner = MemoryStore::new();
 /// let store = ReadOnly.layer(inner.clone());
 /// assert!(store.put("a".into(), "1".into()).await.is_err());
 /// inner.put("a".into(), "1".into()).await.unwrap();

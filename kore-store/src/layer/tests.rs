@@ -9,7 +9,7 @@ use tower::ServiceBuilder;
 
 use super::{Around, Call, Faults, Injected, Latency, Layer, Layered, Reply, Request};
 use crate::layer::Answer;
-use crate::{Clock, Entropy, Error, KeyRange, MemoryStore, Op, Range, Result, Store, Txn, WatchRequest, Watched};
+use crate::{Entropy, Error, KeyRange, MemoryStore, Op, Range, Result, Store, Txn, WatchRequest, Watched};
 
 /// Sees everything go by.
 #[derive(Clone, Default)]
@@ -36,7 +36,7 @@ impl Around for Seen {
 #[tokio::test]
 async fn every_call_is_seen_as_what_it_is() {
     let seen = Seen::default();
-    let store = Layered::new(MemoryStore::new(Clock::system()), seen.clone());
+    let store = Layered::new(MemoryStore::new(), seen.clone());
     store.put("a".into(), "1".into()).await.unwrap();
     store.get("a".into()).await.unwrap();
     store.txn(Txn::new().then(Op::get("b"))).await.unwrap();
@@ -69,7 +69,7 @@ async fn every_call_is_seen_as_what_it_is() {
 
 #[tokio::test]
 async fn the_keys_of_a_reply_are_counted_also_inside_a_nested_transaction() {
-    let store = MemoryStore::new(Clock::system());
+    let store = MemoryStore::new();
     let nested = Txn::new().then(Op::put("b", "1")).then(Op::get("a"));
     let done = store.txn(Txn::new().then(Op::put("a", "1")).then(Op::Txn(nested))).await.unwrap();
     assert_eq!(done.reply().keys(), Some(3));
@@ -100,7 +100,7 @@ async fn a_slow_call_is_warned_about_and_a_fast_one_is_not() {
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
-    let inner = MemoryStore::new(Clock::system());
+    let inner = MemoryStore::new();
     let latency = Latency::new(Duration::from_millis(100));
     latency.layer(inner.clone()).put("quick".into(), "1".into()).await.unwrap();
     let late = Faults::new(Entropy::seeded(1)).delay(Duration::from_secs(10));
@@ -124,7 +124,7 @@ async fn a_slow_call_is_warned_about_and_a_fast_one_is_not() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_failed_call_says_of_its_outcome_is_true() {
-    let inner = MemoryStore::new(Clock::system());
+    let inner = MemoryStore::new();
     let faults = Faults::new(Entropy::seeded(5)).lost_requests(300).lost_answers(300).delay(Duration::from_millis(5));
     let store = faults.layer(inner.clone());
     let mut unknown = 0;
@@ -161,7 +161,7 @@ async fn what_a_failed_call_says_of_its_outcome_is_true() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_tells_everything_in_order_until_it_breaks() {
-    let inner = MemoryStore::new(Clock::system());
+    let inner = MemoryStore::new();
     let faults = Faults::new(Entropy::seeded(5)).broken_watches(100);
     let store = faults.layer(inner.clone());
     let mut watch = store.watch(WatchRequest::prefix("").from(1)).await.unwrap();
@@ -187,7 +187,7 @@ async fn a_seed_repeats_its_faults() {
     let run = async |seed| {
         let faults =
             Faults::new(Entropy::seeded(seed)).lost_requests(200).lost_answers(200).delay(Duration::from_secs(1));
-        let store = faults.layer(MemoryStore::new(Clock::system()));
+        let store = faults.layer(MemoryStore::new());
         let begun = tokio::time::Instant::now();
         let put = |number: usize| store.put(format!("{}", number % 5).into(), "v".into());
         let answers = futures::future::join_all((0..50).map(put)).await;
@@ -202,7 +202,7 @@ async fn a_seed_repeats_its_faults() {
 async fn faults_can_be_kept_from_some_calls() {
     let faults =
         Faults::new(Entropy::seeded(1)).lost_requests(1000).among(|call| matches!(call, Call::Txn(_) | Call::Range(_)));
-    let store = faults.layer(MemoryStore::new(Clock::system()));
+    let store = faults.layer(MemoryStore::new());
     assert!(store.get("a".into()).await.is_err());
     assert!(store.delete(KeyRange::Key("a".into())).await.is_err());
     store.grant(Duration::from_secs(1), 0).await.unwrap();
@@ -217,7 +217,7 @@ async fn calls_and_watches_are_counted() {
     let store = ServiceBuilder::new()
         .layer(super::Metrics::new(&mut registry))
         .layer(faults.clone())
-        .service(MemoryStore::new(Clock::system()));
+        .service(MemoryStore::new());
     let mut watch = store.watch(WatchRequest::prefix("")).await.unwrap();
     let closed = store.watch(WatchRequest::prefix("")).await.unwrap();
     drop(closed);
@@ -257,14 +257,14 @@ async fn a_store_behind_layers_conforms() {
     let store = ServiceBuilder::new()
         .layer(Latency::new(Duration::from_secs(1)))
         .layer(Faults::new(Entropy::seeded(9)).delay(Duration::from_millis(2)))
-        .service(MemoryStore::new(Clock::system()));
+        .service(MemoryStore::new());
     let report = crate::conformance::run(&store).await;
     assert!(report.is_passed(), "{report}");
 }
 
 #[tokio::test]
 async fn a_layer_costs_no_wait() {
-    let store = Layered::new(MemoryStore::new(Clock::system()), Seen::default());
+    let store = Layered::new(MemoryStore::new(), Seen::default());
     let put = store.put("a".into(), "1".into());
     assert!(put.now_or_never().is_some());
 }

@@ -13,11 +13,11 @@ use crate::{Result, Watch, WatchSource, Watched};
 /// ```
 /// use futures::StreamExt;
 /// use kore_store::layer::through;
-/// use kore_store::{Clock, MemoryStore, Store, WatchRequest, Watched};
+/// use kore_store::{MemoryStore, Store, WatchRequest, Watched};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> kore_store::Result<()> {
-/// let store = MemoryStore::new(Clock::system());
+/// let store = MemoryStore::new();
 /// let watch = store.watch(WatchRequest::prefix("")).await?;
 /// let mut watch = through(watch, |item| {
 ///     println!("told: {item:?}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kore_store::{Clock, EtcdServerOptions, Limits, MemoryStore};
+use kore_store::{EtcdServerOptions, Limits, MemoryStore};
 
 use crate::support::short::*;
 use crate::support::{Refused, Served};
@@ -36,7 +36,7 @@ async fn what_is_put_can_be_read_and_deleted() {
 #[tokio::test]
 async fn errors_are_etcds() {
     let limits = Limits::default().quota_bytes(20_000).request_bytes(10_000);
-    let store = MemoryStore::with_limits(Clock::system(), limits);
+    let store = MemoryStore::with_limits(limits);
     let served = Served::store(Arc::new(store), EtcdServerOptions::default().request_bytes(15_000)).await;
     let client = served.client().await;
     let leased = PutRequest { lease: 77, ..put("a", "1") };

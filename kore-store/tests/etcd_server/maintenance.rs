@@ -5,8 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use kore_store::{
-    Clock, EtcdServer, EtcdServerOptions, Limits, MemoryStore, Range, Ranged, Result, Snapshot, Status, Store, Txn,
-    Watch,
+    EtcdServer, EtcdServerOptions, Limits, MemoryStore, Range, Ranged, Result, Snapshot, Status, Store, Txn, Watch,
 };
 use ring::digest;
 
@@ -76,7 +75,7 @@ async fn the_checksum_is_that_of_the_pairs_at_a_revision() {
 
 #[tokio::test]
 async fn a_full_store_raises_an_alarm_until_there_is_room() {
-    let store = MemoryStore::with_limits(Clock::system(), Limits::default().quota_bytes(10_000));
+    let store = MemoryStore::with_limits(Limits::default().quota_bytes(10_000));
     let served = Served::store(Arc::new(store), EtcdServerOptions::default()).await;
     let client = served.client().await;
     let alarms = async || {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::Subject;
 use crate::layer::{Answer, Around, Call, Layered, Reply, Request};
-use crate::{Clock, Delete, Error, KeyRange, LeaseId, MemoryStore, Op, Result, Revision, Store, Txn};
+use crate::{Delete, Error, KeyRange, LeaseId, MemoryStore, Op, Result, Revision, Store, Txn};
 
 /// What is wrong with a [`Forgetful`] store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +162,7 @@ fn detach(written: &mut Written) {
 impl Subject for Forgetful {
     async fn open(&mut self) -> Result<Arc<dyn Store>> {
         self.note_ended().await?;
-        let store = MemoryStore::new(Clock::system());
+        let store = MemoryStore::new();
         let written = std::mem::take(&mut *lock(&self.written));
         let left = self.left(written);
         for written in &left {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::conformance::{Summary, Workload};
 use crate::layer::{Faults, Layer};
-use crate::{Clock, DurableStore, Entropy, MemoryStore, Options, Store};
+use crate::{DurableStore, Entropy, MemoryStore, Options, Store};
 
 /// A workload behind faults.
 async fn run(store: impl Store, seed: u64) -> Summary {
@@ -29,7 +29,7 @@ fn assert_telling(total: Summary, seeds: u64) {
 async fn of_a_store_in_memory() {
     let mut total = Summary::default();
     for seed in 0..400 {
-        total += run(MemoryStore::new(Clock::system()), seed).await;
+        total += run(MemoryStore::new(), seed).await;
     }
     assert_telling(total, 400);
 }

@@ -5,11 +5,11 @@ mod judge;
 mod planted;
 
 use super::broken::{Broken, Fault};
-use crate::{Clock, DurableStore, MemoryStore, Options, conformance};
+use crate::{DurableStore, MemoryStore, Options, conformance};
 
 #[tokio::test(start_paused = true)]
 async fn the_memory_store_conforms() {
-    let report = conformance::run(&MemoryStore::new(Clock::system())).await;
+    let report = conformance::run(&MemoryStore::new()).await;
     assert!(report.is_passed() && report.skipped.is_empty(), "{report}");
 }
 
@@ -30,7 +30,7 @@ async fn the_durable_store_conforms() {
 #[tokio::test(start_paused = true)]
 async fn broken_stores_are_rejected_by_the_check_they_were_broken_for() {
     for (fault, check) in Fault::ALL {
-        let store = Broken::new(MemoryStore::new(Clock::system()), *fault);
+        let store = Broken::new(MemoryStore::new(), *fault);
         let report = conformance::run_only(&store, &[check]).await;
         assert_eq!(report.failed(), [*check], "{fault:?}: {report}");
     }
@@ -48,7 +48,7 @@ fn every_check_rejects_a_store() {
 #[tokio::test(start_paused = true)]
 async fn a_broken_store_does_not_keep_the_suite_from_its_end() {
     for fault in [Fault::WaitsForWatchers, Fault::SilentProgress, Fault::EagerProgress, Fault::RepeatedRevision] {
-        let report = conformance::run(&Broken::new(MemoryStore::new(Clock::system()), fault)).await;
+        let report = conformance::run(&Broken::new(MemoryStore::new(), fault)).await;
         let ended = report.passed.len() + report.skipped.len() + report.failed.len();
         assert!(!report.is_passed() && ended == conformance::checks().count(), "{fault:?}: {report}");
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::conformance::broken::{Broken, Fault};
 use crate::conformance::{Property, Workload};
-use crate::{Clock, Entropy, MemoryStore};
+use crate::{Entropy, MemoryStore};
 
 /// What a fault is found as, over some seeds.
 async fn found(fault: Fault) -> BTreeMap<Property, usize> {
     let mut found = BTreeMap::new();
     for seed in 0..20 {
-        let store = Broken::new(MemoryStore::new(Clock::system()), fault);
+        let store = Broken::new(MemoryStore::new(), fault);
         if let Err(violation) = Workload::default().run(&store, Entropy::seeded(seed)).await {
             *found.entry(violation.property).or_default() += 1;
         }

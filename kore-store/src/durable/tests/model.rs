@@ -306,7 +306,7 @@ proptest! {
     #[test]
     fn the_memory_store_is_the_model(steps in prop::collection::vec(step(), 1..250)) {
         paused(async {
-            let store = MemoryStore::new(Clock::system());
+            let store = MemoryStore::new();
             let mut model = Model::new();
             for step in &steps {
                 act(&store, &mut model, step).await;

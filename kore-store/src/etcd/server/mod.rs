@@ -71,14 +71,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// ```
 /// use std::sync::Arc;
 ///
-/// use kore_store::{Clock, EtcdServer, EtcdServerOptions, MemoryStore};
+/// use kore_store::{EtcdServer, EtcdServerOptions, MemoryStore};
 /// use tokio::net::TcpListener;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> std::io::Result<()> {
 /// let listener = TcpListener::bind("127.0.0.1:0").await?;
 /// let options = EtcdServerOptions::default().client_urls([format!("http://{}", listener.local_addr()?)]);
-/// let server = EtcdServer::new(Arc::new(MemoryStore::new(Clock::system())), options);
+/// let server = EtcdServer::new(Arc::new(MemoryStore::new()), options);
 /// # let told_to_stop = std::future::ready(());
 /// server.serve(listener, told_to_stop).await;
 /// # Ok(())

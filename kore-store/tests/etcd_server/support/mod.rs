@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kore_store::{Clock, EtcdServer, EtcdServerOptions, MemoryStore, Store};
+use kore_store::{EtcdServer, EtcdServerOptions, MemoryStore, Store};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -65,5 +65,5 @@ impl Drop for Served {
 }
 
 pub(crate) fn memory() -> MemoryStore {
-    MemoryStore::new(Clock::system())
+    MemoryStore::new()
 }
