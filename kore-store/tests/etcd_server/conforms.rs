@@ -15,8 +15,6 @@ async fn a_store_behind_an_etcd_conforms() {
     tokio::spawn(run);
     let served = Served::store(Arc::new(store), EtcdServerOptions::default()).await;
     let store = EtcdStore::connect(EtcdOptions::new([format!("http://{}", served.address)])).await.unwrap();
-    let mut report = conformance::run(&store).await;
-    // The client does not watch from the compacted revision on, for what an etcd may have forgotten there.
-    report.failed.retain(|failure| !failure.check.contains("the compacted revision"));
+    let report = conformance::run(&store).await;
     assert!(report.is_passed() && report.skipped.is_empty(), "{report}");
 }
