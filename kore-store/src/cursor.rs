@@ -1,4 +1,4 @@
-//! A watcher of a store in this process: a place in the log. It holds up nobody, and nothing is kept for it.
+//! A watcher of a store in this process: a place in the log. It holds up nobody, and a few batches at most are kept for it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -37,10 +37,11 @@ impl Published {
             place: Arc::default(),
             request,
             waits: false,
-            asked: false,
+            asked: None,
             ended: false,
             next,
-            told: next - 1,
+            // A watch that begins in the future has not seen the future.
+            told: current.min(next - 1),
             ahead: VecDeque::new(),
             expire: expire.map(|expire| Expiring { expire, until: None }),
         }))
@@ -53,8 +54,8 @@ struct Cursor {
     request: WatchRequest,
     /// It has been told everything, and waits.
     waits: bool,
-    /// Somebody asked for progress.
-    asked: bool,
+    /// Somebody asked for progress, when this was the current revision.
+    asked: Option<Revision>,
     /// It has told an error.
     ended: bool,
     /// The revision to go on from.
@@ -89,6 +90,9 @@ impl Expiring {
 impl Cursor {
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Result<Watched>> {
         loop {
+            if self.asked.is_some_and(|asked| asked <= self.told) {
+                return self.progress(self.told);
+            }
             if let Some(batch) = self.ahead.pop_front() {
                 self.told = batch.revision;
                 return Poll::Ready(Ok(Watched::Batch(batch)));
@@ -99,7 +103,7 @@ impl Cursor {
             if self.waits && self.place.found().is_none() {
                 self.place.waker.register(context.waker());
                 if self.place.found().is_none() {
-                    match self.asked.then(|| self.published.waiters.told(&self.place)) {
+                    match self.asked.map(|_| self.published.waiters.told(&self.place)) {
                         None => return Poll::Pending,
                         Some(Some(told)) => return self.progress(told),
                         Some(None) => {}
@@ -122,21 +126,21 @@ impl Cursor {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             };
-            // A watch that begins in the future has not seen the future.
             let seen = self.next.min(end) - 1;
-            if self.asked || self.request.progress && seen > self.told {
+            if self.asked.is_some() || self.request.progress && seen > self.told {
                 return self.progress(seen);
             }
             self.place.waker.register(context.waker());
             self.waits = self.published.waiters.wait(&self.place, &self.request, end);
-            if self.waits {
+            // Where leases end by whoever waits, one that was granted in the meantime is looked at once more.
+            if self.waits && self.expire.is_none() {
                 return Poll::Pending;
             }
         }
     }
 
     fn progress(&mut self, seen: Revision) -> Poll<Result<Watched>> {
-        self.asked = false;
+        self.asked = None;
         self.told = seen;
         Poll::Ready(Ok(Watched::Progress(seen)))
     }
@@ -168,7 +172,9 @@ impl Stream for Cursor {
 
 impl WatchSource for Cursor {
     fn request_progress(mut self: Pin<&mut Self>) {
-        self.asked = true;
+        let current = self.published.read().map(|view| view.shown.revision);
+        // A store that has failed tells that.
+        self.asked = Some(current.unwrap_or(Revision::MAX));
         // It may be waited for already.
         self.place.waker.wake();
     }

@@ -103,8 +103,9 @@ pub enum Error {
         /// Why.
         reason: Arc<str>,
     },
-    /// Another store has this data directory open.
-    #[error("data directory {} is in use by another process", directory.display())]
+    /// Another store has this data directory open, in this process or another one. One that was dropped has it until its last
+    /// write has ended, and a process that is just being started, for an instant, with everything else of its parent's.
+    #[error("data directory {} is in use by another store", directory.display())]
     InUse {
         /// The data directory.
         directory: PathBuf,

@@ -56,7 +56,7 @@ impl MemoryStore {
     pub fn with_limits(limits: Limits) -> MemoryStore {
         MemoryStore {
             inner: Arc::new(Inner {
-                published: Arc::new(Published::new(Index::new())),
+                published: Arc::new(Published::new(Index::new()).expect("an empty index has no gaps")),
                 deadlines: Mutex::default(),
                 has_leases: AtomicBool::new(false),
                 limits,
@@ -92,16 +92,12 @@ impl Expire for Inner {
         if !self.has_leases.load(Ordering::Acquire) {
             return None;
         }
-        let (due, next) = {
-            let mut deadlines = self.deadlines();
-            let due = deadlines.take_due(Instant::now());
-            (due, deadlines.next())
-        };
-        for id in due {
-            // Somebody may have revoked it in the meantime: it is gone either way.
-            drop(self.end_lease(id));
+        // Held all the while: nobody grants a lease of the same id in between.
+        let mut deadlines = self.deadlines();
+        for id in deadlines.take_due(Instant::now()) {
+            self.end_lease(id).expect("a lease that has an end is there");
         }
-        next
+        deadlines.next()
     }
 }
 
@@ -135,7 +131,6 @@ impl Store for MemoryStore {
     async fn compact(&self, revision: Revision) -> Result<()> {
         let published = &self.inner.published;
         published.change(|index| Ok((index.compact(revision)?, None)))?;
-        published.waiters.nudge();
         // In steps: others get in between.
         while published.sweep(SWEEP) {
             tokio::task::yield_now().await;
@@ -152,10 +147,12 @@ impl Store for MemoryStore {
         let inner = &self.inner;
         inner.expire();
         let ttl_seconds = whole_seconds(ttl);
+        let mut deadlines = inner.deadlines();
         let id = inner.published.change(|index| Ok((index.grant(id, ttl_seconds, inner.limits.leases)?, None)))?;
         let ttl = Duration::from_secs(ttl_seconds);
-        inner.deadlines().set(id, ttl, Instant::now());
+        deadlines.set(id, ttl, Instant::now());
         inner.has_leases.store(true, Ordering::Release);
+        drop(deadlines);
         // A waiting watcher may have a nearer end to wait for.
         inner.published.waiters.nudge();
         Ok(Lease::fresh(id, ttl))
@@ -169,7 +166,8 @@ impl Store for MemoryStore {
 
     async fn revoke(&self, id: LeaseId) -> Result<()> {
         self.inner.expire();
-        self.inner.deadlines().remove(id);
+        let mut deadlines = self.inner.deadlines();
+        deadlines.remove(id);
         self.inner.end_lease(id)
     }
 
@@ -274,5 +272,40 @@ mod tests {
         assert_eq!(Arc::strong_count(&count), 1);
         let told = futures::StreamExt::next(&mut watch).await.unwrap();
         assert!(told.unwrap_err().is_compacted());
+    }
+
+    #[tokio::test]
+    async fn progress_that_was_asked_for_comes_although_more_keeps_coming() {
+        let store = MemoryStore::new();
+        let mut watch = store.watch(WatchRequest::prefix("")).await.unwrap();
+        let mut asked = 0;
+        for number in 0..5 {
+            asked = store.put("a".into(), number.to_string().into()).await.unwrap();
+        }
+        watch.request_progress();
+        let mut last = 1;
+        loop {
+            // As much comes as is told.
+            store.put("a".into(), "more".into()).await.unwrap();
+            match futures::StreamExt::next(&mut watch).await.unwrap().unwrap() {
+                crate::Watched::Batch(batch) => {
+                    assert_eq!(batch.revision, last + 1);
+                    last = batch.revision;
+                    assert!(last < asked + 5, "the progress never comes");
+                }
+                crate::Watched::Progress(told) => break assert_eq!((told >= asked, told), (true, last)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_seen_a_revision_is_told_progress_of_at_least_that() {
+        let store = MemoryStore::new();
+        let mut watch = store.watch(WatchRequest::key("idle")).await.unwrap();
+        assert!(futures::poll!(futures::StreamExt::next(&mut watch)).is_pending());
+        let revision = store.put("busy".into(), "b".into()).await.unwrap();
+        watch.request_progress();
+        let told = futures::StreamExt::next(&mut watch).await.unwrap().unwrap();
+        assert_eq!(told, crate::Watched::Progress(revision));
     }
 }

@@ -23,8 +23,6 @@ const STRETCH: usize = 512;
 /// Shared by the store's handles, its writer and its watchers.
 pub(crate) struct Published {
     view: RwLock<View>,
-    /// Held while something is shown and told, so that it is told in the order of its revisions. Locked before the view.
-    order: Mutex<()>,
     /// Revisions that somebody is reading at, and how many are: what can be read there is not swept out. Locked after the
     /// view, never before.
     pins: Mutex<BTreeMap<Revision, usize>>,
@@ -53,15 +51,15 @@ impl View {
 }
 
 impl Published {
-    pub(crate) fn new(index: Index) -> Published {
-        let (log, shown) = (Log::of(&index), index.shown());
-        Published {
-            order: Mutex::default(),
+    /// None: the index is not one that a store leads to, see [`Log::of`].
+    pub(crate) fn new(index: Index) -> Option<Published> {
+        let (log, shown) = (Log::of(&index)?, index.shown());
+        Some(Published {
             pins: Mutex::default(),
             unpinned: Notify::new(),
             waiters: Waiters::new(shown.revision),
             view: RwLock::new(View { index, shown, log, failed: None }),
-        }
+        })
     }
 
     pub(crate) fn read(&self) -> Result<RwLockReadGuard<'_, View>> {
@@ -78,24 +76,25 @@ impl Published {
 
     /// Shows readers and watchers everything up to here; `batches` are what has come.
     pub(crate) fn show(&self, shown: Shown, batches: Vec<EventBatch>) {
-        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let mut view = self.write();
         let before = view.show(shown, &batches);
+        // Under the lock: whoever sees a revision finds that those who wait have been told of it.
+        let woken = self.waiters.tell(&batches);
         drop(view);
         drop(before);
-        self.waiters.tell(&batches);
+        woken.wake();
     }
 
     /// Changes the index, and shows the change at once.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Index) -> Result<(T, Option<EventBatch>)>) -> Result<T> {
-        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let mut view = self.write();
         let (answer, batch) = change(&mut view.index)?;
         let (shown, batch) = (view.index.shown(), batch.as_slice());
         let before = view.show(shown, batch);
+        let woken = self.waiters.tell(batch);
         drop(view);
         drop(before);
-        self.waiters.tell(batch);
+        woken.wake();
         Ok(answer)
     }
 
@@ -127,21 +126,20 @@ impl Published {
     /// Does a transaction that writes nothing.
     pub(crate) fn read_txn(self: &Arc<Self>, txn: Txn) -> Result<TxnResponse> {
         let view = self.read()?;
-        let at = view.shown.revision;
+        let (at, compacted) = (view.shown.revision, view.shown.compacted);
         let path = view.index.path(txn, at);
-        let _pin = self.pin(at);
+        // What it reads is there until it has read it, whatever is compacted meanwhile.
+        let _pin = self.pin(path.lowest(at, compacted)?);
         drop(view);
         self.follow(path, at)
     }
 
-    fn follow(self: &Arc<Self>, path: Path, at: Revision) -> Result<TxnResponse> {
+    fn follow(&self, path: Path, at: Revision) -> Result<TxnResponse> {
         let responses = path.steps.into_iter().map(|step| match step {
-            Step::Range(range) if range.revision > at => {
-                Err(Error::FutureRevision { requested: range.revision, current: at })
-            }
             Step::Range(range) => {
-                let revision = if range.revision == 0 { at } else { range.revision };
-                Ok(OpResponse::Range(self.range(&range.at(revision))?))
+                let mut scan = Scan::new(&range, if range.revision == 0 { at } else { range.revision });
+                while !self.read()?.index.scan(&mut scan) {}
+                Ok(OpResponse::Range(scan.found))
             }
             Step::Txn(nested) => Ok(OpResponse::Txn(self.follow(nested, at)?)),
             Step::Put(_) | Step::Delete(_) => unreachable!("it writes nothing"),
@@ -162,9 +160,15 @@ impl Published {
 
     /// Lets a lease live for its full time again.
     pub(crate) fn keep_alive(&self, deadlines: &mut Deadlines, id: LeaseId, now: Instant) -> Result<Lease> {
-        let lease = self.lease(deadlines, id, now)?;
-        deadlines.set(id, lease.ttl, now);
-        Ok(Lease::fresh(id, lease.ttl))
+        let view = self.read()?;
+        match (view.shown.leases.get(&id), deadlines.remaining(id, now)) {
+            (Some(attached), Some(_)) => {
+                let ttl = attached.ttl();
+                deadlines.set(id, ttl, now);
+                Ok(Lease::fresh(id, ttl))
+            }
+            _ => Err(Error::LeaseNotFound { id }),
+        }
     }
 
     /// A lease that is there and has not ended.
@@ -178,6 +182,11 @@ impl Published {
 
     pub(crate) fn leases(&self) -> Result<Vec<LeaseId>> {
         Ok(self.read()?.shown.leases.keys().copied().collect())
+    }
+
+    /// Whether a lease is to be seen, though its time may be over.
+    pub(crate) fn shows_lease(&self, id: LeaseId) -> bool {
+        self.read().is_ok_and(|view| view.shown.leases.contains_key(&id))
     }
 
     /// The oldest revision that somebody can read.

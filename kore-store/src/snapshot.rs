@@ -10,7 +10,8 @@ use futures::stream::BoxStream;
 use crate::{Result, Revision};
 
 /// Everything a store holds at one revision, as a stream of chunks; an error is the last item, and what came before it is
-/// worth nothing. Writes go on meanwhile.
+/// worth nothing. Writes go on meanwhile; what they overwrite is kept, whatever is compacted, until the snapshot has been read
+/// or is dropped: do not hold on to one.
 ///
 /// The bytes are the store's own format. That of [`MemoryStore`](crate::MemoryStore) and
 /// [`DurableStore`](crate::DurableStore) is one, and each can begin with the other's.

@@ -304,7 +304,7 @@ pub struct Limits {
     /// Bytes of keys and values that the store may hold, old versions and a fixed cost for each included. Beyond it, writes fail with
     /// [`Error::QuotaExceeded`]. Default: 2 GiB.
     pub quota_bytes: u64,
-    /// Bytes of keys and values in one transaction; more is [`Error::TooLarge`]. Default: 1.5 MiB.
+    /// Bytes of keys and values in one transaction; more is [`Error::TooLarge`]. Default: 1.5 MiB, at most 1 GiB.
     pub request_bytes: usize,
     /// Comparisons and operations in one transaction; more is [`Error::TooLarge`]. Default: 128 each.
     pub txn_ops: usize,

@@ -243,7 +243,7 @@ impl Op {
         match self {
             Op::Put(put) => put.key.len() + put.value.len(),
             Op::Delete(delete) => delete.keys.size(),
-            Op::Range(range) => range.keys.size(),
+            Op::Range(range) => range.keys.size() + range.after.as_ref().map_or(0, |after| after.len()),
             Op::Txn(txn) => txn.size(),
         }
     }

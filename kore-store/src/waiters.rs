@@ -1,7 +1,7 @@
 //! Who waits for what: watchers that have been told everything, by the keys they wait for.
 //!
-//! A write wakes those that it has something for, and nobody else; finding them takes a look for each key written and each length
-//! of a watched prefix, however many wait. Who waits need not look at the log: nothing has come for it until it is woken, and
+//! A write wakes those that it has something for, and nobody else. Finding those who wait for a key or a prefix takes a look for
+//! each key written and each length of a prefix, however many wait; those who wait for other intervals are looked through. Who waits need not look at the log: nothing has come for it until it is woken, and
 //! then it is told from where on to look.
 
 use std::collections::BTreeMap;
@@ -37,6 +37,16 @@ impl Place {
 }
 
 type Places = Vec<Arc<Place>>;
+
+/// Those who are to be woken, when no lock is held any more.
+#[must_use]
+pub(crate) struct Woken(Places);
+
+impl Woken {
+    pub(crate) fn wake(self) {
+        self.0.iter().for_each(|place| place.waker.wake());
+    }
+}
 
 /// Those who wait.
 pub(crate) struct Waiters(Mutex<Waiting>);
@@ -105,17 +115,16 @@ impl Waiters {
         place.found().is_none().then_some(waiting.told)
     }
 
-    /// Wakes those that these batches, which are in the log, have something for.
-    pub(crate) fn tell(&self, batches: &[EventBatch]) {
-        let Some(last) = batches.last() else { return };
+    /// Lets those go that these batches, which are in the log, have something for. Called while the view is locked.
+    pub(crate) fn tell(&self, batches: &[EventBatch]) -> Woken {
         let mut woken = Vec::new();
+        let Some(last) = batches.last() else { return Woken(woken) };
         let mut waiting = self.lock();
         waiting.told = last.revision;
         for batch in batches {
             waiting.take(batch, &mut woken);
         }
-        drop(waiting);
-        woken.iter().for_each(|place| place.waker.wake());
+        Woken(woken)
     }
 
     /// Wakes everybody, for good.
@@ -124,17 +133,21 @@ impl Waiters {
         waiting.closed = true;
         let mut woken = Vec::new();
         waiting.everybody(&mut |place| woken.push(place.clone()));
+        (waiting.keys, waiting.prefixes, waiting.intervals, waiting.all) = Default::default();
+        (waiting.count, waiting.gone) = (0, 0);
         for place in &woken {
             // Any revision will do: there is an error to be found. Who has gone away stays away.
             let _ = place.found.compare_exchange(WAITING, 1, Ordering::AcqRel, Ordering::Acquire);
         }
         drop(waiting);
-        woken.iter().for_each(|place| place.waker.wake());
+        Woken(woken).wake();
     }
 
     /// Lets everybody look at something other than the log.
     pub(crate) fn nudge(&self) {
-        self.lock().everybody(&mut |place| place.waker.wake());
+        let mut woken = Vec::new();
+        self.lock().everybody(&mut |place| woken.push(place.clone()));
+        Woken(woken).wake();
     }
 }
 
@@ -148,14 +161,17 @@ impl Waiting {
             _ if request.progress => self.all.push(place),
             KeyRange::Prefix(prefix) if prefix.is_empty() => self.all.push(place),
             KeyRange::Key(key) => push(&mut self.keys, key, place),
-            KeyRange::Prefix(prefix) => {
-                if !self.prefixes.contains_key(prefix) {
-                    *self.lengths.entry(prefix.len()).or_default() += 1;
-                }
-                push(&mut self.prefixes, prefix, place);
-            }
+            KeyRange::Prefix(prefix) => self.add_prefix(prefix, place),
+            KeyRange::Interval { start, end: Some(end) } if is_prefix(start, end) => self.add_prefix(start, place),
             keys => self.intervals.push((keys.clone(), place)),
         }
+    }
+
+    fn add_prefix(&mut self, prefix: &Bytes, place: Arc<Place>) {
+        if !self.prefixes.contains_key(prefix) {
+            *self.lengths.entry(prefix.len()).or_default() += 1;
+        }
+        push(&mut self.prefixes, prefix, place);
     }
 
     /// Takes out those that a batch has something for.
@@ -205,6 +221,14 @@ impl Waiting {
             *self.lengths.entry(prefix.len()).or_default() += 1;
         }
         self.count -= mem::take(&mut self.gone);
+    }
+}
+
+/// Whether an interval is all keys that begin with its start: how etcd's clients ask for a prefix.
+fn is_prefix(start: &[u8], end: &[u8]) -> bool {
+    match (start.split_last(), end.split_last()) {
+        (Some((a, start)), Some((b, end))) => start == end && a.checked_add(1) == Some(*b),
+        _ => false,
     }
 }
 

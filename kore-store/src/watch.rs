@@ -194,7 +194,8 @@ impl Event {
 /// }
 /// ```
 pub trait WatchSource: Stream<Item = Result<Watched>> + Send {
-    /// Asks for one [`Watched::Progress`] as soon as everything that has happened until now has been told.
+    /// Asks for one [`Watched::Progress`], of at least the revision that is current now, as soon as everything up to it has been
+    /// told.
     fn request_progress(self: Pin<&mut Self>);
 }
 
@@ -216,7 +217,8 @@ impl Watch {
         Watch { source: Box::pin(source) }
     }
 
-    /// Asks for one [`Watched::Progress`] as soon as everything that has happened until now has been told.
+    /// Asks for one [`Watched::Progress`], of at least the revision that is current now, as soon as everything up to it has been
+    /// told; also while more keeps coming.
     pub fn request_progress(&mut self) {
         self.source.as_mut().request_progress();
     }

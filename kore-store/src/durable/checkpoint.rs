@@ -49,11 +49,16 @@ pub(crate) fn name_it(files: &dyn Files, dir: &Path, name: &str) -> Result<()> {
     files.sync_dir(dir).map_err(io_error("sync", dir))
 }
 
-/// The blocks of a checkpoint, one after the other.
+/// The blocks of a checkpoint, one after the other. Each is made when it is asked for.
 pub(crate) struct Blocks {
     walk: Walk,
+    stretch: std::vec::IntoIter<Vec<Arc<KeyValue>>>,
+    /// The versions of the key that is being written, oldest first; those before `written` have been.
+    versions: Vec<Arc<KeyValue>>,
+    written: usize,
     /// Begins with room for length and checksum.
     block: Vec<u8>,
+    /// Blocks of leases, which come first.
     ready: VecDeque<Vec<u8>>,
     keys: u64,
     ended: bool,
@@ -62,7 +67,16 @@ pub(crate) struct Blocks {
 impl Blocks {
     pub(crate) fn new(walk: Walk, sequence: u64) -> Blocks {
         let shown = walk.shown.clone();
-        let mut blocks = Blocks { walk, block: vec![0; 8], ready: VecDeque::new(), keys: 0, ended: false };
+        let mut blocks = Blocks {
+            walk,
+            stretch: Vec::new().into_iter(),
+            versions: Vec::new(),
+            written: 0,
+            block: vec![0; 8],
+            ready: VecDeque::new(),
+            keys: 0,
+            ended: false,
+        };
         blocks.block.push(HEAD);
         for number in [MAGIC, sequence, shown.revision, shown.compacted, shown.last_lease] {
             put_u64(&mut blocks.block, number);
@@ -76,28 +90,42 @@ impl Blocks {
         blocks
     }
 
-    /// A key with its versions, oldest first. A long history goes over several blocks, each of which names the key.
-    fn put_history(&mut self, mut versions: &[Arc<KeyValue>]) {
-        while let Some(first) = versions.first() {
-            let room = BLOCK.saturating_sub(self.block.len());
-            let sizes = versions.iter().scan(0, |size, kv| {
-                *size += kv.value.len() + 36;
-                Some(*size)
-            });
-            let count = 1 + sizes.take_while(|size| *size < room).count().min(versions.len() - 1);
-            let (part, rest) = versions.split_at(count);
-            self.block.push(KEY);
-            put_bytes(&mut self.block, &first.key);
-            put_u64(&mut self.block, part.len() as u64);
-            for kv in part {
-                for number in [kv.create_revision, kv.mod_revision, kv.version, kv.lease] {
-                    put_u64(&mut self.block, number);
-                }
-                put_bytes(&mut self.block, &kv.value);
-            }
-            self.close_if_full();
-            versions = rest;
+    /// Writes the next part of a key's history, as much as the block has room for; false: there is none. A history that goes
+    /// over several blocks names its key in each.
+    fn put_some(&mut self) -> bool {
+        while self.written == self.versions.len() {
+            self.written = 0;
+            self.versions = match self.stretch.next() {
+                Some(versions) => versions,
+                None => match self.walk.next() {
+                    Some(stretch) => {
+                        self.stretch = stretch.into_iter();
+                        Vec::new()
+                    }
+                    None => return false,
+                },
+            };
+            self.keys += u64::from(!self.versions.is_empty());
         }
+        let rest = &self.versions[self.written..];
+        self.block.push(KEY);
+        put_bytes(&mut self.block, &rest[0].key);
+        let count_at = self.block.len();
+        put_u64(&mut self.block, 0);
+        let mut count: u64 = 0;
+        for kv in rest {
+            for number in [kv.create_revision, kv.mod_revision, kv.version, kv.lease] {
+                put_u64(&mut self.block, number);
+            }
+            put_bytes(&mut self.block, &kv.value);
+            count += 1;
+            if self.block.len() >= BLOCK {
+                break;
+            }
+        }
+        self.block[count_at..count_at + 8].copy_from_slice(&count.to_le_bytes());
+        self.written += count as usize;
+        true
     }
 
     fn close_if_full(&mut self) {
@@ -120,18 +148,14 @@ impl Iterator for Blocks {
 
     fn next(&mut self) -> Option<Vec<u8>> {
         while self.ready.is_empty() && !self.ended {
-            let Some(stretch) = self.walk.next() else {
+            if !self.put_some() {
                 self.block.push(END);
                 put_u64(&mut self.block, self.keys);
                 put_u64(&mut self.block, self.walk.shown.leases.len() as u64);
                 self.close();
                 self.ended = true;
-                break;
-            };
-            for versions in stretch {
-                self.put_history(&versions);
-                self.keys += 1;
             }
+            self.close_if_full();
         }
         self.ready.pop_front()
     }
@@ -213,6 +237,8 @@ impl Contents {
             index.revision = reader.u64()?;
             index.compacted = reader.u64()?;
             index.last_lease = reader.u64()?;
+            (1..=index.revision).contains(&index.compacted.max(1)).then_some(())?;
+            (index.last_lease < u64::MAX / 2).then_some(())?;
         }
         while !reader.is_empty() {
             match reader.u8()? {
@@ -241,6 +267,7 @@ impl Contents {
         if self.open.as_ref().is_some_and(|open| open.newest().key != key) {
             self.close();
         }
+        let mut before = self.open.as_ref().map_or(0, |open| open.newest().mod_revision);
         for _ in 0..reader.u64()? {
             let kv = Arc::new(KeyValue {
                 // Not a clone: that would share an allocation, which takes more memory than two.
@@ -251,6 +278,8 @@ impl Contents {
                 lease: reader.u64()?,
                 value: reader.bytes()?,
             });
+            (before < kv.mod_revision && kv.mod_revision <= self.loaded.index.revision).then_some(())?;
+            before = kv.mod_revision;
             match &mut self.open {
                 Some(history) => history.push(kv),
                 None => self.open = Some(History::new(kv)),

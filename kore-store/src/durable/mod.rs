@@ -43,6 +43,9 @@ use crate::{
 use files::{Files, OsFiles};
 use writer::{Command, LogState, Queued, Writer};
 
+/// The most KiB that may wait for the writer, and so be part of one group: its length is written in 32 bits.
+const QUEUE_KIB_MAX: u32 = 1 << 20;
+
 /// How large a log file is by default, in bytes.
 const SEGMENT_BYTES: u64 = 16 << 20;
 
@@ -56,12 +59,13 @@ pub struct Options {
     pub entropy: Entropy,
     /// Requests that may wait for the writer; further ones wait for room. Default: 4096.
     pub queue: usize,
-    /// KiB of keys and values that may wait for the writer, a request counting for one at least; further requests wait for room. Default: 65,536.
+    /// KiB of keys and values that may wait for the writer, a request counting for one at least; further requests wait for room.
+    /// Default: 65,536, at most 1,048,576.
     pub queue_kib: u32,
     /// A checkpoint is taken when the log has grown by so many bytes, or by as much as the last checkpoint took, whichever is more:
     /// what is read again at the next start. Default: 64 MiB.
     pub checkpoint_bytes: u64,
-    /// The size of a log file, in bytes. Default: 16 MiB.
+    /// The size of a log file, in bytes, 1024 at least. Default: 16 MiB.
     pub segment_bytes: u64,
 }
 
@@ -93,6 +97,20 @@ impl Options {
         self
     }
 
+    /// Set [`queue`](Options::queue).
+    #[must_use]
+    pub fn queue(mut self, requests: usize) -> Options {
+        self.queue = requests;
+        self
+    }
+
+    /// Set [`queue_kib`](Options::queue_kib).
+    #[must_use]
+    pub fn queue_kib(mut self, kib: u32) -> Options {
+        self.queue_kib = kib;
+        self
+    }
+
     /// Set [`checkpoint_bytes`](Options::checkpoint_bytes).
     #[must_use]
     pub fn checkpoint_bytes(mut self, bytes: u64) -> Options {
@@ -121,8 +139,9 @@ pub type Run = BoxFuture<'static, Result<()>>;
 ///
 /// # Stopping
 ///
-/// [`close`](DurableStore::close) finishes what was asked before it, and the run future ends. Dropping the run future is as good as a
-/// crash: what was answered is durable. After either, every call fails with [`Error::Unavailable`].
+/// [`close`](DurableStore::close) finishes what was asked before it, and the run future ends; so does dropping the last handle, and
+/// watches end with it. Dropping the run future is as good as a crash: what was answered is durable. After any of these, every call
+/// fails with [`Error::Unavailable`]. Nothing is written, and nothing closed, while nobody polls the run future.
 ///
 /// # When the disk fails
 ///
@@ -195,10 +214,15 @@ impl DurableStore {
         for (id, attached) in &index.leases {
             deadlines.set(*id, Duration::from_secs(attached.ttl_seconds), now);
         }
-        let (queue, commands) = mpsc::channel(options.queue.max(1));
-        let room_kib = options.queue_kib.max(1);
+        let (queue, commands) = mpsc::channel(options.queue.clamp(1, Semaphore::MAX_PERMITS));
+        let room_kib = options.queue_kib.clamp(1, QUEUE_KIB_MAX);
+        let published = Published::new(index).ok_or_else(|| Error::Corrupt {
+            file: dir.to_owned(),
+            offset: 0,
+            reason: "a revision is missing between the oldest and the current one",
+        })?;
         let shared = Arc::new(Shared {
-            published: Arc::new(Published::new(index)),
+            published: Arc::new(published),
             deadlines: Mutex::new(deadlines),
             limits: options.limits,
             room: Arc::new(Semaphore::new(room_kib as usize)),
@@ -259,6 +283,19 @@ impl DurableStore {
         }
     }
 
+    /// Asks about a lease. That it has ended is told when that is durable.
+    async fn of_lease(&self, id: LeaseId, ask: impl Fn() -> Result<Lease>) -> Result<Lease> {
+        loop {
+            match ask() {
+                Err(Error::LeaseNotFound { .. }) if self.shared.published.shows_lease(id) => {
+                    // It is being ended: this is answered behind that.
+                    self.ask(1, |reply| Command::Txn { txn: Txn::new(), reply }).await?;
+                }
+                told => return told,
+            }
+        }
+    }
+
     async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let room = self.shared.room.clone().acquire_many_owned(kib.clamp(1, self.shared.room_kib));
@@ -312,7 +349,7 @@ impl Store for DurableStore {
 
     async fn keep_alive(&self, id: LeaseId) -> Result<Lease> {
         let shared = &self.shared;
-        shared.published.keep_alive(&mut shared.deadlines(), id, Instant::now())
+        self.of_lease(id, || shared.published.keep_alive(&mut shared.deadlines(), id, Instant::now())).await
     }
 
     async fn revoke(&self, id: LeaseId) -> Result<()> {
@@ -321,7 +358,7 @@ impl Store for DurableStore {
 
     async fn lease(&self, id: LeaseId) -> Result<Lease> {
         let shared = &self.shared;
-        shared.published.lease(&shared.deadlines(), id, Instant::now())
+        self.of_lease(id, || shared.published.lease(&shared.deadlines(), id, Instant::now())).await
     }
 
     async fn leases(&self) -> Result<Vec<LeaseId>> {

@@ -11,6 +11,7 @@ use super::disk::{Place, checkpoint_name};
 use super::files::Files;
 use super::recovery::{self, Found};
 use super::{io_error, unavailable};
+use crate::index::Log;
 use crate::{Entropy, Error, Result, Revision};
 
 /// What a snapshot becomes: the checkpoint that comes before the first group.
@@ -62,6 +63,10 @@ fn finish(place: Place, path: &Path, size: u64, entropy: Entropy) -> Result<Revi
     }
     if loaded.sequence != SEQUENCE {
         let reason = "this is a checkpoint of a store, not a snapshot";
+        return Err(Error::Corrupt { file: path.to_owned(), offset: 0, reason });
+    }
+    if Log::of(&loaded.index).is_none() {
+        let reason = "a revision is missing between the oldest and the current one";
         return Err(Error::Corrupt { file: path.to_owned(), offset: 0, reason });
     }
     let file = place.files.open(path).map_err(io_error("read", path))?;

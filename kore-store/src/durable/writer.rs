@@ -18,8 +18,15 @@ use crate::index::{Applied, Index, Shown, Write};
 use crate::published::SWEEP;
 use crate::{Error, EventBatch, Lease, LeaseId, Result, Revision, Txn, TxnResponse};
 
-/// A group that has reached so many bytes of records takes no more requests.
+/// A group that has reached so many bytes of records takes no more requests than have been taken from the queue.
 const GROUP_BYTES: usize = 4 << 20;
+
+/// A group that answers so many requests takes no more, those aside that have been taken from the queue: such as write nothing
+/// are answered with their group, too.
+const GROUP_ANSWERS: usize = 4096;
+
+/// How often those who were just answered may ask again before the next flush begins.
+const GATHERINGS: usize = 16;
 
 /// Bytes of records for which a flush is begun at once: it takes about as long to write them as to make them durable.
 const WORTH_A_FLUSH: usize = 128 << 10;
@@ -80,6 +87,10 @@ impl Group {
 
     fn has_records(&self) -> bool {
         self.frame.len() > FRAME_HEADER
+    }
+
+    fn is_full(&self) -> bool {
+        self.frame.len() >= GROUP_BYTES || self.answers.len() >= GROUP_ANSWERS
     }
 
     fn is_empty(&self) -> bool {
@@ -176,7 +187,7 @@ impl Writer {
                 return self.close().await;
             }
             let due = self.shared.deadlines().next();
-            let room = !self.closing && self.group.frame.len() < GROUP_BYTES;
+            let room = !self.closing && !self.group.is_full();
             tokio::select! {
                 biased;
                 flushed = flushed(&mut self.in_flight), if self.in_flight.is_some() => {
@@ -212,10 +223,15 @@ impl Writer {
         if !std::mem::take(&mut self.answered) {
             return;
         }
-        while self.group.frame.len() < WORTH_A_FLUSH && !self.closing {
+        let worth = |group: &Group| group.frame.len() >= WORTH_A_FLUSH || group.is_full();
+        for _ in 0..GATHERINGS {
+            if worth(&self.group) || self.closing {
+                return;
+            }
             tokio::task::yield_now().await;
             let before = self.group.answers.len();
-            while self.group.frame.len() < WORTH_A_FLUSH
+            while !worth(&self.group)
+                && !self.closing
                 && let Ok(Queued { command, .. }) = self.commands.try_recv()
             {
                 self.take(command);
@@ -369,6 +385,8 @@ impl Writer {
             Ok(granted) => (id == 0, granted),
             Err(error) => return self.refuse(reply, error),
         };
+        // The end of an earlier one of this id, which may have been revoked while its own grant was on its way.
+        self.shared.deadlines().remove(id);
         let ttl = Duration::from_secs(ttl_seconds);
         record::put_grant(&mut self.group.frame, id, ttl_seconds, chosen);
         self.group.granted.push((id, ttl));
@@ -425,6 +443,9 @@ impl Writer {
         self.shared.published.fail(reason.clone());
         self.shared.room.close();
         self.commands.close();
+        if let Some(InFlight { group, .. }) = self.in_flight.take() {
+            fail(group.answers, &reason);
+        }
         for answer in std::mem::take(&mut self.group.answers) {
             (answer.send)(Err(reason.clone()));
         }
@@ -452,11 +473,7 @@ impl Command {
 /// A dropped run future stops the store, too.
 impl Drop for Writer {
     fn drop(&mut self) {
-        let dropped = unavailable("its run future has been dropped");
-        if let Some(InFlight { group, .. }) = self.in_flight.take() {
-            fail(group.answers, &dropped);
-        }
-        self.stop(&Err(dropped));
+        self.stop(&Err(unavailable("its run future has been dropped")));
     }
 }
 

@@ -32,6 +32,18 @@ pub(crate) struct Path {
     pub(crate) steps: Vec<Step>,
 }
 
+impl Path {
+    /// The lowest revision that it reads at, when it reads at `at` where it says none.
+    pub(crate) fn lowest(&self, at: Revision, compacted: Revision) -> Result<Revision> {
+        let of = |step: &Step| match step {
+            Step::Range(range) => readable(range.revision, at, compacted),
+            Step::Txn(nested) => nested.lowest(at, compacted),
+            Step::Put(_) | Step::Delete(_) => Ok(at),
+        };
+        self.steps.iter().try_fold(at, |lowest, step| Ok(lowest.min(of(step)?)))
+    }
+}
+
 pub(crate) enum Step {
     Put(Put),
     Delete(Delete),

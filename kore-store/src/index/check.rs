@@ -6,13 +6,16 @@ use bytes::Bytes;
 
 use crate::{Error, KeyRange, Limits, Op, Result, Txn};
 
+/// The most bytes of keys and values that a transaction can have, whatever the limit says: lengths are written in 32 bits.
+const REQUEST_BYTES_MAX: usize = 1 << 30;
+
 /// Refuses a transaction that no store would take, whatever it holds.
 pub(crate) fn check(txn: &Txn, limits: &Limits) -> Result<()> {
     let within = |what, size: usize, limit: usize| match size > limit {
         true => Err(Error::TooLarge { what, size: size as u64, limit: limit as u64 }),
         false => Ok(()),
     };
-    within("bytes of keys and values in a transaction", txn.size(), limits.request_bytes)?;
+    within("bytes of keys and values in a transaction", txn.size(), limits.request_bytes.min(REQUEST_BYTES_MAX))?;
     let (compares, ops) = count(txn);
     within("comparisons in a transaction", compares, limits.txn_ops)?;
     within("operations in a transaction", ops, limits.txn_ops)?;

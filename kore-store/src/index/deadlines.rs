@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::LeaseId;
 
-/// The longest time that a lease is given, in seconds: what a moment can be told apart by. About 100 years.
+/// The longest time that a lease is given: about 100 years.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The end of each lease. Not durable: a store that is opened again gives every lease its full time, so that none ends

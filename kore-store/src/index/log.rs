@@ -21,7 +21,9 @@ pub(crate) struct Log {
 
 impl Log {
     /// The log of everything that an index still knows.
-    pub(crate) fn of(index: &Index) -> Log {
+    ///
+    /// None: a revision is missing between the oldest and the current one, so that no store can have led there.
+    pub(crate) fn of(index: &Index) -> Option<Log> {
         let mut events: Vec<(Revision, Event)> = Vec::new();
         for history in index.histories(None) {
             let mut versions = history.versions().rev().peekable();
@@ -43,9 +45,12 @@ impl Log {
             while let Some((_, event)) = events.next_if(|(other, _)| *other == revision) {
                 batch.push(event);
             }
+            if revision != log.end() {
+                return None;
+            }
             log.push(EventBatch::new(revision, batch));
         }
-        log
+        (log.end() == index.revision + 1).then_some(log)
     }
 
     /// The revision after the last.

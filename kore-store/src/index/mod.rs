@@ -59,10 +59,13 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
+    pub(crate) fn ttl(&self) -> Duration {
+        Duration::from_secs(self.ttl_seconds)
+    }
+
     /// The lease as its holder sees it, with its full time.
     pub(crate) fn describe(&self, id: LeaseId) -> Lease {
-        let ttl = Duration::from_secs(self.ttl_seconds);
-        Lease::fresh(id, ttl).keys(self.keys.iter().cloned().collect())
+        Lease::fresh(id, self.ttl()).keys(self.keys.iter().cloned().collect())
     }
 }
 

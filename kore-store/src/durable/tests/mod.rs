@@ -237,6 +237,62 @@ async fn nobody_sees_what_is_not_durable() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn nobody_hears_of_a_lease_that_it_has_ended_before_that_is_durable() {
+    let disk = SimDisk::default();
+    let (store, run) = open(&disk, small()).await.unwrap();
+    let work = async {
+        store.grant(Duration::from_secs(60), 7).await.unwrap();
+        let gate = disk.gate();
+        let mut revoke = Box::pin(store.revoke(7));
+        tokio::select! {
+            biased;
+            _ = &mut revoke => panic!("answered before it was durable"),
+            () = gate.0.reached.notified() => {}
+        }
+        let (mut lease, mut keep_alive) = (Box::pin(store.lease(7)), Box::pin(store.keep_alive(7)));
+        for _ in 0..10 {
+            assert!(futures::poll!(&mut lease).is_pending() && futures::poll!(&mut keep_alive).is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop(gate);
+        revoke.await.unwrap();
+        for told in [lease.await, keep_alive.await] {
+            assert!(matches!(told, Err(Error::LeaseNotFound { id: 7 })), "{told:?}");
+        }
+    };
+    tokio::select! {
+        biased;
+        () = work => {}
+        stopped = run => panic!("{stopped:?}"),
+    }
+}
+
+/// What is read at one moment is read, however fast it is overwritten and compacted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_transaction_that_reads_is_not_disturbed_by_compactions() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, run) = DurableStore::open(dir.path(), small()).await.unwrap();
+    tokio::spawn(run);
+    futures::future::join_all((0..3000).map(|key| store.put(format!("a{key:04}").into(), "0".into()))).await;
+    let compacting = store.clone();
+    let compactions = tokio::spawn(async move {
+        loop {
+            let revision = compacting.put("a".into(), "1".into()).await.unwrap();
+            compacting.compact(revision).await.unwrap();
+        }
+    });
+    let mut overtaken = 0;
+    while overtaken < 2 {
+        // Long enough for several compactions to come in between.
+        let txn = (0..100).fold(Txn::new(), |txn, _| txn.then(Range::prefix("a").count_only().into()));
+        let done = store.txn(txn).await.unwrap();
+        assert!(done.responses.iter().all(|response| *response == done.responses[0]), "{done:?}");
+        overtaken += u32::from(store.status().await.unwrap().compacted > done.revision);
+    }
+    compactions.abort();
+}
+
 /// A log of whole frames from which one was taken out, in the middle and between two segments.
 #[tokio::test(start_paused = true)]
 async fn missing_frames_are_noticed() {
