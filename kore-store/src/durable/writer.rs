@@ -294,7 +294,7 @@ impl Writer {
 
     /// Begins a checkpoint of what is shown now, if the log has become long.
     fn checkpoint_if_due(&mut self) -> Result<()> {
-        let due = self.log_bytes >= self.checkpoint_bytes.max(self.last_checkpoint);
+        let due = self.log_bytes >= self.checkpoint_bytes.max(2 * self.last_checkpoint);
         let (None, true, Some(disk)) = (&self.checkpoint, due, &self.disk) else {
             return Ok(());
         };
