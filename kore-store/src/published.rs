@@ -14,7 +14,8 @@ use crate::{
     Txn, TxnResponse,
 };
 
-/// Batches swept out at a time, so that a compaction does not keep others waiting.
+/// Batches swept out at a time, so that a compaction keeps others waiting for an instant only; longer, where one of them
+/// overwrote a key of which very many versions go.
 pub(crate) const SWEEP: usize = 128;
 
 /// Keys of a walk's stretch.

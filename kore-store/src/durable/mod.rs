@@ -146,7 +146,7 @@ pub type Run = BoxFuture<'static, Result<()>>;
 /// # When the disk fails
 ///
 /// After any failed write or flush the store stops for good, since nobody can know what a disk holds after that: the run future ends
-/// with the error, calls that were waiting for the flush fail with [`Error::OutcomeUnknown`], and every other one with
+/// with the error, writes that were waiting for the flush fail with [`Error::OutcomeUnknown`], and every other call with
 /// [`Error::Unavailable`]. Opening the directory again tells.
 ///
 /// ```

@@ -5,7 +5,8 @@
 //! crash from one that was damaged later:
 //!
 //! - a frame carries a checksum, and the id and the salt of its segment: nothing that an earlier life of the file left
-//!   behind, and nothing that a client stored as a value, passes for a frame;
+//!   behind, and nothing that a client stored as a value, passes for a frame (where the header is torn, its salt is not known, and
+//!   what looks like a frame is refused rather than cut off);
 //! - a frame is written when the one before it is durable: an invalid frame with a valid one behind it was damaged;
 //! - a segment says in its header which frame it begins with: frames lost at the end of the one before are noticed.
 
