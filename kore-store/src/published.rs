@@ -153,7 +153,7 @@ impl Published {
         Ok(Status {
             revision: view.shown.revision,
             compacted: view.shown.compacted,
-            bytes: view.index.bytes,
+            bytes: view.index.size.bytes,
             quota_bytes: limits.quota_bytes,
             keys: view.shown.live,
         })

@@ -9,7 +9,8 @@
 //! | `reopen` | opening a store of 1,000,000 keys of 1 KiB |
 //! | `pause` | the 99th percentile of writes while a checkpoint and a compaction run, and without |
 //!
-//! `KORE_BENCH_SECONDS` is how long each round of `writes` takes (default 3), and half of what each part of `pause` takes.
+//! `KORE_BENCH_SECONDS` is how long each round of `writes` takes (default 3), and half of what each part of `pause` takes;
+//! `KORE_BENCH_WRITERS` asks for only so many writers.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -71,8 +72,12 @@ fn this_program(arguments: &[&str]) {
     assert!(std::process::Command::new(this).args(arguments).status().expect("it starts").success());
 }
 
+fn setting(name: &str, default: f64) -> f64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 fn seconds() -> f64 {
-    std::env::var("KORE_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3.0)
+    setting("KORE_BENCH_SECONDS", 3.0)
 }
 
 fn options() -> Options {
@@ -92,7 +97,8 @@ async fn with_store<T>(options: Options, work: impl AsyncFnOnce(DurableStore) ->
 
 async fn writes() {
     println!("writes: durable, 48 B keys of {KEYS}, 512 B values, each unique");
-    for writers in [1, 64, 1000] {
+    let only = setting("KORE_BENCH_WRITERS", 0.0) as u64;
+    for writers in [1, 64, 1000].into_iter().filter(|writers| only == 0 || only == *writers) {
         with_store(options(), async |store| {
             let writing = store.clone();
             let put = move |writer, number| {

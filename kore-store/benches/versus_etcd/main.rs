@@ -137,10 +137,11 @@ fn report(writers: u64, contestants: &[(&str, Contestant)], loads: &[Vec<Load>])
         let per_second = of(loads, Load::per_second);
         let flushes = of(loads, |load| load.flushes.map_or(f64::NAN, |flushes| flushes as f64 / load.writes as f64));
         println!(
-            "  {:>5.2} × etcd  {name:<17} {per_second:>8.0} writes/s  p50 {:>6.0} µs  p99 {:>6.0} µs  {flushes:.4} device flushes a write",
+            "  {:>5.2} × etcd  {name:<17} {per_second:>8.0} writes/s  p50 {:>6.0} µs  p99 {:>6.0} µs  {flushes:.4} device flushes a write  rounds {}",
             per_second / etcd,
             of(loads, |load| load.percentile(50.0).into()),
             of(loads, |load| load.percentile(99.0).into()),
+            loads.iter().map(|load| format!("{:.0}", load.per_second())).collect::<Vec<_>>().join(" "),
         );
     }
 }

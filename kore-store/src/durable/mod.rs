@@ -62,8 +62,8 @@ pub struct Options {
     /// KiB of keys and values that may wait for the writer, a request counting for one at least; further requests wait for room.
     /// Default: 65,536, at most 1,048,576.
     pub queue_kib: u32,
-    /// A checkpoint is taken when the log has grown by so many bytes, or by twice what the last checkpoint took, whichever is more:
-    /// what is read again at the next start. Default: 64 MiB.
+    /// A checkpoint is taken when the log has grown by so many bytes, and log and last checkpoint are three times as long as
+    /// what the store holds, old versions included: they are what is read again at the next start. Default: 64 MiB.
     pub checkpoint_bytes: u64,
     /// The size of a log file, in bytes, 1024 at least. Default: 16 MiB.
     pub segment_bytes: u64,

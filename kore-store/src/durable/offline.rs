@@ -119,7 +119,7 @@ fn check_place(place: &Place) -> Result<Checked> {
         revision: index.revision,
         compacted: index.compacted,
         keys: index.len() as u64,
-        bytes: index.bytes,
+        bytes: index.size.bytes,
         leases: index.leases.len() as u64,
         checkpoint_bytes,
         segments: found.segments.len() as u64,

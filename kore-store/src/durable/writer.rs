@@ -31,6 +31,9 @@ const GATHERINGS: usize = 16;
 /// Bytes of records for which a flush is begun at once: it takes about as long to write them as to make them durable.
 const WORTH_A_FLUSH: usize = 128 << 10;
 
+/// A checkpoint is due when so many times as much is on disk as there is.
+const WASTE: u64 = 3;
+
 /// Requests taken from the queue at a time.
 const TAKE: usize = 256;
 
@@ -292,12 +295,15 @@ impl Writer {
         self.checkpoint_if_due()
     }
 
-    /// Begins a checkpoint of what is shown now, if the log has become long.
+    /// Begins a checkpoint of what is shown now, if the log has become long, and most of it is about what is gone: a log of
+    /// what is there is as good as a checkpoint.
     fn checkpoint_if_due(&mut self) -> Result<()> {
-        let due = self.log_bytes >= self.checkpoint_bytes.max(2 * self.last_checkpoint);
-        let (None, true, Some(disk)) = (&self.checkpoint, due, &self.disk) else {
+        let (None, true, Some(disk)) = (&self.checkpoint, self.log_bytes >= self.checkpoint_bytes, &self.disk) else {
             return Ok(());
         };
+        if self.last_checkpoint + self.log_bytes < WASTE * self.shared.published.read()?.index.size.on_disk() {
+            return Ok(());
+        }
         self.log_bytes = 0;
         let (sequence, place) = (disk.sequence, disk.place.clone());
         let walk = self.shared.published.walk()?;

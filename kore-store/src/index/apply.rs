@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdSet;
 
-use super::history::{bytes_of, version_bytes};
+use super::history::version_bytes;
 use super::{Attached, History, Index, readable};
 use crate::{
     Compare, Delete, Error, Event, EventBatch, KeyRange, KeyValue, LeaseId, Op, OpResponse, Put, Range, Result,
@@ -57,8 +57,8 @@ impl Index {
         let path = self.path(txn, self.revision);
         let mut needed = 0;
         self.check_state(&path, &mut needed)?;
-        if needed > 0 && self.bytes + needed > quota_bytes {
-            return Err(Error::QuotaExceeded { used: self.bytes, needed, quota: quota_bytes });
+        if needed > 0 && self.size.bytes + needed > quota_bytes {
+            return Err(Error::QuotaExceeded { used: self.size.bytes, needed, quota: quota_bytes });
         }
         let revision = self.revision + 1;
         let mut events = Vec::new();
@@ -152,7 +152,7 @@ impl Index {
     fn put(&mut self, put: Put, revision: Revision) -> Event {
         let Put { key, value, lease, .. } = put;
         let kv = KeyValue { key, value, create_revision: revision, mod_revision: revision, version: 1, lease };
-        self.bytes += bytes_of(&kv);
+        self.size.add(&kv);
         let event = self
             .keys
             .upsert(History::new(Arc::new(kv)), History::replace, |first| Event::new(first.newest().clone(), None));
@@ -183,7 +183,7 @@ impl Index {
         let mark = Arc::new(KeyValue { key: previous.key.clone(), mod_revision: revision, ..KeyValue::default() });
         self.detach(previous.lease, &previous.key);
         self.live -= 1;
-        self.bytes += bytes_of(&mark);
+        self.size.add(&mark);
         let history = self.keys.get_mut(&mark.key).expect("what is deleted is there");
         history.push(mark.clone());
         events.push(Event::new(mark, Some(previous)));
@@ -191,7 +191,7 @@ impl Index {
 
     /// Takes in a key as a checkpoint has it.
     pub(crate) fn restore(&mut self, history: History) {
-        self.bytes += history.bytes();
+        history.versions().for_each(|kv| self.size.add(kv));
         if let Some(kv) = history.live() {
             self.live += 1;
             let (lease, key) = (kv.lease, kv.key.clone());

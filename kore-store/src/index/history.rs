@@ -9,6 +9,9 @@ use crate::{Event, KeyValue, Revision};
 /// What a version costs beside its key and value: the pair itself, its place in the tree and in the log.
 const VERSION_BYTES: u64 = 192;
 
+/// What a version costs on disk beside its key and value.
+const VERSION_BYTES_ON_DISK: u64 = 36;
+
 /// The versions of one key that are kept. Most keys have one.
 pub(crate) struct History {
     newest: Arc<KeyValue>,
@@ -113,11 +116,6 @@ impl History {
         kept.reverse();
         kept
     }
-
-    /// Bytes of all versions.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.versions().map(|kv| bytes_of(kv)).sum()
-    }
 }
 
 /// Whether nobody can read or watch a version, followed by that of revision `next`, from `compacted` on.
@@ -125,13 +123,34 @@ fn is_stale(kv: &KeyValue, next: Option<Revision>, compacted: Revision) -> bool 
     next.is_some_and(|next| next <= compacted) || kv.is_deletion() && kv.mod_revision < compacted
 }
 
-/// Bytes that a version counts for.
-pub(crate) fn bytes_of(kv: &KeyValue) -> u64 {
-    version_bytes(kv.key.len(), kv.value.len())
-}
-
+/// Bytes that a version counts for, given those of its key and value.
 pub(crate) fn version_bytes(key: usize, value: usize) -> u64 {
     key as u64 + value as u64 + VERSION_BYTES
+}
+
+/// How much an index holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Bytes that all versions count for.
+    pub(crate) bytes: u64,
+    versions: u64,
+}
+
+impl Size {
+    pub(crate) fn add(&mut self, kv: &KeyValue) {
+        self.bytes += version_bytes(kv.key.len(), kv.value.len());
+        self.versions += 1;
+    }
+
+    pub(crate) fn remove(&mut self, kv: &KeyValue) {
+        self.bytes -= version_bytes(kv.key.len(), kv.value.len());
+        self.versions -= 1;
+    }
+
+    /// About as many bytes as a checkpoint of it takes, or a log that writes all of it.
+    pub(crate) fn on_disk(&self) -> u64 {
+        self.bytes - self.versions * (VERSION_BYTES - VERSION_BYTES_ON_DISK)
+    }
 }
 
 #[cfg(test)]

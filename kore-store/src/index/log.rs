@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Index;
-use super::history::bytes_of;
 use crate::{Event, EventBatch, KeyValue, Revision, WatchRequest};
 
 /// Revisions a watcher looks at before it lets go of the log for a moment.
@@ -124,7 +123,7 @@ impl Index {
         };
         let before = dropped.len();
         let stays = history.compact(floor, |kv| dropped.push(kv));
-        self.bytes -= dropped[before..].iter().map(|kv| bytes_of(kv)).sum::<u64>();
+        dropped[before..].iter().for_each(|kv| self.size.remove(kv));
         if !stays {
             self.keys.remove(key);
         }

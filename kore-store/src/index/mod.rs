@@ -28,7 +28,7 @@ use crate::{Error, KeyRange, KeyValue, Lease, LeaseId, Range, Ranged, Result, Re
 pub(crate) use apply::{Applied, Path, Step, Write};
 pub(crate) use check::check;
 pub(crate) use deadlines::Deadlines;
-pub(crate) use history::History;
+pub(crate) use history::{History, Size};
 pub(crate) use log::Log;
 use tree::{Keyed, Tree};
 
@@ -42,8 +42,8 @@ pub(crate) struct Index {
     pub(crate) leases: Leases,
     /// The highest lease id ever granted by choice of the store.
     pub(crate) last_lease: LeaseId,
-    /// Bytes held, old versions included.
-    pub(crate) bytes: u64,
+    /// What is held, old versions included.
+    pub(crate) size: Size,
     /// Keys that exist.
     pub(crate) live: u64,
 }
@@ -92,7 +92,15 @@ pub(crate) fn readable(requested: Revision, current: Revision, compacted: Revisi
 impl Index {
     /// Nothing, at revision 1.
     pub(crate) fn new() -> Index {
-        Index { revision: 1, compacted: 0, keys: Tree::new(), leases: OrdMap::new(), last_lease: 0, bytes: 0, live: 0 }
+        Index {
+            revision: 1,
+            compacted: 0,
+            keys: Tree::new(),
+            leases: OrdMap::new(),
+            last_lease: 0,
+            size: Size::default(),
+            live: 0,
+        }
     }
 
     /// Everything that has been evaluated.
