@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdSet;
 
+use super::append::Appender;
 use super::codec::{Reader, put_bytes, put_u64};
 use super::files::{File, Files};
 use super::io_error;
@@ -32,14 +33,14 @@ pub(crate) fn write(files: &dyn Files, dir: &Path, name: &str, walk: Walk, seque
     let temporary = dir.join(format!("{name}.tmp"));
     let write_error = io_error("write", &temporary);
     let file = files.open(&temporary).map_err(&write_error)?;
-    let mut size = 0;
+    file.write_past_cache();
+    let mut to = Appender::new(file, &[]).map_err(&write_error)?;
     for block in Blocks::new(walk, sequence) {
-        file.write_at(size, &block).map_err(&write_error)?;
-        size += block.len() as u64;
+        to.append(&block).map_err(&write_error)?;
     }
-    file.sync().map_err(&write_error)?;
+    to.file.sync().map_err(&write_error)?;
     name_it(files, dir, name)?;
-    Ok(size)
+    Ok(to.end())
 }
 
 /// Gives a checkpoint that is durable its name.

@@ -1,9 +1,9 @@
 //! The log on disk, as its one writer has it: appending groups, going from segment to segment, letting segments go.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::append::Appender;
 use super::files::{File, Files, Lock};
 use super::io_error;
 use super::segment::{HEADER, Header, seal};
@@ -14,10 +14,10 @@ const SPARES: usize = 4;
 
 /// Zeroes are written ahead of the log, in steps that grow up to so many bytes: a flush into them changes no metadata, and a
 /// new store is ready at once.
-const ZERO_AHEAD: u64 = 256 << 10;
+const ZERO_AHEAD: usize = 256 << 10;
 
 /// The first step, in bytes.
-const FIRST_ZEROES: u64 = 32 << 10;
+const FIRST_ZEROES: usize = 32 << 10;
 
 /// The data directory, held by its one writer.
 pub(crate) struct Disk {
@@ -59,11 +59,6 @@ impl Place {
         self.dir.join(name)
     }
 
-    /// By how much a segment is made to reach further at first.
-    pub(crate) fn zero_ahead(&self) -> u64 {
-        FIRST_ZEROES.min(self.segment_bytes)
-    }
-
     /// Makes the names in the directory durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.files.sync_dir(&self.dir).map_err(io_error("sync", &self.dir))
@@ -74,13 +69,7 @@ impl Place {
 pub(crate) struct Segment {
     pub(crate) header: Header,
     pub(crate) path: PathBuf,
-    pub(crate) file: Box<dyn File>,
-    /// Where the next frame goes.
-    pub(crate) end: u64,
-    /// How far the file reaches.
-    pub(crate) length: u64,
-    /// By how much it is made to reach further.
-    pub(crate) step: u64,
+    pub(crate) frames: Appender,
 }
 
 pub(crate) fn segment_name(id: u64) -> String {
@@ -94,8 +83,8 @@ pub(crate) fn spare_name(id: u64) -> String {
 impl Disk {
     /// Makes a group durable. `frame` holds its records, behind room for the frame's header.
     pub(crate) fn append(&mut self, frame: &mut Vec<u8>, revision: Revision) -> Result<()> {
-        let room = frame.len().next_multiple_of(8) as u64;
-        if self.segment.end + room > self.place.segment_bytes && self.segment.end > HEADER as u64 {
+        let (end, room) = (self.segment.frames.end(), frame.len().next_multiple_of(8) as u64);
+        if end + room > self.place.segment_bytes && end > HEADER as u64 {
             self.rotate()?;
         }
         seal(frame, &self.segment.header, self.sequence + 1, revision);
@@ -166,52 +155,50 @@ impl Segment {
             // Before the file is written to: under its old name it must not be found changed.
             place.sync()?;
         }
-        let write_error = io_error("write", &path);
-        let file = place.files.open(&path).map_err(&write_error)?;
-        let length = file.len().map_err(&write_error)?;
-        let mut segment =
-            Segment { header, file, end: HEADER as u64, length, step: place.zero_ahead(), path: path.clone() };
-        segment.reach(HEADER as u64).map_err(&write_error)?;
-        let encoded = header.encode();
-        segment.file.write_at(0, &encoded).map_err(&write_error)?;
-        segment.sync()?;
+        let file = place.files.open(&path).map_err(io_error("write", &path))?;
+        let mut segment = Segment::open(place, header, path, file, &[])?;
+        segment.frames.file.write_past_cache();
+        segment.append(&header.encode())?;
         place.sync()?;
         Ok(segment)
     }
 
-    fn append(&mut self, frame: &[u8]) -> Result<()> {
-        let path = self.path.clone();
-        let write_error = io_error("write", &path);
-        let end = self.end + frame.len() as u64;
-        self.reach(end).map_err(&write_error)?;
-        self.file.write_at(self.end, frame).map_err(&write_error)?;
-        self.sync()?;
-        self.end = end;
-        Ok(())
+    /// A segment that begins with these bytes.
+    pub(crate) fn open(
+        place: &Place,
+        header: Header,
+        path: PathBuf,
+        file: Box<dyn File>,
+        begin: &[u8],
+    ) -> Result<Segment> {
+        let first = FIRST_ZEROES.min(place.segment_bytes as usize);
+        let frames = Appender::new(file, begin).map_err(io_error("read", &path))?;
+        Ok(Segment { header, path, frames: frames.ahead(first, ZERO_AHEAD) })
     }
 
-    /// Lets the file reach this far, and then some.
-    fn reach(&mut self, end: u64) -> io::Result<()> {
-        while self.length < end {
-            let zeroes = vec![0; self.step as usize];
-            self.file.write_at(self.length, &zeroes)?;
-            self.length += self.step;
-            self.step = (2 * self.step).min(ZERO_AHEAD.max(self.step));
-        }
-        Ok(())
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.frames.append(bytes).map_err(io_error("write", &self.path))?;
+        self.sync()
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync().map_err(io_error("sync", &self.path))
+        self.frames.file.sync().map_err(io_error("sync", &self.path))
     }
 }
 
 /// Reads a whole file.
 pub(crate) fn read_all(file: &dyn File, path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    read_into(&mut bytes, file, path)?;
+    Ok(bytes)
+}
+
+/// Reads a whole file into memory that is there.
+pub(crate) fn read_into(bytes: &mut Vec<u8>, file: &dyn File, path: &Path) -> Result<()> {
     let read_error = io_error("read", path);
     let length = file.len().map_err(&read_error)?;
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-    let read = file.read_at(0, &mut bytes).map_err(&read_error)?;
+    bytes.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+    let read = file.read_at(0, bytes).map_err(&read_error)?;
     bytes.truncate(read);
-    Ok(bytes)
+    Ok(())
 }

@@ -36,6 +36,8 @@ pub(crate) trait File: Send {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
     /// Writes all of it at this place.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// From now on what is written is whole pages, and need not be kept in the system's memory.
+    fn write_past_cache(&self) {}
     /// Makes what was written durable.
     fn sync(&self) -> io::Result<()>;
 }
@@ -114,6 +116,23 @@ impl Lock for OsLock {}
 
 struct OsFile(fs::File);
 
+impl OsFile {
+    /// Lets what is written go past the system's cache, or not any more; false: it does so already, or cannot.
+    #[cfg(target_os = "linux")]
+    fn set_direct(&self, direct: bool) -> bool {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        let Ok(flags) = fcntl_getfl(&self.0) else { return false };
+        let mut wanted = flags;
+        wanted.set(OFlags::DIRECT, direct);
+        wanted != flags && fcntl_setfl(&self.0, wanted).is_ok()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn set_direct(&self, _direct: bool) -> bool {
+        false
+    }
+}
+
 impl File for OsFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
@@ -133,7 +152,17 @@ impl File for OsFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        match self.0.write_all_at(bytes, offset) {
+            // How a file system says that pages of this size do not go past its cache.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput && self.set_direct(false) => {
+                self.0.write_all_at(bytes, offset)
+            }
+            written => written,
+        }
+    }
+
+    fn write_past_cache(&self) {
+        self.set_direct(true);
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -8,6 +8,7 @@
 //! - `restore`: a data directory from a snapshot
 //! - `files`: what is asked of the operating system; `codec`: numbers and bytes
 
+mod append;
 pub(crate) mod checkpoint;
 mod codec;
 mod disk;

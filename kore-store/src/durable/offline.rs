@@ -126,7 +126,7 @@ fn check_place(place: &Place) -> Result<Checked> {
         log_bytes: replayed.log_bytes,
         has_torn_tail: match replayed.tail {
             Tail::Torn { .. } => true,
-            Tail::Open { segment, bytes, .. } => bytes[segment.end as usize..].iter().any(|byte| *byte != 0),
+            Tail::Open { segment, bytes, .. } => bytes[segment.frames.end() as usize..].iter().any(|byte| *byte != 0),
         },
     })
 }

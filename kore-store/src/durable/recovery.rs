@@ -11,7 +11,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::disk::{Disk, Place, Segment, checkpoint_name, number_of, read_all, remove_old_checkpoints, segment_name};
+use super::disk::{
+    Disk, Place, Segment, checkpoint_name, number_of, read_all, read_into, remove_old_checkpoints, segment_name,
+};
 use super::files::Files;
 use super::segment::{FRAME_HEADER, Frame, HEADER, Header, Scan, scan};
 use super::{checkpoint, io_error, record};
@@ -157,6 +159,7 @@ fn recover(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
         }
         Tail::Open { segment, bytes, last } => {
             segment.settle(&bytes, last.as_ref())?;
+            segment.frames.file.write_past_cache();
             segment
         }
     };
@@ -196,11 +199,11 @@ pub(crate) fn replay(place: &Place, ids: &[u64], index: Index, covered: u64) -> 
     };
     let compacted = index.compacted;
     let mut replay = Replay { covered, sequence: covered, index, log_bytes: 0 };
-    let mut full = Vec::new();
+    let (mut full, mut bytes) = (Vec::new(), Vec::new());
     for id in ids.iter().copied() {
         let path = place.path(&segment_name(id));
         let file = place.files.open(&path).map_err(io_error("read", &path))?;
-        let bytes = read_all(&*file, &path)?;
+        read_into(&mut bytes, &*file, &path)?;
         let scan = scan(&bytes, id);
         if let Some(stray) = scan.stray {
             tracing::error!(file = %path.display(), end = scan.end, stray, "valid frame behind a damaged one");
@@ -215,8 +218,7 @@ pub(crate) fn replay(place: &Place, ids: &[u64], index: Index, covered: u64) -> 
         };
         replay.segment(&path, &bytes, &scan, header)?;
         if id == *newest {
-            let (end, length) = (scan.end as u64, bytes.len() as u64);
-            let segment = Segment { header, path, file, end, length, step: place.zero_ahead() };
+            let segment = Segment::open(place, header, path, file, &bytes[..scan.end])?;
             let tail = Tail::Open { segment, bytes, last: scan.frames.last().cloned() };
             return Ok(replay.end(compacted, full, tail));
         }
@@ -274,7 +276,7 @@ impl Segment {
     /// every other one was durable before the next was written, and the header.
     fn settle(&self, bytes: &[u8], last: Option<&Frame>) -> Result<()> {
         let write_error = io_error("write", &self.path);
-        let again = |part: Range<usize>| self.file.write_at(part.start as u64, &bytes[part]);
+        let again = |part: Range<usize>| self.frames.file.write_at(part.start as u64, &bytes[part]);
         again(0..HEADER).map_err(&write_error)?;
         if let Some(last) = last {
             again(last.offset..last.payload.end).map_err(&write_error)?;
