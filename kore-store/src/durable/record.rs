@@ -1,6 +1,8 @@
 //! What is logged: the writes of a transaction, leases granted and revoked, compactions. Applied to the index they were
 //! applied to before, they lead to the same index again.
 
+use std::convert::Infallible;
+
 use super::codec::{Reader, put_bytes, put_u64};
 use crate::index::{Index, Write};
 use crate::{Delete, KeyRange, LeaseId, Op, Put, Revision, Txn};
@@ -103,13 +105,18 @@ pub(crate) fn entries<E>(payload: &[u8], each: &mut impl FnMut(Entry) -> Result<
     Ok(Some(()))
 }
 
-/// Applies what was logged. None: that is not how these records came about.
-pub(crate) fn replay(index: &mut Index, payload: &[u8]) -> Option<()> {
-    let mut apply = |entry| apply(index, entry).ok_or(());
-    entries(payload, &mut apply).ok()?
+/// What was logged. None: that is not how records look.
+pub(crate) fn decode(payload: &[u8]) -> Option<Vec<Entry>> {
+    let mut decoded = Vec::new();
+    let Ok(whole) = entries(payload, &mut |entry| -> Result<(), Infallible> {
+        decoded.push(entry);
+        Ok(())
+    });
+    whole.map(|()| decoded)
 }
 
-fn apply(index: &mut Index, entry: Entry) -> Option<()> {
+/// Applies what was logged. None: that is not how it came about.
+pub(crate) fn apply(index: &mut Index, entry: Entry) -> Option<()> {
     match entry {
         Entry::Txn(txn) => drop(index.apply(txn, u64::MAX, &mut |_| ()).ok()?.batch?),
         Entry::Grant { id, ttl_seconds, chosen } => {

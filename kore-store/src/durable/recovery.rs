@@ -7,14 +7,17 @@
 //! | a newest segment without a valid header and without a frame | torn while it was made: made anew |
 //! | a file with another name | left alone; what a crash left half-written (`FORMAT.tmp`, `checkpoint-N.tmp`) is removed |
 
+use std::mem;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 
 use super::disk::{
     Disk, Place, Segment, checkpoint_name, number_of, read_all, read_into, remove_old_checkpoints, segment_name,
 };
-use super::files::Files;
+use super::files::{File, Files};
 use super::segment::{FRAME_HEADER, Frame, HEADER, Header, Scan, scan};
 use super::{checkpoint, io_error, record};
 use crate::index::Index;
@@ -192,45 +195,99 @@ pub(crate) enum Tail {
 }
 
 /// Replays segments, in order, on an index that holds everything up to the group `covered`. Changes nothing on disk.
+///
+/// One thread reads segments while another one applies what was read.
 pub(crate) fn replay(place: &Place, ids: &[u64], index: Index, covered: u64) -> Result<Replayed> {
-    let missing = |id| corrupt(&place.path(&segment_name(id)), 0, "the segment is missing");
-    let (Some(first), Some(newest)) = (ids.first(), ids.last()) else {
-        return Err(missing(1));
-    };
-    let compacted = index.compacted;
-    let mut replay = Replay { covered, sequence: covered, index, log_bytes: 0 };
-    let (mut full, mut bytes) = (Vec::new(), Vec::new());
-    for id in ids.iter().copied() {
-        let path = place.path(&segment_name(id));
-        let file = place.files.open(&path).map_err(io_error("read", &path))?;
-        read_into(&mut bytes, &*file, &path)?;
-        let scan = scan(&bytes, id);
-        if let Some(stray) = scan.stray {
-            tracing::error!(file = %path.display(), end = scan.end, stray, "valid frame behind a damaged one");
-            return Err(corrupt(&path, scan.end, "a frame is damaged, and a valid one follows"));
+    thread::scope(|scope| {
+        // What was read waits for its turn: two segments at a time are in memory, and the one that is being read.
+        let (to, read) = mpsc::sync_channel(1);
+        let reading = thread::Builder::new().name("kore-store-recovery".into());
+        reading
+            .spawn_scoped(scope, move || read_segments(place, ids, covered, &to))
+            .map_err(io_error("start a thread to read", &place.dir))?;
+        replay_read(place, ids, index, covered, read)
+    })
+}
+
+/// A segment that was read.
+struct Read {
+    path: PathBuf,
+    /// None: it is not valid.
+    header: Option<Header>,
+    groups: Vec<Group>,
+    last: Option<Frame>,
+    /// The file, what is in it, and where the next frame goes; of the newest segment.
+    tail: Option<(Box<dyn File>, Vec<u8>, usize)>,
+}
+
+/// A group that is not in the checkpoint.
+struct Group {
+    frame: Frame,
+    /// None: it makes no sense.
+    entries: Option<Vec<record::Entry>>,
+}
+
+/// Reads segments, in order, until one cannot be read or nobody wants them any more.
+fn read_segments(place: &Place, ids: &[u64], covered: u64, to: &SyncSender<Result<Read>>) {
+    let mut bytes = Vec::new();
+    for id in ids {
+        let is_newest = Some(id) == ids.last();
+        let read = read_segment(place, *id, covered, is_newest, &mut bytes);
+        let failed = read.is_err();
+        if to.send(read).is_err() || failed {
+            return;
         }
-        let Some(header) = scan.header else {
+    }
+}
+
+fn read_segment(place: &Place, id: u64, covered: u64, is_newest: bool, bytes: &mut Vec<u8>) -> Result<Read> {
+    let path = place.path(&segment_name(id));
+    let file = place.files.open(&path).map_err(io_error("read", &path))?;
+    read_into(bytes, &*file, &path)?;
+    let Scan { header, frames, end, stray } = scan(bytes, id);
+    if let Some(stray) = stray {
+        tracing::error!(file = %path.display(), end, stray, "valid frame behind a damaged one");
+        return Err(corrupt(&path, end, "a frame is damaged, and a valid one follows"));
+    }
+    let last = frames.last().cloned();
+    let groups = frames.into_iter().filter(|frame| frame.sequence > covered);
+    let groups = groups.map(|frame| Group { entries: record::decode(&bytes[frame.payload.clone()]), frame }).collect();
+    let tail = is_newest.then(|| (file, mem::take(bytes), end));
+    Ok(Read { path, header, groups, last, tail })
+}
+
+fn replay_read(
+    place: &Place,
+    ids: &[u64],
+    index: Index,
+    covered: u64,
+    read: impl IntoIterator<Item = Result<Read>>,
+) -> Result<Replayed> {
+    let compacted = index.compacted;
+    let mut replay = Replay { sequence: covered, index, log_bytes: 0 };
+    let mut full = Vec::new();
+    for (id, read) in ids.iter().copied().zip(read) {
+        let Read { path, header, groups, last, tail } = read?;
+        let Some(header) = header else {
             // Torn while it was made: it holds nothing yet, and the one before it is whole.
-            if id != *newest || id == *first {
+            if tail.is_none() || Some(&id) == ids.first() {
                 return Err(corrupt(&path, 0, "the segment's header is damaged"));
             }
             return Ok(replay.end(compacted, full, Tail::Torn { id }));
         };
-        replay.segment(&path, &bytes, &scan, header)?;
-        if id == *newest {
-            let segment = Segment::open(place, header, path, file, &bytes[..scan.end])?;
-            let tail = Tail::Open { segment, bytes, last: scan.frames.last().cloned() };
-            return Ok(replay.end(compacted, full, tail));
+        replay.segment(&path, header, groups)?;
+        if let Some((file, bytes, end)) = tail {
+            let segment = Segment::open(place, header, path, file, &bytes[..end])?;
+            return Ok(replay.end(compacted, full, Tail::Open { segment, bytes, last }));
         }
-        let last = scan.frames.last().map(|frame| frame.sequence);
+        let last = last.map(|frame| frame.sequence);
         full.push((id, last.unwrap_or(header.first_sequence.saturating_sub(1))));
     }
-    Err(missing(*newest))
+    let missing = ids.last().copied().unwrap_or(1);
+    Err(corrupt(&place.path(&segment_name(missing)), 0, "the segment is missing"))
 }
 
 struct Replay {
-    /// The checkpoint holds everything up to this group.
-    covered: u64,
     /// The last group in the index.
     sequence: u64,
     index: Index,
@@ -243,28 +300,25 @@ impl Replay {
         if self.index.compacted > compacted {
             self.index.sweep_all();
         }
-        let Replay { index, sequence, log_bytes, .. } = self;
+        let Replay { index, sequence, log_bytes } = self;
         Replayed { index, sequence, full, log_bytes, tail }
     }
 
-    fn segment(&mut self, path: &Path, bytes: &[u8], scan: &Scan, header: Header) -> Result<()> {
+    fn segment(&mut self, path: &Path, header: Header, groups: Vec<Group>) -> Result<()> {
         if header.first_sequence > self.sequence + 1 {
             return Err(corrupt(path, 0, "groups before this segment are missing"));
         }
-        for frame in &scan.frames {
-            if frame.sequence <= self.covered {
-                continue;
-            }
+        for Group { frame, entries } in groups {
             if frame.sequence != self.sequence + 1 {
                 return Err(corrupt(path, frame.offset, "groups before this one are missing"));
             }
-            let payload = &bytes[frame.payload.clone()];
-            let replayed = record::replay(&mut self.index, payload);
+            let mut apply = |entry| record::apply(&mut self.index, entry);
+            let replayed = entries.and_then(|entries| entries.into_iter().try_for_each(&mut apply));
             if replayed.is_none() || self.index.revision != frame.revision {
                 return Err(corrupt(path, frame.offset, "the group does not follow from those before it"));
             }
             self.sequence = frame.sequence;
-            self.log_bytes += (FRAME_HEADER + payload.len()) as u64;
+            self.log_bytes += (FRAME_HEADER + frame.payload.len()) as u64;
         }
         Ok(())
     }

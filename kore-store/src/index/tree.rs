@@ -58,7 +58,7 @@ impl<E: Keyed> Tree<E> {
         loop {
             match node {
                 Node::Inner(inner) => node = &inner.children[inner.child(key)],
-                Node::Leaf(leaf) => return leaf.get(key),
+                Node::Leaf(leaf) => return leaf.place(key).map(|at| &leaf.slots[at].of),
             }
         }
     }
@@ -71,7 +71,7 @@ impl<E: Keyed> Tree<E> {
                     let at = inner.child(key);
                     node = &mut inner.children[at];
                 }
-                Node::Leaf(leaf) => return leaf.find(key).ok().map(|at| &mut leaf.slots[at].of),
+                Node::Leaf(leaf) => return leaf.place(key).map(|at| &mut leaf.slots[at].of),
             }
         }
     }
@@ -169,7 +169,7 @@ impl<E: Keyed> Node<E> {
         fresh: impl FnOnce(&E) -> R,
     ) -> Upserted<R, E> {
         match self {
-            Node::Leaf(leaf) => match leaf.find(entry.key()) {
+            Node::Leaf(leaf) => match leaf.place(entry.key()).map_or_else(|| leaf.find(entry.key()), Ok) {
                 Ok(at) => Upserted { answer: again(&mut leaf.slots[at].of, entry), inserted: false, split: None },
                 Err(at) => Upserted { answer: fresh(&entry), inserted: true, split: leaf.add(at, entry) },
             },
@@ -185,7 +185,7 @@ impl<E: Keyed> Node<E> {
     fn remove(&mut self, key: &[u8]) -> Option<E> {
         match self {
             Node::Leaf(leaf) => {
-                let at = leaf.find(key).ok()?;
+                let at = leaf.place(key)?;
                 Some(leaf.slots.remove(at).of)
             }
             Node::Inner(inner) => {
@@ -370,10 +370,10 @@ impl<T: Keyed> Sorted<T> {
         found.map(|at| from + at).map_err(|at| from + at)
     }
 
-    /// As [`find`](Sorted::find), but looks only at the key that it would be: whether it begins as the others do is seen there.
-    fn get(&self, wanted: &[u8]) -> Option<&T> {
-        let alike = self.alike(head(wanted.get(self.skip..)?, 0));
-        self.slots[alike].iter().map(|slot| &slot.of).find(|of| of.key() == wanted)
+    /// Where a key is. Looks only at the key that it would be: whether it begins as the others do is seen there.
+    fn place(&self, wanted: &[u8]) -> Option<usize> {
+        let mut alike = self.alike(head(wanted.get(self.skip..)?, 0));
+        alike.find(|at| self.slots[*at].of.key() == wanted)
     }
 
     /// Where the keys with this head are. All heads are looked at: that waits for memory once, where a binary search, whose
