@@ -9,7 +9,7 @@ use http::Request;
 use prost::Message;
 use tokio::net::TcpStream;
 
-use crate::wire::{PutRequest, PutResponse, RangeRequest, RangeResponse};
+use crate::wire::{CompactionRequest, CompactionResponse, PutRequest, PutResponse, RangeRequest, RangeResponse};
 
 /// Connections to one server, shared by the writers.
 #[derive(Clone)]
@@ -55,6 +55,12 @@ impl Client {
         let get = RangeRequest { key: "a".into(), ..RangeRequest::default() };
         let answer: RangeResponse = self.call(0, "/etcdserverpb.KV/Range", &get).await;
         answer.header.expect("a header").revision as u64
+    }
+
+    /// Forgets what was before a revision, and waits until that is done.
+    pub(crate) async fn compact(&self, revision: u64) {
+        let compact = CompactionRequest { revision: revision as i64, physical: true };
+        self.call::<CompactionResponse>(0, "/etcdserverpb.KV/Compact", &compact).await;
     }
 
     async fn call<A: Message + Default>(&self, writer: u64, path: &str, request: &impl Message) -> A {

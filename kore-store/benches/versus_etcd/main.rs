@@ -12,6 +12,7 @@
 //! | `KORE_BENCH_SECONDS` | how long a round takes | 4 |
 //! | `KORE_BENCH_ROUNDS` | rounds of each contestant; 1 of 60 seconds each: percentiles over a minute | 5 |
 //! | `KORE_BENCH_WRITERS` | only so many writers | all three |
+//! | `KORE_BENCH_COMPACT` | 1: after each of its rounds a contestant forgets what was overwritten, as stores in use do every few minutes; otherwise every version ever written is kept | 0 |
 //! | `KORE_BENCH_CONNECTIONS` | connections that the writers of a server share | 8 |
 
 mod grpc;
@@ -75,6 +76,16 @@ impl Contestant {
         }
     }
 
+    /// Forgets what was overwritten, and takes its time for it.
+    async fn compact(&self) {
+        let revision = self.revision().await;
+        match self {
+            Contestant::InProcess(store) => store.compact(revision).await.expect("a compaction"),
+            Contestant::Grpc(client) => client.compact(revision).await,
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+
     async fn revision(&self) -> u64 {
         match self {
             Contestant::InProcess(store) => store.status().await.expect("it is open").revision,
@@ -94,8 +105,11 @@ async fn compare() {
         (Duration::from_secs_f64(setting("KORE_BENCH_SECONDS", 4.0)), setting("KORE_BENCH_ROUNDS", 5.0) as u64);
     let only = setting("KORE_BENCH_WRITERS", 0.0) as u64;
     let connections = setting("KORE_BENCH_CONNECTIONS", 8.0) as usize;
+    let compacts = setting("KORE_BENCH_COMPACT", 0.0) > 0.0;
     println!(
-        "{rounds} rounds of {time:?} each, in turns; medians; 48 B keys of {KEYS}, 512 B values, each written once"
+        "{rounds} rounds of {time:?} each, in turns; medians; 48 B keys of {KEYS}, 512 B values, each written once; \
+         history {}",
+        if compacts { "compacted after each round" } else { "kept" }
     );
     for writers in [1, 64, 1000].into_iter().filter(|writers| only == 0 || only == *writers) {
         let dir = tempfile::tempdir_in(".").expect("a directory");
@@ -110,14 +124,17 @@ async fn compare() {
         ];
         let mut loads: Vec<Vec<Load>> = contestants.iter().map(|_| Vec::new()).collect();
         for round in 0..rounds {
-            for (at, (_, contestant)) in contestants.iter().enumerate() {
-                let contestant = contestant.clone();
+            for at in 0..contestants.len() {
+                let contestant = contestants[at].1.clone();
                 let put = move |writer, number| {
                     let number = round << 32 | number;
                     let (contestant, key) = (contestant.clone(), key_of(writer, writers, number));
                     async move { contestant.put(writer, key, value(writer, number, 512)).await }
                 };
                 loads[at].push(load(writers, time, put).await);
+                if compacts {
+                    contestants[at].1.compact().await;
+                }
             }
         }
         report(writers, &contestants, &loads);
