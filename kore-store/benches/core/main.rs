@@ -239,7 +239,7 @@ async fn reopen() {
 /// How long the system takes to hand out as much memory as this process has. In seconds.
 fn fresh_memory() -> f64 {
     let mut fresh = vec![0_u8; resident() as usize];
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     fresh.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
     std::hint::black_box(&fresh);
     begin.elapsed().as_secs_f64()

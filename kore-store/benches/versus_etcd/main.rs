@@ -12,7 +12,7 @@
 //! | `KORE_BENCH_SECONDS` | how long a round takes | 4 |
 //! | `KORE_BENCH_ROUNDS` | rounds of each contestant; 1 of 60 seconds each: percentiles over a minute | 5 |
 //! | `KORE_BENCH_WRITERS` | only so many writers | all three |
-//! | `KORE_BENCH_COMPACT` | 1: after each of its rounds a contestant forgets what was overwritten, as stores in use do every few minutes; otherwise every version ever written is kept | 0 |
+//! | `KORE_BENCH_HISTORY` | `kept`: every version ever written; `compacted`: after each of its rounds a contestant forgets what was overwritten, as stores in use do every few minutes | both, one after the other |
 //! | `KORE_BENCH_CONNECTIONS` | connections that the writers of a server share | 8 |
 
 mod grpc;
@@ -105,13 +105,13 @@ async fn compare() {
         (Duration::from_secs_f64(setting("KORE_BENCH_SECONDS", 4.0)), setting("KORE_BENCH_ROUNDS", 5.0) as u64);
     let only = setting("KORE_BENCH_WRITERS", 0.0) as u64;
     let connections = setting("KORE_BENCH_CONNECTIONS", 8.0) as usize;
-    let compacts = setting("KORE_BENCH_COMPACT", 0.0) > 0.0;
     println!(
-        "{rounds} rounds of {time:?} each, in turns; medians; 48 B keys of {KEYS}, 512 B values, each written once; \
-         history {}",
-        if compacts { "compacted after each round" } else { "kept" }
+        "{rounds} rounds of {time:?} each, in turns; medians; 48 B keys of {KEYS}, 512 B values, each written once"
     );
-    for writers in [1, 64, 1000].into_iter().filter(|writers| only == 0 || only == *writers) {
+    let history = std::env::var("KORE_BENCH_HISTORY").unwrap_or_default();
+    let counts = [1, 64, 1000].into_iter().filter(|writers| only == 0 || only == *writers);
+    let histories = ["kept", "compacted"].into_iter().filter(|name| history.is_empty() || history == *name);
+    for (writers, history) in counts.flat_map(|writers| histories.clone().map(move |history| (writers, history))) {
         let dir = tempfile::tempdir_in(".").expect("a directory");
         let (store, run) = DurableStore::open(dir.path().join("here"), options()).await.expect("the store opens");
         let run = tokio::spawn(run);
@@ -132,12 +132,12 @@ async fn compare() {
                     async move { contestant.put(writer, key, value(writer, number, 512)).await }
                 };
                 loads[at].push(load(writers, time, put).await);
-                if compacts {
+                if history == "compacted" {
                     contestants[at].1.compact().await;
                 }
             }
         }
-        report(writers, &contestants, &loads);
+        report(writers, history, &contestants, &loads);
         for ((name, contestant), loads) in contestants.iter().zip(&loads) {
             verify(name, contestant, writers, loads).await;
         }
@@ -146,10 +146,10 @@ async fn compare() {
     }
 }
 
-fn report(writers: u64, contestants: &[(&str, Contestant)], loads: &[Vec<Load>]) {
+fn report(writers: u64, history: &str, contestants: &[(&str, Contestant)], loads: &[Vec<Load>]) {
     let of = |loads: &[Load], figure: fn(&Load) -> f64| median(loads.iter().map(figure).collect());
     let etcd = of(&loads[0], Load::per_second);
-    println!("{writers} writers");
+    println!("{writers} writers, history {history}");
     for ((name, _), loads) in contestants.iter().zip(loads) {
         let per_second = of(loads, Load::per_second);
         let flushes = of(loads, |load| load.flushes.map_or(f64::NAN, |flushes| flushes as f64 / load.writes as f64));

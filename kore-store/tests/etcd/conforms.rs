@@ -35,11 +35,14 @@ async fn the_suite_catches_progress_as_this_etcd_tells_it() {
     let etcd = Etcd::single().await;
     let store = connect(etcd.options().progress(Progress::Requested)).await;
     let report = conformance::run(&store).await;
-    for check in [
+    let certain = "progress is not told before what it covers to a watch that is behind and asked at once";
+    // These need a race within the server, which is lost nearly always, but not always.
+    let likely = [
         "progress is not told before what it covers",
-        "progress is not told before what it covers to a watch that is behind and asked at once",
+        "progress is not told before what it covers while writes go on, asked or unasked",
         "concurrent calls are answered as if made one at a time, and watches tell exactly that",
-    ] {
-        assert!(report.failed().contains(&check), "{report}");
-    }
+    ];
+    let failed = report.failed();
+    assert!(failed.contains(&certain), "{report}");
+    assert!(failed.iter().all(|check| *check == certain || likely.contains(check)), "{report}");
 }
