@@ -36,6 +36,7 @@ impl Published {
             published: self.clone(),
             place: Arc::default(),
             request,
+            joined: false,
             waits: false,
             asked: None,
             ended: false,
@@ -52,6 +53,8 @@ struct Cursor {
     published: Arc<Published>,
     place: Arc<Place>,
     request: WatchRequest,
+    /// Its place is among the others'.
+    joined: bool,
     /// It has been told everything, and waits.
     waits: bool,
     /// Somebody asked for progress, when this was the current revision.
@@ -88,72 +91,97 @@ impl Expiring {
 }
 
 impl Cursor {
-    fn next(&mut self, context: &mut Context<'_>) -> Poll<Result<Watched>> {
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Watched>>> {
         loop {
             if self.asked.is_some_and(|asked| asked <= self.told) {
                 return self.progress(self.told);
             }
             if let Some(batch) = self.ahead.pop_front() {
-                self.told = batch.revision;
-                return Poll::Ready(Ok(Watched::Batch(batch)));
+                return self.tell(batch);
             }
-            if let Some(expire) = &mut self.expire {
-                expire.poll(context);
-            }
-            if self.waits && self.place.found().is_none() {
-                self.place.waker.register(context.waker());
-                if self.place.found().is_none() {
-                    match self.asked.map(|_| self.published.waiters.told(&self.place)) {
-                        None => return Poll::Pending,
-                        Some(Some(told)) => return self.progress(told),
-                        Some(None) => {}
+            if self.is_found(context) {
+                let come = self.published.waiters.told();
+                if self.next <= come {
+                    match self.read() {
+                        Err(error) => {
+                            self.ended = true;
+                            return Poll::Ready(Some(Err(error)));
+                        }
+                        Ok(Some(batch)) => return self.tell(batch),
+                        Ok(None) if self.next <= come => {
+                            // There is much that is not for it: others get in between.
+                            context.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
+                        Ok(None) => {}
                     }
                 }
+                let seen = come.min(self.next - 1);
+                if self.asked.is_some() || self.request.progress && seen > self.told {
+                    return self.progress(seen);
+                }
             }
-            if let Some(found) = self.place.found().filter(|_| self.waits) {
-                self.waits = false;
-                self.next = self.next.max(found);
-            }
-            let end = match self.read() {
-                Ok(end) => end,
-                Err(error) => return Poll::Ready(Err(error)),
-            };
-            if !self.ahead.is_empty() {
-                continue;
-            }
-            let Some(end) = end else {
-                // There is much that is not for it: others get in between.
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            };
-            let seen = self.next.min(end) - 1;
-            if self.asked.is_some() || self.request.progress && seen > self.told {
-                return self.progress(seen);
-            }
-            self.place.waker.register(context.waker());
-            self.waits = self.published.waiters.wait(&self.place, &self.request, end);
-            // Where leases end by whoever waits, one that was granted in the meantime is looked at once more.
-            if self.waits && self.expire.is_none() {
-                return Poll::Pending;
+            if self.wait(context) {
+                match self.asked.map(|_| self.published.waiters.told_to(&self.place)) {
+                    None => return Poll::Pending,
+                    Some(Some(told)) => return self.progress(told),
+                    Some(None) => {}
+                }
             }
         }
     }
 
-    fn progress(&mut self, seen: Revision) -> Poll<Result<Watched>> {
-        self.asked = None;
-        self.told = seen;
-        Poll::Ready(Ok(Watched::Progress(seen)))
+    /// Whether there can be something in the log for it.
+    fn is_found(&mut self, context: &Context<'_>) -> bool {
+        if self.waits {
+            let come = self.published.waiters.told();
+            // A look at so little costs no more than a look at its place.
+            let is_near = (self.next..self.next.saturating_add(READ_AHEAD as u64)).contains(&come);
+            let found = if is_near { Some(self.next) } else { self.place.found(context) };
+            self.waits = found.is_none();
+            self.next = self.next.max(found.unwrap_or_default());
+        }
+        !self.waits
     }
 
-    /// Looks at the log. Answers with its end, when it has been there.
-    fn read(&mut self) -> Result<Option<Revision>> {
+    /// There is nothing for it; false: there is by now.
+    fn wait(&mut self, context: &mut Context<'_>) -> bool {
+        let waiters = &self.published.waiters;
+        if !self.joined {
+            waiters.join(&self.place, &self.request);
+            self.joined = true;
+        }
+        if !self.waits {
+            self.waits = waiters.wait(&self.place, self.next, context);
+        }
+        // Since it is woken from now on, it misses none that is granted meanwhile, nor what this ends.
+        if let Some(expire) = &mut self.expire {
+            expire.poll(context);
+        }
+        self.waits
+    }
+
+    fn tell(&mut self, batch: EventBatch) -> Poll<Option<Result<Watched>>> {
+        self.told = batch.revision;
+        Poll::Ready(Some(Ok(Watched::Batch(batch))))
+    }
+
+    fn progress(&mut self, seen: Revision) -> Poll<Option<Result<Watched>>> {
+        self.asked = None;
+        self.told = seen;
+        Poll::Ready(Some(Ok(Watched::Progress(seen))))
+    }
+
+    /// Looks at the log. Answers with the next that is to be told; what it read after that is kept.
+    fn read(&mut self) -> Result<Option<EventBatch>> {
         let view = self.published.read()?;
         if self.next < view.shown.compacted {
             return Err(Error::Compacted { requested: self.next, at: view.shown.compacted });
         }
-        let (next, ended) = view.log.read(self.next, &self.request, READ_AHEAD, &mut self.ahead);
-        self.next = next;
-        Ok(ended.then(|| view.log.end()))
+        let mut batches = view.log.read(&mut self.next, &self.request);
+        let first = batches.next();
+        self.ahead.extend(batches.take(READ_AHEAD - 1));
+        Ok(first)
     }
 }
 
@@ -164,9 +192,7 @@ impl Stream for Cursor {
         if self.ended {
             return Poll::Ready(None);
         }
-        let told = std::task::ready!(self.next(context));
-        self.ended = told.is_err();
-        Poll::Ready(Some(told))
+        self.next(context)
     }
 }
 
@@ -176,13 +202,13 @@ impl WatchSource for Cursor {
         // A store that has failed tells that.
         self.asked = Some(current.unwrap_or(Revision::MAX));
         // It may be waited for already.
-        self.place.waker.wake();
+        self.place.wake();
     }
 }
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        if self.waits {
+        if self.joined {
             self.published.waiters.leave(&self.place);
         }
     }

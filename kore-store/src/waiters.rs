@@ -1,61 +1,98 @@
-//! Who waits for what: watchers that have been told everything, by the keys they wait for.
+//! Who waits for what: watchers that have been told everything, by the keys they watch.
 //!
-//! A write wakes those that it has something for, and nobody else. Finding those who wait for a key or a prefix takes a look for
-//! each key written and each length of a prefix, however many wait; those who wait for other intervals are looked through. Who waits need not look at the log: nothing has come for it until it is woken, and
-//! then it is told from where on to look.
+//! A write wakes those that it has something for, and nobody else. Finding those who watch a key or a prefix takes a look for
+//! each key written and each length of a prefix, however many watch others; those who watch other intervals are looked through.
+//! Who waits need not look at the log: nothing has come for it until it is woken, and then it is told from where on to look.
+//! It waits again without a look at the log, or at the others.
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use futures::task::AtomicWaker;
 use rustc_hash::FxHashMap;
 
 use crate::{EventBatch, KeyRange, Revision, WatchRequest};
 
-/// Watchers that have gone away, and lists that are empty, of which so many may be kept around.
+/// Watchers that have gone away, of which so many may be kept around.
 const LEFTOVERS: usize = 64;
 
-/// A watcher's place among those that wait.
+/// A watcher's place among the others.
 #[derive(Default)]
-pub(crate) struct Place {
-    /// The revision that has something for it; [`WAITING`], while it waits; [`GONE`], when it has gone away.
-    found: AtomicU64,
-    pub(crate) waker: AtomicWaker,
+pub(crate) struct Place(Mutex<Seat>);
+
+#[derive(Default)]
+struct Seat {
+    waits: bool,
+    waker: Option<Waker>,
+    /// A revision that has something for it: what comes before has not. Of use to who waited.
+    found: Revision,
+    gone: bool,
 }
 
-const WAITING: Revision = 0;
-const GONE: Revision = Revision::MAX;
-
 impl Place {
-    /// From where on to look at the log; None: it waits.
-    pub(crate) fn found(&self) -> Option<Revision> {
-        Some(self.found.load(Ordering::Acquire)).filter(|found| *found != WAITING)
+    fn lock(&self) -> MutexGuard<'_, Seat> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From where on to look at the log; None: it waits, and wakes whoever asks.
+    pub(crate) fn found(&self, context: &Context<'_>) -> Option<Revision> {
+        let mut seat = self.lock();
+        if seat.waits {
+            seat.wake(context);
+            return None;
+        }
+        Some(seat.found)
+    }
+
+    /// Wakes it, whether it waits or not.
+    pub(crate) fn wake(&self) {
+        let waker = self.lock().waker.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// A revision has something for it, if it waits.
+    fn find(&self, revision: Revision) -> Option<Waker> {
+        let mut seat = self.lock();
+        if !seat.waits {
+            return None;
+        }
+        (seat.waits, seat.found) = (false, revision);
+        seat.waker.take()
     }
 }
 
-type Places = Vec<Arc<Place>>;
+impl Seat {
+    /// Whoever asks is to be woken.
+    fn wake(&mut self, context: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+    }
+}
 
 /// Those who are to be woken, when no lock is held any more.
 #[must_use]
-pub(crate) struct Woken(Places);
+pub(crate) struct Woken(Vec<Waker>);
 
 impl Woken {
     pub(crate) fn wake(self) {
-        self.0.iter().for_each(|place| place.waker.wake());
+        self.0.into_iter().for_each(Waker::wake);
     }
 }
 
-/// Those who wait.
-pub(crate) struct Waiters(Mutex<Waiting>);
+/// Those who watch.
+pub(crate) struct Waiters {
+    /// What has come up to this revision has been put before everybody who waits; [`Revision::MAX`]: nothing more will come.
+    /// Changed while `watching` is locked.
+    told: AtomicU64,
+    watching: Mutex<Watching>,
+}
 
-struct Waiting {
-    /// Everybody has been told of everything up to this revision.
-    told: Revision,
-    /// Nothing more will come.
-    closed: bool,
+#[derive(Default)]
+struct Watching {
     keys: FxHashMap<Bytes, Places>,
     prefixes: FxHashMap<Bytes, Places>,
     /// How many of `prefixes` have which length.
@@ -63,103 +100,111 @@ struct Waiting {
     intervals: Vec<(KeyRange, Arc<Place>)>,
     /// Those who want to hear of everything that happens.
     all: Places,
-    /// How many wait, those that have gone away included.
+    /// How many there are, those that have gone away included.
     count: usize,
     gone: usize,
 }
 
+/// Those who watch the same.
+#[derive(Default)]
+struct Places {
+    places: Vec<Arc<Place>>,
+    /// Everybody has been looked at for what has come up to this revision.
+    told: Revision,
+}
+
+impl Places {
+    /// A revision has something for them; it came together with those up to `last`.
+    fn find(&mut self, revision: Revision, last: Revision, woken: &mut Vec<Waker>) {
+        // Who waits since has seen those already.
+        if self.told < last {
+            self.told = last;
+            woken.extend(self.places.iter().filter_map(|place| place.find(revision)));
+        }
+    }
+}
+
 impl Waiters {
     pub(crate) fn new(told: Revision) -> Waiters {
-        Waiters(Mutex::new(Waiting {
-            told,
-            closed: false,
-            keys: FxHashMap::default(),
-            prefixes: FxHashMap::default(),
-            lengths: BTreeMap::new(),
-            intervals: Vec::new(),
-            all: Vec::new(),
-            count: 0,
-            gone: 0,
-        }))
+        Waiters { told: AtomicU64::new(told), watching: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Watching> {
+        self.watching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a watcher wait that has been told everything before `end`, the end of the log; false: there is more by now.
-    pub(crate) fn wait(&self, place: &Arc<Place>, request: &WatchRequest, end: Revision) -> bool {
-        let mut waiting = self.lock();
-        if waiting.closed || waiting.told >= end {
-            return false;
-        }
-        place.found.store(WAITING, Ordering::Release);
-        waiting.add(place.clone(), request);
-        true
+    /// Nothing has come after this revision; later ones are being put before those who wait, or there is an error to be found.
+    pub(crate) fn told(&self) -> Revision {
+        self.told.load(Ordering::Acquire)
     }
 
-    /// A watcher has gone away.
+    /// Lets a watcher take its place. It does not wait yet.
+    pub(crate) fn join(&self, place: &Arc<Place>, request: &WatchRequest) {
+        self.lock().add(place.clone(), request);
+    }
+
+    /// Lets a watcher that has joined, and has seen everything before `next`, wait; false: there is more by now.
+    pub(crate) fn wait(&self, place: &Place, next: Revision, context: &Context<'_>) -> bool {
+        let mut seat = place.lock();
+        seat.wake(context);
+        // Who tells changes this first and looks at the places then: it has not come here yet, or is seen here.
+        seat.waits = self.told() < next;
+        seat.waits
+    }
+
+    /// A watcher that had joined has gone away.
     pub(crate) fn leave(&self, place: &Place) {
-        let mut waiting = self.lock();
-        if place.found.swap(GONE, Ordering::AcqRel) == WAITING {
-            waiting.gone += 1;
-            if waiting.gone > LEFTOVERS + waiting.count / 2 {
-                waiting.tidy();
-            }
+        let mut watching = self.lock();
+        *place.lock() = Seat { gone: true, ..Seat::default() };
+        watching.gone += 1;
+        if watching.gone > LEFTOVERS + watching.count / 2 {
+            watching.tidy();
         }
     }
 
     /// Up to which revision nothing has come for a watcher that waits; None: it does not wait any more.
-    pub(crate) fn told(&self, place: &Place) -> Option<Revision> {
-        let waiting = self.lock();
-        place.found().is_none().then_some(waiting.told)
+    pub(crate) fn told_to(&self, place: &Place) -> Option<Revision> {
+        // Nobody is being told meanwhile.
+        let _watching = self.lock();
+        place.lock().waits.then(|| self.told())
     }
 
     /// Lets those go that these batches, which are in the log, have something for. Called while the view is locked.
     pub(crate) fn tell(&self, batches: &[EventBatch]) -> Woken {
         let mut woken = Vec::new();
         let Some(last) = batches.last() else { return Woken(woken) };
-        let mut waiting = self.lock();
-        waiting.told = last.revision;
+        let mut watching = self.lock();
+        self.told.fetch_max(last.revision, Ordering::Release);
         for batch in batches {
-            waiting.take(batch, &mut woken);
+            watching.find(batch, last.revision, &mut woken);
         }
         Woken(woken)
     }
 
     /// Wakes everybody, for good.
     pub(crate) fn close(&self) {
-        let mut waiting = self.lock();
-        waiting.closed = true;
+        let watching = self.lock();
+        self.told.store(Revision::MAX, Ordering::Release);
         let mut woken = Vec::new();
-        waiting.everybody(&mut |place| woken.push(place.clone()));
-        (waiting.keys, waiting.prefixes, waiting.intervals, waiting.all) = Default::default();
-        (waiting.count, waiting.gone) = (0, 0);
-        for place in &woken {
-            // Any revision will do: there is an error to be found. Who has gone away stays away.
-            let _ = place.found.compare_exchange(WAITING, 1, Ordering::AcqRel, Ordering::Acquire);
-        }
-        drop(waiting);
+        watching.everybody(|place| woken.extend(place.find(0)));
+        drop(watching);
         Woken(woken).wake();
     }
 
     /// Lets everybody look at something other than the log.
     pub(crate) fn nudge(&self) {
         let mut woken = Vec::new();
-        self.lock().everybody(&mut |place| woken.push(place.clone()));
+        self.lock().everybody(|place| woken.extend(place.lock().waker.take()));
         Woken(woken).wake();
     }
 }
 
-impl Waiting {
+impl Watching {
     fn add(&mut self, place: Arc<Place>, request: &WatchRequest) {
         self.count += 1;
-        if self.keys.len() + self.prefixes.len() > LEFTOVERS + 2 * self.count {
-            self.tidy();
-        }
         match &request.keys {
-            _ if request.progress => self.all.push(place),
-            KeyRange::Prefix(prefix) if prefix.is_empty() => self.all.push(place),
+            _ if request.progress => self.all.places.push(place),
+            KeyRange::Prefix(prefix) if prefix.is_empty() => self.all.places.push(place),
             KeyRange::Key(key) => push(&mut self.keys, key, place),
             KeyRange::Prefix(prefix) => self.add_prefix(prefix, place),
             KeyRange::Interval { start, end: Some(end) } if is_prefix(start, end) => self.add_prefix(start, place),
@@ -174,53 +219,49 @@ impl Waiting {
         push(&mut self.prefixes, prefix, place);
     }
 
-    /// Takes out those that a batch has something for.
-    fn take(&mut self, batch: &EventBatch, woken: &mut Places) {
-        let before = woken.len();
-        woken.append(&mut self.all);
+    /// Finds those that a batch has something for; it came together with those up to `last`.
+    fn find(&mut self, batch: &EventBatch, last: Revision, woken: &mut Vec<Waker>) {
+        self.all.find(batch.revision, last, woken);
         for event in batch.events.iter() {
             let key = &event.kv.key[..];
             if let Some(places) = self.keys.get_mut(key) {
-                woken.append(places);
+                places.find(batch.revision, last, woken);
             }
             for length in self.lengths.range(..=key.len()).map(|(length, _)| *length) {
                 if let Some(places) = self.prefixes.get_mut(&key[..length]) {
-                    woken.append(places);
+                    places.find(batch.revision, last, woken);
                 }
             }
-            for (_, place) in self.intervals.extract_if(.., |(keys, _)| keys.contains(key)) {
-                woken.push(place);
+            for (keys, place) in &self.intervals {
+                if keys.contains(key) {
+                    woken.extend(place.find(batch.revision));
+                }
             }
         }
-        for place in &woken[before..] {
-            let waited = place.found.compare_exchange(WAITING, batch.revision, Ordering::AcqRel, Ordering::Acquire);
-            self.gone -= usize::from(waited.is_err());
-        }
-        self.count -= woken.len() - before;
     }
 
-    fn everybody(&self, each: &mut impl FnMut(&Arc<Place>)) {
+    fn everybody(&self, each: impl FnMut(&Arc<Place>)) {
         let lists = self.keys.values().chain(self.prefixes.values()).chain([&self.all]);
-        lists.flatten().for_each(&mut *each);
-        self.intervals.iter().for_each(|(_, place)| each(place));
+        let intervals = self.intervals.iter().map(|(_, place)| place);
+        lists.flat_map(|list| &list.places).chain(intervals).for_each(each);
     }
 
-    /// Forgets those that have gone away, and lists that are empty.
+    /// Forgets those that have gone away.
     fn tidy(&mut self) {
-        let is_here = |place: &Arc<Place>| place.found.load(Ordering::Acquire) != GONE;
-        for lists in [&mut self.keys, &mut self.prefixes] {
-            lists.retain(|_, places| {
-                places.retain(is_here);
-                !places.is_empty()
-            });
-        }
-        self.all.retain(is_here);
+        let is_here = |place: &Arc<Place>| !place.lock().gone;
+        let tidy = |list: &mut Places| {
+            list.places.retain(is_here);
+            !list.places.is_empty()
+        };
+        self.keys.retain(|_, list| tidy(list));
+        self.prefixes.retain(|_, list| tidy(list));
+        tidy(&mut self.all);
         self.intervals.retain(|(_, place)| is_here(place));
         self.lengths.clear();
         for prefix in self.prefixes.keys() {
             *self.lengths.entry(prefix.len()).or_default() += 1;
         }
-        self.count -= mem::take(&mut self.gone);
+        self.count -= std::mem::take(&mut self.gone);
     }
 }
 
@@ -234,7 +275,7 @@ fn is_prefix(start: &[u8], end: &[u8]) -> bool {
 
 fn push(lists: &mut FxHashMap<Bytes, Places>, key: &Bytes, place: Arc<Place>) {
     match lists.get_mut(key) {
-        Some(places) => places.push(place),
-        None => drop(lists.insert(key.clone(), vec![place])),
+        Some(list) => list.places.push(place),
+        None => drop(lists.insert(key.clone(), Places { places: vec![place], told: 0 })),
     }
 }

@@ -62,25 +62,18 @@ impl Log {
         self.batches.push_back(batch);
     }
 
-    /// Up to `limit` batches of what a watch asked for, from revision `next` on, are put into `found`. Answers with the
-    /// revision to go on from, and whether that is the end of the log.
-    pub(crate) fn read(
-        &self,
-        next: Revision,
-        request: &WatchRequest,
-        limit: usize,
-        found: &mut VecDeque<EventBatch>,
-    ) -> (Revision, bool) {
-        let start = (next.max(self.first) - self.first) as usize;
-        let mut next = next.max(self.first.min(self.end()));
-        for batch in self.batches.range(start.min(self.batches.len())..).take(SCAN) {
-            found.extend(batch.wanted(request));
-            next = batch.revision + 1;
-            if found.len() >= limit {
-                break;
-            }
-        }
-        (next, next >= self.end())
+    /// What a watch asked for, from revision `next` on, as far as it looks in one go. `next` becomes the revision to go on from.
+    pub(crate) fn read<'a>(
+        &'a self,
+        next: &'a mut Revision,
+        request: &'a WatchRequest,
+    ) -> impl Iterator<Item = EventBatch> + 'a {
+        *next = self.first.min(self.end()).max(*next);
+        let start = (*next - self.first) as usize;
+        self.batches.range(start.min(self.batches.len())..).take(SCAN).filter_map(move |batch| {
+            *next = batch.revision + 1;
+            batch.wanted(request)
+        })
     }
 
     /// Takes out the oldest batches that nobody can watch any more when `floor` is the oldest revision, up to `limit`.
