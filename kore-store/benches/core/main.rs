@@ -15,8 +15,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -85,11 +86,11 @@ fn options() -> Options {
 }
 
 /// Works with a store in a directory of its own below the current one: on the disk that is measured.
-async fn with_store<T>(options: Options, work: impl AsyncFnOnce(DurableStore) -> T) -> T {
+async fn with_store<T>(options: Options, work: impl AsyncFnOnce(DurableStore, &Path) -> T) -> T {
     let dir = tempfile::tempdir_in(".").expect("a directory");
     let (store, run) = DurableStore::open(dir.path(), options).await.expect("the store opens");
     let run = tokio::spawn(run);
-    let done = work(store.clone()).await;
+    let done = work(store.clone(), dir.path()).await;
     store.close().await.expect("the store closes");
     run.await.expect("no panic").expect("the store ran to its end");
     done
@@ -99,7 +100,7 @@ async fn writes() {
     println!("writes: durable, 48 B keys of {KEYS}, 512 B values, each unique");
     let only = setting("KORE_BENCH_WRITERS", 0.0) as u64;
     for writers in [1, 64, 1000].into_iter().filter(|writers| only == 0 || only == *writers) {
-        with_store(options(), async |store| {
+        with_store(options(), async |store, _| {
             let writing = store.clone();
             let put = move |writer, number| {
                 let store = writing.clone();
@@ -291,13 +292,20 @@ async fn open(dir: &str) {
     drop(run);
 }
 
+/// The names of the checkpoints in a store's directory.
+fn checkpoints(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).expect("it is there").map(|entry| entry.expect("a name").file_name());
+    names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with("checkpoint-")).collect()
+}
+
 async fn pause() {
     let time = Duration::from_secs_f64(seconds() * 2.0);
     let mut percentiles = Vec::new();
     for busy in [false, true] {
         // A store of some size; with a checkpoint due now and then, or never.
         let checkpoint = if busy { 64 << 20 } else { 1 << 40 };
-        let load = with_store(options().checkpoint_bytes(checkpoint), async |store| {
+        let mut taken = BTreeSet::new();
+        let load = with_store(options().checkpoint_bytes(checkpoint), async |store, dir| {
             let fill = futures::stream::iter(0..400_000).map(|number| store.put(key(number), value(0, number, 512)));
             fill.buffer_unordered(1000).for_each(|put| async { put.map(drop).expect("a write") }).await;
             let writing = store.clone();
@@ -306,15 +314,14 @@ async fn pause() {
                 let key = key(scatter(writer << 32 | number) % KEYS);
                 async move { store.put(key, value(writer + 1, number, 512)).await.map(drop).expect("a write") }
             };
-            let compacting = store.clone();
-            let compacting = async move {
-                let mut compactions = 0;
-                loop {
-                    tokio::time::sleep(time / 4).await;
-                    let revision = compacting.status().await.expect("it is open").revision;
-                    compacting.compact(revision).await.expect("a compaction");
-                    compactions += 1;
-                    tracing::info!(compactions, "compacted");
+            let compacting = async {
+                for eighth in 1.. {
+                    tokio::time::sleep(time / 8).await;
+                    taken.extend(checkpoints(dir));
+                    if eighth % 2 == 0 {
+                        let revision = store.status().await.expect("it is open").revision;
+                        store.compact(revision).await.expect("a compaction");
+                    }
                 }
             };
             tokio::select! {
@@ -324,13 +331,14 @@ async fn pause() {
             }
         })
         .await;
+        assert!(!busy || taken.len() > 1, "checkpoints were taken: {taken:?}");
         println!(
             "pause: {:>8.0} writes/s of 64 writers, p50 {} µs, p99 {} µs, p99.9 {} µs {}",
             load.per_second(),
             load.percentile(50.0),
             load.percentile(99.0),
             load.percentile(99.9),
-            if busy { "while checkpoints and compactions run" } else { "without" },
+            if busy { format!("while compactions and {} checkpoints run", taken.len()) } else { "without".into() },
         );
         percentiles.push(f64::from(load.percentile(99.0)));
     }
