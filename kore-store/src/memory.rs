@@ -94,7 +94,7 @@ impl Expire for Inner {
         }
         // Held all the while: nobody grants a lease of the same id in between.
         let mut deadlines = self.deadlines();
-        for id in deadlines.take_due(Instant::now()) {
+        for id in deadlines.take_due(Instant::now(), usize::MAX) {
             self.end_lease(id).expect("a lease that has an end is there");
         }
         deadlines.next()

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Batches swept out at a time, so that a compaction keeps others waiting for an instant only; longer, where one of them
-/// overwrote a key of which very many versions go.
+/// wrote very many keys.
 pub(crate) const SWEEP: usize = 128;
 
 /// Keys of a walk's stretch.

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use kore_store::{DurableStore, KeyRange, Op, Options, Put, Range, Result, Store, Txn};
 
+/// The format that this version writes.
+const NEWEST: u32 = 2;
+
 /// Small files: the fixture holds a checkpoint, full segments, spares, and a log behind the checkpoint.
 fn options() -> Options {
     Options::default().segment_bytes(1024).checkpoint_bytes(2500)
@@ -29,6 +32,11 @@ async fn write(store: &DurableStore) -> Result<()> {
         store.txn(txn).await?;
     }
     store.compact(20).await?;
+    // Leaves nothing behind but a log that is worth a checkpoint.
+    for _ in 0..100 {
+        store.grant(Duration::from_secs(60), 99).await?;
+        store.revoke(99).await?;
+    }
     store.delete(KeyRange::Prefix("key-1".into())).await?;
     store.put("last".into(), vec![0xff; 300].into()).await?;
     Ok(())
@@ -68,7 +76,7 @@ async fn every_format_is_opened() {
         describe(&store).await
     });
     let expected = expected.await.unwrap();
-    for format in 1..=1 {
+    for format in 1..=NEWEST {
         let copy = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(fixture(format)).unwrap() {
             let entry = entry.unwrap();
@@ -79,6 +87,8 @@ async fn every_format_is_opened() {
             let found = with(copy.path(), async |store| describe(&store).await).await;
             assert_eq!(found.unwrap(), expected, "format {format}");
         }
+        // A version that knows only the older one does not get at what this one wrote.
+        assert_eq!(std::fs::read_to_string(copy.path().join("FORMAT")).unwrap(), format!("kore-store {NEWEST}\n"));
     }
 }
 

@@ -1,13 +1,13 @@
 //! Whole clusters from a seed: faults on the way, crashes after any write, and a record of everything that happened.
 //!
-//! - [`Faults`] (`faults.rs`, `watch.rs`, `store.rs`): requests and answers that are lost or late, watches that break, between a client and its
-//!   server or between a server and its store.
+//! - [`Faults`] (`faults.rs`, `watch.rs`): requests and answers that are lost or late, watches that break, between a client and its
+//!   server. Between a server and its store: [`kore_store::layer::Faults`].
 //! - [`CrashPoint`] (`crash.rs`): ends a component right after its n-th write.
 //! - [`EventLog`], [`World`] (`log.rs`, `difference.rs`, `world.rs`): every change of every resource in order; two runs compared, and invariants
 //!   checked at every change.
 //! - [`Newer`] (`newer/`): a server that knows more fields than its clients, and holds them to keeping those.
 //!
-//! All of it goes around a [`Client`](crate::client::Client) or a [`Store`](kore_store::Store), and components are whatever futures their
+//! All of it goes around a [`Client`](crate::client::Client), and components are whatever futures their
 //! `open` returns: nothing here knows one. Time comes from tokio, whose clock a test pauses, and chance from a seed.
 //!
 //! ```
@@ -62,7 +62,6 @@ mod difference;
 mod faults;
 mod log;
 mod newer;
-mod store;
 mod watch;
 mod world;
 
@@ -71,5 +70,4 @@ pub use difference::Difference;
 pub use faults::{Faults, Injected};
 pub use log::{Entry, EventKind, EventLog};
 pub use newer::{Newer, Violation};
-pub use store::FaultyStore;
 pub use world::{Broken, World};

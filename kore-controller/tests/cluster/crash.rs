@@ -25,20 +25,20 @@ async fn roll_out_with_crash(seed: u64, writes: u64) -> bool {
                 web.spec.replicas = Some(4);
             })
             .await;
-        world.store.crash_after(writes);
+        world.writes.crash_after(writes);
         cluster.rolled_out("default", "web").await;
     });
     let crashed = first.await.is_none();
-    world.store.restore();
+    world.writes.restore();
     let second = world.run(async |cluster| {
         check_limits(&cluster, writes).await;
         cluster.rolled_out("default", "web").await;
         // Converged, and stays so.
         tokio::time::sleep(Duration::from_secs(30)).await;
-        let settled = world.store.writes();
+        let settled = world.writes.done();
         check_end(&cluster, writes).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(world.store.writes(), settled, "after write {writes}: still writing");
+        assert_eq!(world.writes.done(), settled, "after write {writes}: still writing");
     });
     second.await.expect("no second crash");
     crashed

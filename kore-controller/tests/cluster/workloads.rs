@@ -123,9 +123,9 @@ async fn nothing_is_written_when_nothing_happens() {
             cluster.create::<Deployment>(web("web:1")).await;
             cluster.rolled_out("default", "web").await;
             tokio::time::sleep(Duration::from_secs(5)).await;
-            let writes = world.store.writes();
+            let writes = world.writes.done();
             tokio::time::sleep(Duration::from_secs(900)).await;
-            assert_eq!(world.store.writes(), writes);
+            assert_eq!(world.writes.done(), writes);
             let statistics = cluster.controllers.statistics();
             assert!(statistics.values().all(|of| of.failures == 0 && of.running == 0), "{statistics:?}");
         })

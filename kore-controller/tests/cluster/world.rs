@@ -4,7 +4,6 @@
 //! fails the test, whichever it is.
 
 use crate::agent;
-use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kore_api::auth::User;
@@ -14,9 +13,10 @@ use kore_api::object::{Kind, View};
 use kore_api::request::Options;
 use kore_api::server::Server;
 use kore_api::simulation::Newer;
-use kore_api::{Clock, Entropy, Revision};
+use kore_api::{Clock, Entropy};
 use kore_controller::{Caches, Controllers, ControllersHandle, Resources};
-use kore_store::{MemoryStore, Op, Range, Ranged, Result, Status, Store, Txn, TxnResponse, Watch, WatchRequest};
+use kore_store::layer::{Answer, Around, Call, Layered, Reply, Request};
+use kore_store::{MemoryStore, Op, Result, Store, Txn, TxnResponse};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +25,8 @@ use tokio::sync::watch;
 
 /// What survives a crash, and what decides the run.
 pub(crate) struct World {
-    pub(crate) store: Arc<CrashingStore>,
+    store: MemoryStore,
+    pub(crate) writes: Writes,
     clock: Clock,
     entropy: Entropy,
     controllers: &'static str,
@@ -36,7 +37,8 @@ impl World {
     pub(crate) fn new(seed: u64) -> World {
         let clock = Clock::starting_at("2030-01-01T00:00:00Z".parse().expect("a time"));
         World {
-            store: Arc::new(CrashingStore::new(MemoryStore::new())),
+            store: MemoryStore::new(),
+            writes: Writes::new(),
             clock,
             entropy: Entropy::seeded(seed),
             controllers: "*,-node-lifecycle,-taint-eviction",
@@ -57,9 +59,10 @@ impl World {
     /// Runs a control plane and an agent for as long as `test` takes, then drops everything at once. `None` when the store
     /// crashed before `test` was done.
     pub(crate) async fn run<T>(&self, test: impl AsyncFnOnce(Cluster) -> T) -> Option<T> {
-        let mut crashed = self.store.crashed.subscribe();
+        let mut crashed = self.writes.0.crashed.subscribe();
         let whole = async {
-            let (server, serving) = Server::builder(self.store.clone())
+            let store = Layered::new(self.store.clone(), self.writes.clone());
+            let (server, serving) = Server::builder(Arc::new(store))
                 .clock(self.clock)
                 .entropy(self.entropy.clone())
                 .registry(kinds::builtin())
@@ -223,39 +226,37 @@ pub(crate) fn image(pod: &Pod) -> &str {
     containers.first().and_then(|container| container.image.as_deref()).unwrap_or("")
 }
 
-/// A store in memory in front of which the process can be made to stop: after a given number of writes (events do not
-/// count) none comes through any more.
-pub(crate) struct CrashingStore {
-    inner: MemoryStore,
-    writes: AtomicU64,
+/// The writes that reach the store (those of events do not count), and where the process is made to stop: after a given number
+/// of them none comes through any more.
+#[derive(Clone)]
+pub(crate) struct Writes(Arc<Line>);
+
+struct Line {
+    done: AtomicU64,
     left: AtomicU64,
     crashed: watch::Sender<bool>,
 }
 
-impl CrashingStore {
-    fn new(inner: MemoryStore) -> Self {
-        CrashingStore {
-            inner,
-            writes: AtomicU64::new(0),
-            left: AtomicU64::new(u64::MAX),
-            crashed: watch::Sender::new(false),
-        }
+impl Writes {
+    fn new() -> Self {
+        let left = AtomicU64::new(u64::MAX);
+        Writes(Arc::new(Line { done: AtomicU64::new(0), left, crashed: watch::Sender::new(false) }))
     }
 
-    /// Lets so many more writes through.
+    /// Lets so many more through.
     pub(crate) fn crash_after(&self, writes: u64) {
-        self.left.store(writes, Ordering::SeqCst);
-        self.crashed.send_replace(false);
+        self.0.left.store(writes, Ordering::SeqCst);
+        self.0.crashed.send_replace(false);
     }
 
-    /// Lets all writes through again.
+    /// Lets all through again.
     pub(crate) fn restore(&self) {
         self.crash_after(u64::MAX);
     }
 
-    /// Writes so far.
-    pub(crate) fn writes(&self) -> u64 {
-        self.writes.load(Ordering::SeqCst)
+    /// How many there have been.
+    pub(crate) fn done(&self) -> u64 {
+        self.0.done.load(Ordering::SeqCst)
     }
 }
 
@@ -268,39 +269,21 @@ fn counts(txn: &Txn) -> bool {
     txn.success.iter().chain(&txn.failure).any(is_write)
 }
 
-#[async_trait]
-impl Store for CrashingStore {
-    async fn range(&self, request: Range) -> Result<Ranged> {
-        self.inner.range(request).await
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
-        if !counts(&txn) {
-            return self.inner.txn(txn).await;
+impl Around for Writes {
+    async fn call<R: Request, S: Store + ?Sized>(&self, request: R, store: &S) -> Result<R::Answer> {
+        if !matches!(request.call(), Call::Txn(txn) if counts(txn)) {
+            return request.send(store).await;
         }
-        let ticket = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if ticket.is_err() {
-            self.crashed.send_replace(true);
+        let Line { done, left, crashed } = &*self.0;
+        if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+            crashed.send_replace(true);
             return std::future::pending().await;
         }
-        let outcome = self.inner.txn(txn).await;
-        if outcome.as_ref().is_ok_and(|outcome| outcome.succeeded) {
-            self.writes.fetch_add(1, Ordering::SeqCst);
-        } else {
-            self.left.fetch_add(1, Ordering::SeqCst);
-        }
-        outcome
-    }
-
-    async fn watch(&self, request: WatchRequest) -> Result<Watch> {
-        self.inner.watch(request).await
-    }
-
-    async fn compact(&self, revision: Revision) -> Result<()> {
-        self.inner.compact(revision).await
-    }
-
-    async fn status(&self) -> Result<Status> {
-        self.inner.status().await
+        let answer = request.send(store).await;
+        match answer.as_ref().map(R::Answer::reply) {
+            Ok(Reply::Txn(TxnResponse { succeeded: true, .. })) => done.fetch_add(1, Ordering::SeqCst),
+            _ => left.fetch_add(1, Ordering::SeqCst),
+        };
+        answer
     }
 }

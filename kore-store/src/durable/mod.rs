@@ -192,7 +192,8 @@ impl Shared {
 
 impl DurableStore {
     /// Opens the store in this directory, and makes both if they are not there. Answers with a handle and the future that
-    /// does the work.
+    /// does the work. A directory that an earlier version wrote states the format of this one from then on: the earlier version
+    /// refuses it.
     ///
     /// Errors: [`InUse`](Error::InUse), [`Format`](Error::Format), [`Corrupt`](Error::Corrupt), [`Io`](Error::Io).
     pub async fn open(dir: impl AsRef<Path>, options: Options) -> Result<(DurableStore, Run)> {

@@ -24,7 +24,12 @@ use crate::index::Index;
 use crate::{Entropy, Error, Result, Revision};
 
 /// The format of the data directory that this version writes, and the newest it reads.
-const FORMAT: u32 = 1;
+///
+/// | format | what is new |
+/// |---|---|
+/// | 1 | |
+/// | 2 | in a checkpoint, the versions of a key may go over several blocks; the rest of its last page is empty |
+const FORMAT: u32 = 2;
 
 pub(crate) const FORMAT_FILE: &str = "FORMAT";
 
@@ -46,8 +51,8 @@ pub(crate) fn open(files: Arc<dyn Files>, dir: &Path, entropy: Entropy, segment_
     remove_unfinished(&place)?;
     let found = Found::look(&place)?;
     match stated {
-        true => recover(place, found, entropy),
-        false => create(place, found, entropy),
+        Some(format) => recover(place, found, entropy, format),
+        None => create(place, found, entropy),
     }
 }
 
@@ -78,19 +83,19 @@ pub(crate) fn remove_unfinished(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Whether the directory states its format, and it is one that this version reads.
-pub(crate) fn read_format(place: &Place) -> Result<bool> {
+/// The format that the directory states, if it does: one that this version reads.
+pub(crate) fn read_format(place: &Place) -> Result<Option<u32>> {
     let path = place.path(FORMAT_FILE);
     let names = place.files.list(&place.dir).map_err(io_error("list", &place.dir))?;
     if !names.iter().any(|name| name == FORMAT_FILE) {
-        return Ok(false);
+        return Ok(None);
     }
     let file = place.files.open(&path).map_err(io_error("read", &path))?;
     let bytes = read_all(&*file, &path)?;
     let text = String::from_utf8_lossy(&bytes);
     let version = text.trim_end().strip_prefix("kore-store ");
     match version.and_then(|version| version.parse::<u32>().ok()) {
-        Some(version) if version <= FORMAT => Ok(true),
+        Some(version) if version <= FORMAT => Ok(Some(version)),
         _ => Err(Error::Format { file: path, found: text.trim_end().chars().take(80).collect(), supported: FORMAT }),
     }
 }
@@ -121,20 +126,23 @@ fn create(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
 
 /// Begins the log, and states the format: from here on there is a store.
 pub(crate) fn begin(place: Place, entropy: Entropy) -> Result<Segment> {
-    let format = place.path(FORMAT_FILE);
     let header = Header { id: 1, salt: entropy.next_u64(), first_sequence: 1 };
     let segment = Segment::create(&place, header, None)?;
-    let temporary = place.path("FORMAT.tmp");
-    let write_error = io_error("write", &temporary);
-    let file = place.files.open(&temporary).map_err(&write_error)?;
-    let text = format!("kore-store {FORMAT}\n");
-    file.write_at(0, text.as_bytes()).map_err(&write_error)?;
-    file.sync().map_err(&write_error)?;
-    place.files.rename(&temporary, &format).map_err(&write_error)?;
-    place.sync()?;
+    state_format(&place)?;
     // A crash may have come between making the directory and making its name durable.
     place.files.sync_name(&place.dir).map_err(io_error("sync the name of", &place.dir))?;
     Ok(segment)
+}
+
+/// States the format that this version writes.
+fn state_format(place: &Place) -> Result<()> {
+    let temporary = place.path("FORMAT.tmp");
+    let write_error = io_error("write", &temporary);
+    let file = place.files.open(&temporary).map_err(&write_error)?;
+    file.write_at(0, format!("kore-store {FORMAT}\n").as_bytes()).map_err(&write_error)?;
+    file.sync().map_err(&write_error)?;
+    place.files.rename(&temporary, &place.path(FORMAT_FILE)).map_err(&write_error)?;
+    place.sync()
 }
 
 /// The newest checkpoint; an empty index, when there is none.
@@ -150,11 +158,15 @@ pub(crate) fn newest_checkpoint(place: &Place, found: &Found) -> Result<checkpoi
     Ok(loaded)
 }
 
-fn recover(place: Place, found: Found, entropy: Entropy) -> Result<Recovered> {
+fn recover(place: Place, found: Found, entropy: Entropy, format: u32) -> Result<Recovered> {
     let newest = found.checkpoints.last().copied();
     let loaded = newest_checkpoint(&place, &found)?;
     let replayed = replay(&place, &found.segments, loaded.index, loaded.sequence)?;
     let Replayed { index, sequence, full, log_bytes, tail } = replayed;
+    if format < FORMAT {
+        // Before anything is written that an earlier version would not understand.
+        state_format(&place)?;
+    }
     let segment = match tail {
         Tail::Torn { id } => {
             let header = Header { id, salt: entropy.next_u64(), first_sequence: sequence + 1 };

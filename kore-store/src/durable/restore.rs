@@ -93,7 +93,7 @@ fn is_etcdctls(place: &Place, path: &Path, end: u64, size: u64) -> Result<bool> 
 fn empty_place(files: Arc<dyn Files>, dir: &Path) -> Result<Place> {
     let place = Place::hold(files, dir, super::SEGMENT_BYTES)?;
     let found = Found::look(&place)?;
-    if recovery::read_format(&place)? || !found.checkpoints.is_empty() || !found.segments.is_empty() {
+    if recovery::read_format(&place)?.is_some() || !found.checkpoints.is_empty() || !found.segments.is_empty() {
         let source = Arc::new(std::io::ErrorKind::AlreadyExists.into());
         return Err(Error::Io { action: "restore into", path: dir.to_owned(), source });
     }

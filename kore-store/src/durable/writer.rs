@@ -34,7 +34,7 @@ const WORTH_A_FLUSH: usize = 128 << 10;
 /// A checkpoint is due when so many times as much is on disk as there is.
 const WASTE: u64 = 3;
 
-/// Requests taken from the queue at a time.
+/// Requests taken from the queue at a time, and leases ended.
 const TAKE: usize = 256;
 
 /// Bytes of a group's buffer that are kept for the next one.
@@ -173,7 +173,7 @@ impl Writer {
     pub(crate) async fn run(mut self) -> Result<()> {
         let outcome = self.work().await;
         if let Err(error) = &outcome {
-            let revision = self.shared.published.write().index.revision;
+            let revision = self.index(|index| index.revision);
             tracing::error!(%error, revision, "the store stops");
         }
         self.stop(&outcome);
@@ -185,12 +185,12 @@ impl Writer {
         let published = self.shared.published.clone();
         loop {
             self.gather().await;
+            let due = if self.has_room() { self.end_leases() } else { None };
             self.begin()?;
             if self.closing && self.in_flight.is_none() && self.checkpoint.is_none() {
                 return self.close().await;
             }
-            let due = self.shared.deadlines().next();
-            let room = !self.closing && !self.group.is_full();
+            let room = self.has_room();
             tokio::select! {
                 biased;
                 flushed = flushed(&mut self.in_flight), if self.in_flight.is_some() => {
@@ -202,9 +202,6 @@ impl Writer {
                     self.covered = Some(sequence);
                     self.last_checkpoint = size;
                 }
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if room && due.is_some() => {
-                    self.end_leases();
-                }
                 count = self.commands.recv_many(&mut taken, TAKE), if room => {
                     // None: every handle is gone, and nobody will ask for anything again.
                     self.closing |= count == 0;
@@ -213,10 +210,15 @@ impl Writer {
                         drop(room);
                     }
                 }
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 () = tokio::task::yield_now(), if self.in_flight.is_none() && published.has_stale() => {}
                 () = published.unpinned.notified() => {}
             }
         }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.closing && !self.group.is_full()
     }
 
     /// Lets those who have just been answered ask again before the next flush begins, so that it is theirs, too: otherwise
@@ -257,7 +259,7 @@ impl Writer {
         if self.group.is_empty() {
             return Ok(());
         }
-        let shown = self.shared.published.write().index.shown();
+        let shown = self.shared.published.read()?.index.shown();
         let mut group = std::mem::replace(&mut self.group, Group::new(Vec::new()));
         if !group.has_records() {
             self.publish(group, shown);
@@ -409,12 +411,21 @@ impl Writer {
         Ok(())
     }
 
-    fn end_leases(&mut self) {
-        let due = self.shared.deadlines().take_due(Instant::now());
+    /// Ends some of the leases that are due. When the next one is.
+    fn end_leases(&mut self) -> Option<Instant> {
+        let mut deadlines = self.shared.deadlines();
+        let next = deadlines.next()?;
+        let now = Instant::now();
+        if next > now {
+            return Some(next);
+        }
+        let due = deadlines.take_due(now, TAKE);
+        drop(deadlines);
         for id in due {
             // Somebody may have revoked it in the meantime: it is gone either way.
             drop(self.revoke(id));
         }
+        self.shared.deadlines().next()
     }
 
     /// An answer waits for its group, also that of a request which wrote nothing: it may have seen what is not durable yet.

@@ -39,11 +39,12 @@ impl Deadlines {
         end.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
-    /// Takes out the leases that have ended.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<LeaseId> {
+    /// Takes out leases that have ended, up to `limit` of them.
+    pub(crate) fn take_due(&mut self, now: Instant, limit: usize) -> Vec<LeaseId> {
         let mut due = Vec::new();
         while let Some((end, id)) = self.by_time.first().copied()
             && end <= now
+            && due.len() < limit
         {
             self.remove(id);
             due.push(id);

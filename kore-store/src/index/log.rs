@@ -104,8 +104,12 @@ impl Index {
         let mut swept = Swept { batches, versions: Vec::new() };
         // The batch at the oldest revision stays, since a watch may begin there, but what it overwrote goes.
         let first = log.batches.front().filter(|batch| batch.revision <= floor);
-        for event in swept.batches.iter().chain(first).flat_map(|batch| batch.events.iter()) {
-            self.sweep_key(&event.kv.key, floor, &mut swept.versions);
+        for batch in swept.batches.iter().chain(first) {
+            // No further than this batch: a key that many revisions have written is swept as often.
+            let floor = floor.min(batch.revision + 1);
+            for event in batch.events.iter() {
+                self.sweep_key(&event.kv.key, floor, &mut swept.versions);
+            }
         }
         swept
     }
@@ -128,5 +132,39 @@ impl Index {
         for key in keys {
             self.sweep_key(&key, self.compacted, &mut Vec::new());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Op, Txn};
+
+    /// An index and its log, in which one key was written so often.
+    fn hot(writes: usize) -> (Index, Log) {
+        let mut index = Index::new();
+        let mut log = Log::of(&index).expect("there is nothing");
+        for _ in 0..writes {
+            let put = Txn::new().then(Op::put("hot", "value"));
+            log.push(index.apply(put, u64::MAX, &mut |_| ()).expect("a write").batch.expect("it wrote"));
+        }
+        (index, log)
+    }
+
+    #[test]
+    fn a_key_written_often_is_swept_in_steps() {
+        let (mut index, mut log) = hot(100);
+        let floor = index.revision - 1;
+        let bytes = index.size.bytes;
+        let mut dropped = Vec::new();
+        while !log.is_swept(floor) {
+            let swept = index.sweep(&mut log, floor, 10);
+            assert!(swept.versions.len() <= 11, "{}", swept.versions.len());
+            dropped.extend(swept.versions.iter().map(|kv| kv.mod_revision));
+        }
+        assert_eq!(dropped, (2..floor).collect::<Vec<_>>());
+        assert_eq!(index.size.bytes, bytes / 100 * 2);
+        let left: Vec<_> = index.histories(None).flat_map(|history| history.versions()).collect();
+        assert_eq!(left.iter().map(|kv| kv.mod_revision).collect::<Vec<_>>(), [floor, floor + 1]);
     }
 }

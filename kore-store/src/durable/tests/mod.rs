@@ -429,10 +429,10 @@ async fn the_files_are_the_users_alone() {
 async fn a_newer_format_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     drop(DurableStore::open(dir.path(), Options::default()).await.unwrap());
-    std::fs::write(dir.path().join("FORMAT"), "kore-store 2\n").unwrap();
+    std::fs::write(dir.path().join("FORMAT"), "kore-store 3\n").unwrap();
     let refused = DurableStore::open(dir.path(), Options::default()).await.err();
     let message = refused.expect("it is newer").to_string();
-    assert!(message.contains("kore-store 2") && message.contains("FORMAT"), "{message}");
+    assert!(message.contains("kore-store 3") && message.contains("FORMAT"), "{message}");
     std::fs::remove_file(dir.path().join("FORMAT")).unwrap();
     // Without a word about its format, and without data: made anew.
     let again = DurableStore::open(dir.path(), Options::default()).await;
@@ -485,6 +485,30 @@ async fn leases_survive_and_live_their_full_time_again() {
         assert!(store.lease(1).await.is_err());
         // Ids are not used again.
         assert_eq!(store.grant(ttl, 0).await.unwrap().id, 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_leases_that_end_at_once_hold_up_nobody() {
+    let disk = SimDisk::default();
+    killed(&disk, small(), async |store| {
+        let ttl = Duration::from_secs(10);
+        let grants = (0..2000).map(|_| store.grant(ttl, 0));
+        let leases = futures::future::try_join_all(grants).await.unwrap();
+        let hold = async |lease: &crate::Lease| {
+            let put = crate::Put::new(format!("held-{}", lease.id), "v").lease(lease.id);
+            store.txn(Txn::new().then(Op::Put(put))).await
+        };
+        futures::future::try_join_all(leases.iter().map(hold)).await.unwrap();
+        tokio::time::advance(ttl).await;
+        store.put("in between".into(), "v".into()).await.unwrap();
+        let left = store.leases().await.unwrap().len();
+        assert!(left > 0, "all of them ended first");
+        while !store.leases().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(everything(&store).await.1.len(), 1);
     })
     .await;
 }
