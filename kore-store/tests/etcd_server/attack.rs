@@ -129,6 +129,32 @@ async fn a_request_that_does_not_arrive_ends() {
     assert_eq!((&answer.headers()["grpc-status"], began.elapsed().as_secs()), (&"4".parse().unwrap(), 30));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_is_not_taken_is_given_up() {
+    let store = Arc::new(memory());
+    for number in 0..40 {
+        store.put(format!("key-{number}").into(), vec![b'v'; 10 << 10].into()).await.unwrap();
+    }
+    let (ours, _served) = piped(store);
+    let (send, connection) = h2::client::handshake(ours).await.unwrap();
+    tokio::spawn(connection);
+    let request =
+        Request::post("http://etcd/etcdserverpb.Maintenance/Snapshot").header("content-type", "application/grpc");
+    let mut send = send.ready().await.unwrap();
+    let (answer, mut body) = send.send_request(request.body(()).unwrap(), false).unwrap();
+    body.send_data(Bytes::from_static(b"\0\0\0\0\0"), true).unwrap();
+    let mut answer = answer.await.unwrap().into_body();
+    // The window is not opened: what comes is not taken.
+    let began = Instant::now();
+    let mut taken = 0;
+    while let Some(piece) = answer.data().await {
+        taken += piece.unwrap().len();
+    }
+    let trailers = answer.trailers().await.unwrap().unwrap();
+    assert_eq!((&trailers["grpc-status"], began.elapsed().as_secs()), (&"4".parse().unwrap(), 60));
+    assert!((60_000..100_000).contains(&taken), "{taken}");
+}
+
 #[tokio::test]
 async fn requests_in_pieces_have_a_limit_together() {
     let options = EtcdServerOptions::default().receive_mib(1);

@@ -23,6 +23,9 @@ const PREFIX: usize = 5;
 /// How long the one request of a call may take to arrive.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long the client may take to take a piece of an answer for which the store keeps something.
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+
 /// An answer of so many bytes is handed to the connection at once; a larger one waits for the client to take it.
 const SMALL: usize = 16 << 10;
 
@@ -193,6 +196,13 @@ impl Answers {
     pub(super) async fn send(&mut self, message: &impl Message) -> Result<(), Failure> {
         let message = encode(message)?;
         self.send_as_taken(message).await
+    }
+
+    /// The same for a small piece of something that the store keeps for this call: it is not kept for a client that has
+    /// stopped to take it.
+    pub(super) async fn send_kept(&mut self, message: &impl Message) -> Result<(), Failure> {
+        let late = |_| Failure::new(Code::DeadlineExceeded, "etcdserver: the client did not take the answer");
+        timeout(TAKEN_WITHIN, self.send(message)).await.map_err(late)?
     }
 
     async fn send_as_taken(&mut self, mut message: Bytes) -> Result<(), Failure> {

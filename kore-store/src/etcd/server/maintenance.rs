@@ -154,14 +154,14 @@ pub(super) async fn snapshot(common: &Common, requests: &mut Messages, answers: 
         while !chunk.is_empty() {
             let blob = chunk.split_to(chunk.len().min(SNAPSHOT_PIECE));
             // How much is to come is not known, except that the checksum is.
-            answers.send(&piece(blob, 32)).await?;
+            answers.send_kept(&piece(blob, 32)).await?;
         }
     }
     let padding = padding(length);
     sum.update(&padding);
-    answers.send(&piece(padding, 32)).await?;
+    answers.send_kept(&piece(padding, 32)).await?;
     let blob = Bytes::copy_from_slice(sum.finish().as_ref());
-    answers.send(&piece(blob, 0)).await
+    answers.send_kept(&piece(blob, 0)).await
 }
 
 /// One byte that marks the end, and zeros up to the end of the block.

@@ -66,7 +66,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// SHA-256 sum of all that, which is the frame that `etcdctl snapshot save` checks.
 ///
 /// Everything is bounded, see [`EtcdServerOptions`]: a client that does not read stalls its own call or its own
-/// connection. Large answers hold at most 16 MiB a connection, or one answer; a watch stream holds one message.
+/// connection. Large answers hold at most 16 MiB a connection, or one answer; a watch stream holds one message. A snapshot of which
+/// nothing is taken for a minute is given up: while it lasts, the store keeps what it holds.
 ///
 /// ```
 /// use std::sync::Arc;
