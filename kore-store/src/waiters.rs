@@ -39,11 +39,13 @@ impl Place {
     /// From where on to look at the log; None: it waits, and wakes whoever asks.
     pub(crate) fn found(&self, context: &Context<'_>) -> Option<Revision> {
         let mut seat = self.lock();
-        if seat.waits {
-            seat.wake(context);
-            return None;
+        if !seat.waits {
+            return Some(seat.found);
         }
-        Some(seat.found)
+        let before = seat.wake(context);
+        drop(seat);
+        drop(before);
+        None
     }
 
     /// Wakes it, whether it waits or not.
@@ -64,11 +66,13 @@ impl Place {
 }
 
 impl Seat {
-    /// Whoever asks is to be woken.
-    fn wake(&mut self, context: &Context<'_>) {
-        match &mut self.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
+    /// Whoever asks is to be woken. Answers with who was to be: to be dropped when nothing is locked, since a task may go with
+    /// its last waker, and watches with the task.
+    #[must_use]
+    fn wake(&mut self, context: &Context<'_>) -> Option<Waker> {
+        match &self.waker {
+            Some(waker) if waker.will_wake(context.waker()) => None,
+            _ => self.waker.replace(context.waker().clone()),
         }
     }
 }
@@ -146,20 +150,25 @@ impl Waiters {
     /// Lets a watcher that has joined, and has seen everything before `next`, wait; false: there is more by now.
     pub(crate) fn wait(&self, place: &Place, next: Revision, context: &Context<'_>) -> bool {
         let mut seat = place.lock();
-        seat.wake(context);
+        let before = seat.wake(context);
         // Who tells changes this first and looks at the places then: it has not come here yet, or is seen here.
-        seat.waits = self.told() < next;
-        seat.waits
+        let waits = self.told() < next;
+        seat.waits = waits;
+        drop(seat);
+        drop(before);
+        waits
     }
 
     /// A watcher that had joined has gone away.
     pub(crate) fn leave(&self, place: &Place) {
         let mut watching = self.lock();
-        *place.lock() = Seat { gone: true, ..Seat::default() };
+        let left = std::mem::replace(&mut *place.lock(), Seat { gone: true, ..Seat::default() });
         watching.gone += 1;
         if watching.gone > LEFTOVERS + watching.count / 2 {
             watching.tidy();
         }
+        drop(watching);
+        drop(left);
     }
 
     /// Up to which revision nothing has come for a watcher that waits; None: it does not wait any more.
@@ -277,5 +286,49 @@ fn push(lists: &mut FxHashMap<Bytes, Places>, key: &Bytes, place: Arc<Place>) {
     match lists.get_mut(key) {
         Some(list) => list.places.push(place),
         None => drop(lists.insert(key.clone(), Places { places: vec![place], told: 0 })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use futures::StreamExt;
+
+    use super::*;
+    use crate::{MemoryStore, Store, Watch};
+
+    /// A task that owns a watch, and goes with its last waker.
+    struct Task {
+        _watch: Mutex<Watch>,
+    }
+
+    impl Wake for Task {
+        fn wake(self: Arc<Task>) {}
+    }
+
+    #[tokio::test]
+    async fn a_task_may_go_with_its_last_waker_and_its_watches_with_it() {
+        let store = MemoryStore::new();
+        let waiting = async || {
+            let mut watch = store.watch(WatchRequest::prefix("")).await.unwrap();
+            assert!(futures::poll!(watch.next()).is_pending());
+            watch
+        };
+        let left_with = async || {
+            let mut watch = waiting().await;
+            let waker = Waker::from(Arc::new(Task { _watch: Mutex::new(waiting().await) }));
+            assert!(watch.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+            watch
+        };
+        // It goes when another task takes over, when its watch is told something, when it leaves, and when others tidy up.
+        let mut watch = left_with().await;
+        assert!(futures::poll!(watch.next()).is_pending());
+        let told = left_with().await;
+        store.put("a".into(), "1".into()).await.unwrap();
+        drop(told);
+        for _ in 0..3 * LEFTOVERS {
+            drop(left_with().await);
+        }
     }
 }
