@@ -137,13 +137,13 @@ pub(crate) fn resident() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// Counts something from several tasks.
+/// Counts something from several tasks of one thread.
 #[derive(Clone, Default)]
 pub(crate) struct Counter(Arc<AtomicU64>);
 
 impl Counter {
     pub(crate) fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
+        self.0.store(self.get() + count, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
