@@ -41,7 +41,6 @@ impl Published {
             asked: None,
             ended: false,
             next,
-            // A watch that begins in the future has not seen the future.
             told: current.min(next - 1),
             ahead: VecDeque::new(),
             expire: expire.map(|expire| Expiring { expire, until: None }),
@@ -57,7 +56,7 @@ struct Cursor {
     joined: bool,
     /// It has been told everything, and waits.
     waits: bool,
-    /// Somebody asked for progress, when this was the current revision.
+    /// Somebody asked for progress, when this was the current revision; [`Revision::MAX`]: the store had failed.
     asked: Option<Revision>,
     /// It has told an error.
     ended: bool,
@@ -99,43 +98,70 @@ impl Cursor {
             if let Some(batch) = self.ahead.pop_front() {
                 return self.tell(batch);
             }
-            if self.is_found(context) {
-                let come = self.published.waiters.told();
-                if self.next <= come {
-                    match self.read() {
-                        Err(error) => {
-                            self.ended = true;
-                            return Poll::Ready(Some(Err(error)));
-                        }
-                        Ok(Some(batch)) => return self.tell(batch),
-                        Ok(None) if self.next <= come => {
-                            // There is much that is not for it: others get in between.
-                            context.waker().wake_by_ref();
-                            return Poll::Pending;
-                        }
-                        Ok(None) => {}
-                    }
-                }
-                let seen = come.min(self.next - 1);
-                if self.asked.is_some() || self.request.progress && seen > self.told {
-                    return self.progress(seen);
-                }
+            if let Some(answer) = self.look(context) {
+                return answer;
             }
             if self.wait(context) {
                 match self.asked.map(|_| self.published.waiters.told_to(&self.place)) {
                     None => return Poll::Pending,
-                    Some(Some(told)) => return self.progress(told),
+                    Some(Some(told)) => {
+                        self.next = self.next.max(told + 1);
+                        return self.progress(told);
+                    }
                     Some(None) => {}
                 }
             }
         }
     }
 
+    /// Looks at the log, if there can be something for it; None: there is nothing to tell.
+    fn look(&mut self, context: &mut Context<'_>) -> Option<Poll<Option<Result<Watched>>>> {
+        let waited = self.waits;
+        if !self.is_found(context) {
+            return None;
+        }
+        let come = self.published.waiters.told();
+        let mut read = if self.next <= come { self.read() } else { Ok(None) };
+        if waited && read.as_ref().is_err_and(Error::is_compacted) {
+            // It may not have looked at its place, where it says whether there was anything for it.
+            match self.place.found(context) {
+                Some(found) => {
+                    self.next = self.next.max(found);
+                    read = self.read();
+                }
+                None => {
+                    self.waits = true;
+                    return None;
+                }
+            }
+        }
+        match read {
+            Err(error) => {
+                self.ended = true;
+                return Some(Poll::Ready(Some(Err(error))));
+            }
+            Ok(Some(batch)) => return Some(self.tell(batch)),
+            Ok(None) => {}
+        }
+        // A watch that begins in the future has not seen the future.
+        let seen = come.min(self.next - 1);
+        let is_behind = self.next <= come;
+        if self.asked.is_some_and(|asked| asked <= seen) || self.request.progress && !is_behind && seen > self.told {
+            return Some(self.progress(seen));
+        }
+        if is_behind {
+            // There is much that is not for it: others get in between.
+            context.waker().wake_by_ref();
+            return Some(Poll::Pending);
+        }
+        None
+    }
+
     /// Whether there can be something in the log for it.
     fn is_found(&mut self, context: &Context<'_>) -> bool {
         if self.waits {
             let come = self.published.waiters.told();
-            // A look at so little costs no more than a look at its place.
+            // To look at so little of the log costs no more than to look at its place first.
             let is_near = (self.next..self.next.saturating_add(READ_AHEAD as u64)).contains(&come);
             let found = if is_near { Some(self.next) } else { self.place.found(context) };
             self.waits = found.is_none();
@@ -211,5 +237,89 @@ impl Drop for Cursor {
         if self.joined {
             self.published.waiters.leave(&self.place);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, StreamExt};
+
+    use super::*;
+    use crate::{MemoryStore, Store};
+
+    /// A watch of the key "idle" that waits, and the store after so many writes that are not for it.
+    async fn passed_by(writes: u64) -> (MemoryStore, Watch, Revision) {
+        let store = MemoryStore::new();
+        let mut watch = store.watch(WatchRequest::key("idle")).await.unwrap();
+        assert!(watch.next().now_or_never().is_none());
+        let mut now = 0;
+        for _ in 0..writes {
+            now = store.put("busy".into(), "b".into()).await.unwrap();
+        }
+        (store, watch, now)
+    }
+
+    /// What it is told now.
+    fn told(watch: &mut Watch) -> Option<Watched> {
+        watch.next().now_or_never().map(|told| told.expect("it goes on").expect("it has not fallen behind"))
+    }
+
+    #[tokio::test]
+    async fn a_compaction_of_what_was_not_for_who_waits_is_not_told() {
+        for writes in [1, 2, 3, 15, 16, 17, 18, 19, 50] {
+            // It is asked for progress, or polled without a reason, or woken.
+            let (store, mut watch, now) = passed_by(writes).await;
+            store.compact(now).await.unwrap();
+            watch.request_progress();
+            assert_eq!(told(&mut watch), Some(Watched::Progress(now)), "{writes}");
+
+            let (store, mut watch, now) = passed_by(writes).await;
+            store.compact(now).await.unwrap();
+            assert_eq!(told(&mut watch), None, "{writes}");
+            let written = store.put("idle".into(), "v".into()).await.unwrap();
+            assert!(matches!(told(&mut watch), Some(Watched::Batch(batch)) if batch.revision == written), "{writes}");
+
+            let (store, mut watch, now) = passed_by(writes).await;
+            let written = store.put("idle".into(), "v".into()).await.unwrap();
+            assert_eq!(written, now + 1);
+            store.compact(written).await.unwrap();
+            assert!(matches!(told(&mut watch), Some(Watched::Batch(batch)) if batch.revision == written), "{writes}");
+
+            // What is compacted here was for it.
+            let (store, mut watch, _) = passed_by(writes).await;
+            store.put("idle".into(), "v".into()).await.unwrap();
+            let now = store.put("busy".into(), "b".into()).await.unwrap();
+            store.compact(now).await.unwrap();
+            let lost = watch.next().now_or_never().flatten();
+            assert!(matches!(lost, Some(Err(Error::Compacted { at, .. })) if at == now), "{writes}: {lost:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn progress_does_not_take_a_watch_back() {
+        let store = MemoryStore::new();
+        let mut watch = store.watch(WatchRequest::prefix("").from(10)).await.unwrap();
+        assert_eq!(told(&mut watch), None);
+        for revision in 2..10 {
+            watch.request_progress();
+            assert_eq!(told(&mut watch), Some(Watched::Progress(revision - 1)));
+            assert_eq!(store.put("a".into(), "early".into()).await.unwrap(), revision);
+            assert_eq!(told(&mut watch), None);
+        }
+        let first = store.put("a".into(), "first".into()).await.unwrap();
+        assert!(matches!(told(&mut watch), Some(Watched::Batch(batch)) if batch.revision == first));
+    }
+
+    #[tokio::test]
+    async fn progress_comes_when_it_is_due_though_there_is_more_to_look_through() {
+        let store = MemoryStore::new();
+        let mut watch = store.watch(WatchRequest::key("idle")).await.unwrap();
+        let now = store.put("busy".into(), "b".into()).await.unwrap();
+        watch.request_progress();
+        for _ in 0..3000 {
+            store.put("busy".into(), "b".into()).await.unwrap();
+        }
+        let progress = told(&mut watch);
+        assert!(matches!(progress, Some(Watched::Progress(told)) if told >= now), "{progress:?}");
     }
 }

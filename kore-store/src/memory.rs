@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::cursor::Expire;
 use crate::index::{Deadlines, Index, check};
 use crate::published::{Published, SWEEP};
+use crate::waiters::Woken;
 use crate::{
     KeyValue, Lease, LeaseId, Limits, Range, Ranged, Result, Revision, Snapshot, Status, Store, Txn, TxnResponse,
     Watch, WatchRequest,
@@ -82,8 +83,9 @@ impl Inner {
         self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end_lease(&self, id: LeaseId) -> Result<()> {
-        self.published.change(|index| Ok(((), index.revoke(id)?)))
+    fn end_lease(&self, id: LeaseId) -> Result<Woken> {
+        let ((), woken) = self.published.change_unheard(|index| Ok(((), index.revoke(id)?)))?;
+        Ok(woken)
     }
 }
 
@@ -94,10 +96,12 @@ impl Expire for Inner {
         }
         // Held all the while: nobody grants a lease of the same id in between.
         let mut deadlines = self.deadlines();
-        for id in deadlines.take_due(Instant::now(), usize::MAX) {
-            self.end_lease(id).expect("a lease that has an end is there");
-        }
-        deadlines.next()
+        let end = |id| self.end_lease(id).expect("a lease that has an end is there");
+        let woken: Vec<Woken> = deadlines.take_due(Instant::now(), usize::MAX).into_iter().map(end).collect();
+        let next = deadlines.next();
+        drop(deadlines);
+        woken.into_iter().for_each(Woken::wake);
+        next
     }
 }
 
@@ -168,7 +172,10 @@ impl Store for MemoryStore {
         self.inner.expire();
         let mut deadlines = self.inner.deadlines();
         deadlines.remove(id);
-        self.inner.end_lease(id)
+        let woken = self.inner.end_lease(id)?;
+        drop(deadlines);
+        woken.wake();
+        Ok(())
     }
 
     async fn lease(&self, id: LeaseId) -> Result<Lease> {
@@ -200,8 +207,12 @@ pub(crate) fn whole_seconds(ttl: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Wake, Waker};
+
+    use futures::{FutureExt, StreamExt};
+
     use super::*;
-    use crate::{Compare, Error, KeyRange, Op};
+    use crate::{Compare, Error, KeyRange, Op, Put};
 
     fn limited(limits: Limits) -> MemoryStore {
         MemoryStore::with_limits(limits)
@@ -259,7 +270,7 @@ mod tests {
         let mut watch = store.watch(WatchRequest::prefix("")).await.unwrap();
         let first = Bytes::from_static(b"first");
         store.put("a".into(), first).await.unwrap();
-        assert!(futures::poll!(futures::StreamExt::next(&mut watch)).is_ready());
+        assert!(futures::poll!(watch.next()).is_ready());
         let count = Arc::new(());
         for key in 0..100 {
             let value = Bytes::from_owner(Held(count.clone()));
@@ -270,8 +281,44 @@ mod tests {
         let now = store.put("a".into(), "last".into()).await.unwrap();
         store.compact(now).await.unwrap();
         assert_eq!(Arc::strong_count(&count), 1);
-        let told = futures::StreamExt::next(&mut watch).await.unwrap();
+        let told = watch.next().await.unwrap();
         assert!(told.unwrap_err().is_compacted());
+    }
+
+    /// A task that ends a lease when it is woken.
+    struct Ends {
+        store: MemoryStore,
+        lease: LeaseId,
+    }
+
+    impl Wake for Ends {
+        fn wake(self: Arc<Ends>) {
+            // An earlier one may have done it.
+            drop(self.store.revoke(self.lease).now_or_never().expect("it does not wait"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_woken_by_the_end_of_a_lease_may_end_another() {
+        let store = MemoryStore::new();
+        let other = store.grant(Duration::from_secs(600), 0).await.unwrap().id;
+        let waiting = async |key: &str, seconds: u64| {
+            let lease = store.grant(Duration::from_secs(seconds), 0).await.unwrap().id;
+            let put = Put::new(key.to_owned(), "").lease(lease);
+            store.txn(Txn::new().then(Op::Put(put))).await.unwrap();
+            let mut watch = store.watch(WatchRequest::key(key.to_owned())).await.unwrap();
+            let waker = Waker::from(Arc::new(Ends { store: store.clone(), lease: other }));
+            assert!(watch.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+            (watch, lease)
+        };
+        let (_revoked, lease) = waiting("revoked", 600).await;
+        store.revoke(lease).await.unwrap();
+        assert!(store.lease(other).await.is_err());
+        let other = store.grant(Duration::from_secs(600), other).await.unwrap().id;
+        let (_ended, _) = waiting("ended", 1).await;
+        tokio::time::advance(Duration::from_secs(2)).await;
+        store.status().await.unwrap();
+        assert!(store.lease(other).await.is_err());
     }
 
     #[tokio::test]
@@ -287,7 +334,7 @@ mod tests {
         loop {
             // As much comes as is told.
             store.put("a".into(), "more".into()).await.unwrap();
-            match futures::StreamExt::next(&mut watch).await.unwrap().unwrap() {
+            match watch.next().await.unwrap().unwrap() {
                 crate::Watched::Batch(batch) => {
                     assert_eq!(batch.revision, last + 1);
                     last = batch.revision;
@@ -302,10 +349,10 @@ mod tests {
     async fn who_has_seen_a_revision_is_told_progress_of_at_least_that() {
         let store = MemoryStore::new();
         let mut watch = store.watch(WatchRequest::key("idle")).await.unwrap();
-        assert!(futures::poll!(futures::StreamExt::next(&mut watch)).is_pending());
+        assert!(futures::poll!(watch.next()).is_pending());
         let revision = store.put("busy".into(), "b".into()).await.unwrap();
         watch.request_progress();
-        let told = futures::StreamExt::next(&mut watch).await.unwrap().unwrap();
+        let told = watch.next().await.unwrap().unwrap();
         assert_eq!(told, crate::Watched::Progress(revision));
     }
 }

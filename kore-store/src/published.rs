@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::durable::checkpoint::Blocks;
 use crate::index::{Deadlines, Index, Log, Path, Scan, Shown, Step, readable};
-use crate::waiters::Waiters;
+use crate::waiters::{Waiters, Woken};
 use crate::{
     Error, EventBatch, KeyValue, Lease, LeaseId, Limits, OpResponse, Range, Ranged, Result, Revision, Snapshot, Status,
     Txn, TxnResponse,
@@ -88,6 +88,16 @@ impl Published {
 
     /// Changes the index, and shows the change at once.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Index) -> Result<(T, Option<EventBatch>)>) -> Result<T> {
+        let (answer, woken) = self.change_unheard(change)?;
+        woken.wake();
+        Ok(answer)
+    }
+
+    /// Changes the index, and shows the change; those who waited for it are still to be woken.
+    pub(crate) fn change_unheard<T>(
+        &self,
+        change: impl FnOnce(&mut Index) -> Result<(T, Option<EventBatch>)>,
+    ) -> Result<(T, Woken)> {
         let mut view = self.write();
         let (answer, batch) = change(&mut view.index)?;
         let (shown, batch) = (view.index.shown(), batch.as_slice());
@@ -95,8 +105,7 @@ impl Published {
         let woken = self.waiters.tell(batch);
         drop(view);
         drop(before);
-        woken.wake();
-        Ok(answer)
+        Ok((answer, woken))
     }
 
     /// From now on every call fails with this error; a first one stays.

@@ -1,6 +1,6 @@
 //! Who waits for what: watchers that have been told everything, by the keys they watch.
 //!
-//! A write wakes those that it has something for, and nobody else. Finding those who watch a key or a prefix takes a look for
+//! A write wakes those who watch a key that it writes, and those who want to hear of everything. Finding those who watch a key or a prefix takes a look for
 //! each key written and each length of a prefix, however many watch others; those who watch other intervals are looked through.
 //! Who waits need not look at the log: nothing has come for it until it is woken, and then it is told from where on to look.
 //! It waits again without a look at the log, or at the others.
@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{EventBatch, KeyRange, Revision, WatchRequest};
 
-/// Watchers that have gone away, of which so many may be kept around.
+/// So many places of watchers that have gone away may be kept around, and half as many as there are places.
 const LEFTOVERS: usize = 64;
 
 /// A watcher's place among the others.

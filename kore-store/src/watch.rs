@@ -204,7 +204,7 @@ pub trait WatchSource: Stream<Item = Result<Watched>> + Send {
 /// - Batches come in the order of their revisions, each revision at most once and never split.
 /// - After `Progress(r)` nothing with a revision up to `r` comes.
 /// - Whoever reads slowly is told everything, later; the store does not wait. Who falls behind the compacted revision is
-///   told [`Error::Compacted`](crate::Error::Compacted).
+///   told [`Error::Compacted`](crate::Error::Compacted); not who waits for more, and has been told everything until then.
 /// - An error is the last item.
 #[must_use = "a watch does nothing unless it is polled"]
 pub struct Watch {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::{try_join, try_join_all};
 
 use super::probe::{Probe, plain};
 use super::{Outcome, Wrong, ensure, same};
-use crate::{Error, EventBatch, Range, Result, Revision, Status, Watch, Watched};
+use crate::{Error, EventBatch, Range, Result, Revision, Status, Watch, WatchRequest, Watched};
 
 /// The boundary that a refusal names.
 fn refused<T: std::fmt::Debug>(answer: Result<T>) -> std::result::Result<u64, Wrong> {
@@ -144,6 +145,41 @@ pub(super) async fn stalled(probe: &Probe<'_>) -> Outcome {
             other => {
                 return Err(Wrong::Found(format!("instead of {expected} or `Compacted`: {other:?}")));
             }
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn waiting(probe: &Probe<'_>) -> Outcome {
+    // A store may go about little that is new otherwise than about much.
+    for writes in [1, 3, 100] {
+        let [mut asked, mut told] = [
+            probe.watch(WatchRequest::key(probe.key("idle")).with_previous()).await?,
+            probe.watch(WatchRequest::key(probe.key("idle")).with_previous()).await?,
+        ];
+        for watch in [&mut asked, &mut told] {
+            let waiting = futures::poll!(watch.next()).is_pending();
+            ensure(waiting, || "a watch told something before anything happened".into())?;
+        }
+        let mut last = 0;
+        for number in 0..writes {
+            last = probe.put("busy", &number.to_string()).await?;
+        }
+        probe.compact(last).await?;
+        asked.request_progress();
+        match probe.next(&mut asked).await? {
+            Some(Watched::Progress(progress)) if progress >= last => {}
+            other => return Err(Wrong::Found(format!("instead of progress to {last}: {other:?}"))),
+        }
+        for number in 0..writes {
+            last = probe.put("busy", &number.to_string()).await?;
+        }
+        let written = probe.put("idle", "v").await?;
+        probe.compact(last).await?;
+        for mut watch in [asked, told] {
+            let revisions = |batch: &EventBatch| batch.revision;
+            let told: Vec<_> = probe.told(&mut watch, written).await?.iter().map(revisions).collect();
+            same("told", told, vec![written])?;
         }
     }
     Ok(())

@@ -173,6 +173,7 @@ const CHECKS: &[Check] = checks! {
     compaction::watched: "a watch begins behind the compacted revision, not before, and at it entirely or not at all",
     compaction::boundary: "a deletion at the compacted revision is told, or the watch is refused",
     compaction::stalled: "a watcher behind a compaction is told so, and misses nothing before it hears",
+    compaction::waiting: "a watch that waits hears nothing of a compaction of what was not for it",
     compaction::catching_up: "watchers that catch up while the store is compacted miss nothing before they hear of it",
     compaction::room: "a compaction makes room, and nobody waits for a watcher that does not read",
     leases::expiry: "a lease that ends takes its keys with it, at one revision",

@@ -2,7 +2,7 @@
 //!
 //! It takes requests from the queue in order, evaluates each on an index that runs ahead of what is published, and gathers
 //! their records and answers in a group. While one group is flushed the next one gathers; when the flush is done, the group
-//! is published and answered, in that order, and the next flush begins at once.
+//! is published and answered, in that order, and the next flush begins as soon as those who were answered have asked again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,6 +185,8 @@ impl Writer {
         let published = self.shared.published.clone();
         loop {
             self.gather().await;
+            self.begin()?;
+            // However much is asked for: a group that was full has been taken away, unless another is being flushed.
             let due = if self.has_room() { self.end_leases() } else { None };
             self.begin()?;
             if self.closing && self.in_flight.is_none() && self.checkpoint.is_none() {
@@ -393,8 +395,6 @@ impl Writer {
             Ok(granted) => (id == 0, granted),
             Err(error) => return self.refuse(reply, error),
         };
-        // The end of an earlier one of this id, which may have been revoked while its own grant was on its way.
-        self.shared.deadlines().remove(id);
         let ttl = Duration::from_secs(ttl_seconds);
         record::put_grant(&mut self.group.frame, id, ttl_seconds, chosen);
         self.group.granted.push((id, ttl));
@@ -404,8 +404,11 @@ impl Writer {
     fn revoke(&mut self, id: LeaseId) -> Result<()> {
         let batch = self.index(|index| index.revoke(id))?;
         self.shared.deadlines().remove(id);
-        // It may have been granted in this very group.
-        self.group.granted.retain(|(granted, _)| *granted != id);
+        // Its grant may be on its way still.
+        let in_flight = self.in_flight.as_mut().map(|in_flight| &mut in_flight.group);
+        for group in in_flight.into_iter().chain([&mut self.group]) {
+            group.granted.retain(|(granted, _)| *granted != id);
+        }
         record::put_revoke(&mut self.group.frame, id);
         self.group.batches.extend(batch);
         Ok(())

@@ -86,6 +86,8 @@ pub enum Fault {
     SilentGap,
     /// A watch that a compaction overtakes goes on behind it.
     SilentSkip,
+    /// A watch that waits is told of every compaction behind where it began.
+    JumpyWatch,
     /// A watch from the compacted revision is not told what was deleted there.
     LostDeletion,
     /// The compacted revision cannot be read.
@@ -159,6 +161,7 @@ impl Fault {
         ),
         (Fault::LostDeletion, "a deletion at the compacted revision is told, or the watch is refused"),
         (Fault::SilentSkip, "a watcher behind a compaction is told so, and misses nothing before it hears"),
+        (Fault::JumpyWatch, "a watch that waits hears nothing of a compaction of what was not for it"),
         (Fault::SilentSkip, "watchers that catch up while the store is compacted miss nothing before they hear of it"),
         (Fault::WaitsForWatchers, "a compaction makes room, and nobody waits for a watcher that does not read"),
         (Fault::IgnoredCompaction, "a compaction makes room, and nobody waits for a watcher that does not read"),

@@ -50,6 +50,10 @@ impl State {
         self.latest.load(Ordering::Relaxed)
     }
 
+    pub(super) fn compacted(&self) -> Revision {
+        self.compacted.load(Ordering::Relaxed)
+    }
+
     fn someone_is_stalled(&self) -> bool {
         let mut polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
         polled.retain(|polled| polled.strong_count() > 0);
@@ -184,7 +188,7 @@ impl<S: Store> Store for Broken<S> {
             Fault::DriftingPages if is_limited => request.revision = 0,
             Fault::LooseRange => request.after = None,
             Fault::LostBoundary if request.revision > 0 => {
-                let at = state.compacted.load(Ordering::Relaxed);
+                let at = state.compacted();
                 if request.revision == at {
                     return Err(Error::Compacted { requested: at, at });
                 }
@@ -263,7 +267,7 @@ impl<S: Store> Store for Broken<S> {
         let inner = self.inner.watch(request.clone()).await?;
         let polled = Arc::new(AtomicU64::new(self.state.writes()));
         self.state.polled.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&polled));
-        let boundary = self.state.compacted.load(Ordering::Relaxed);
+        let boundary = self.state.compacted();
         let store: Arc<dyn Store> = self.inner.clone();
         let facts = Facts { store, request, begun_at: current.revision, boundary, polled, state: self.state.clone() };
         Ok(Watch::new(BrokenWatch::new(inner, self.fault, facts)))

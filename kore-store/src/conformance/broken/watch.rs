@@ -100,6 +100,11 @@ impl Stream for BrokenWatch {
                 this.inner = ready!(again.as_mut().poll(context))?;
                 this.again = None;
             }
+            let compacted = this.facts.state.compacted();
+            if this.fault == Fault::JumpyWatch && compacted > this.facts.begun_at {
+                let requested = this.facts.begun_at;
+                return Poll::Ready(Some(Err(Error::Compacted { requested, at: compacted })));
+            }
             match ready!(Pin::new(&mut this.inner).poll_next(context)) {
                 Some(Ok(Watched::Batch(batch))) => this.tell(batch),
                 Some(Err(Error::Compacted { at, .. })) if this.fault == Fault::SilentSkip => {

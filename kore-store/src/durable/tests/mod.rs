@@ -1,10 +1,12 @@
 //! The durable store on a disk that fails.
 //!
 //! - `disk`: the disk; `crash`: the power fails at every operation; `model`: random histories
+//! - `leases`: when leases end
 //! - here: torn tails, damage, failing and full disks
 
 mod crash;
 mod disk;
+mod leases;
 mod model;
 
 use std::path::Path;
@@ -243,37 +245,6 @@ async fn nobody_sees_what_is_not_durable() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn nobody_hears_of_a_lease_that_it_has_ended_before_that_is_durable() {
-    let disk = SimDisk::default();
-    let (store, run) = open(&disk, small()).await.unwrap();
-    let work = async {
-        store.grant(Duration::from_secs(60), 7).await.unwrap();
-        let gate = disk.gate();
-        let mut revoke = Box::pin(store.revoke(7));
-        tokio::select! {
-            biased;
-            _ = &mut revoke => panic!("answered before it was durable"),
-            () = gate.0.reached.notified() => {}
-        }
-        let (mut lease, mut keep_alive) = (Box::pin(store.lease(7)), Box::pin(store.keep_alive(7)));
-        for _ in 0..10 {
-            assert!(futures::poll!(&mut lease).is_pending() && futures::poll!(&mut keep_alive).is_pending());
-            tokio::task::yield_now().await;
-        }
-        drop(gate);
-        revoke.await.unwrap();
-        for told in [lease.await, keep_alive.await] {
-            assert!(matches!(told, Err(Error::LeaseNotFound { id: 7 })), "{told:?}");
-        }
-    };
-    tokio::select! {
-        biased;
-        () = work => {}
-        stopped = run => panic!("{stopped:?}"),
-    }
-}
-
 /// What is read at one moment is read, however fast it is overwritten and compacted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_transaction_that_reads_is_not_disturbed_by_compactions() {
@@ -456,61 +427,6 @@ async fn what_is_asked_before_the_run_future_is_dropped_has_an_end() {
     drop(run);
     assert!(write.await.is_err());
     assert!(matches!(store.get("a".into()).await, Err(Error::Unavailable { .. })));
-}
-
-#[tokio::test(start_paused = true)]
-async fn leases_survive_and_live_their_full_time_again() {
-    let disk = SimDisk::default();
-    let ttl = Duration::from_secs(10);
-    killed(&disk, small(), async |store| {
-        let lease = store.grant(ttl, 0).await.unwrap();
-        assert_eq!(lease.id, 1);
-        let put = crate::Put::new("held", "v").lease(lease.id);
-        store.txn(Txn::new().then(Op::Put(put))).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(8)).await;
-    })
-    .await;
-    let disk = disk.after(Power::Lost);
-    killed(&disk, small(), async |store| {
-        assert_eq!(store.lease(1).await.unwrap().remaining, ttl);
-        assert_eq!(store.lease(1).await.unwrap().keys, ["held"]);
-        tokio::time::sleep(Duration::from_secs(9)).await;
-        assert!(store.get("held".into()).await.unwrap().is_some());
-        let mut watch = store.watch(WatchRequest::key("held")).await.unwrap();
-        use futures::StreamExt;
-        let Some(Ok(crate::Watched::Batch(batch))) = watch.next().await else {
-            panic!("the watch ended");
-        };
-        assert!(batch.events[0].is_deletion());
-        assert!(store.lease(1).await.is_err());
-        // Ids are not used again.
-        assert_eq!(store.grant(ttl, 0).await.unwrap().id, 2);
-    })
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn many_leases_that_end_at_once_hold_up_nobody() {
-    let disk = SimDisk::default();
-    killed(&disk, small(), async |store| {
-        let ttl = Duration::from_secs(10);
-        let grants = (0..2000).map(|_| store.grant(ttl, 0));
-        let leases = futures::future::try_join_all(grants).await.unwrap();
-        let hold = async |lease: &crate::Lease| {
-            let put = crate::Put::new(format!("held-{}", lease.id), "v").lease(lease.id);
-            store.txn(Txn::new().then(Op::Put(put))).await
-        };
-        futures::future::try_join_all(leases.iter().map(hold)).await.unwrap();
-        tokio::time::advance(ttl).await;
-        store.put("in between".into(), "v".into()).await.unwrap();
-        let left = store.leases().await.unwrap().len();
-        assert!(left > 0, "all of them ended first");
-        while !store.leases().await.unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(everything(&store).await.1.len(), 1);
-    })
-    .await;
 }
 
 #[tokio::test]
