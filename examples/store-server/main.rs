@@ -14,11 +14,16 @@ use std::sync::Arc;
 
 use clap::Parser;
 use kore_store::{DurableStore, EtcdServer, EtcdServerOptions, Limits, Options};
+use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use signals::Signals;
+
+/// What one thread has made for a request another drops: glibc's allocator lets threads wait for each other then.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Serves a store over etcd's v3 API.
 #[derive(Debug, Parser)]

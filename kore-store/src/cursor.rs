@@ -204,6 +204,11 @@ impl Cursor {
         if self.next < view.shown.compacted {
             return Err(Error::Compacted { requested: self.next, at: view.shown.compacted });
         }
+        // Mostly it is the last alone.
+        if let Some(batch) = view.log.last(self.next) {
+            self.next += 1;
+            return Ok(batch.wanted(&self.request));
+        }
         let mut batches = view.log.read(&mut self.next, &self.request);
         let first = batches.next();
         self.ahead.extend(batches.take(READ_AHEAD - 1));

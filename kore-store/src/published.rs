@@ -63,6 +63,7 @@ impl Published {
         })
     }
 
+    #[inline]
     pub(crate) fn read(&self) -> Result<RwLockReadGuard<'_, View>> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         match &view.failed {

@@ -114,6 +114,7 @@ impl EventBatch {
     }
 
     /// The part of it that a watch asked for.
+    #[inline]
     pub(crate) fn wanted(&self, request: &WatchRequest) -> Option<EventBatch> {
         let wanted = |event: &&Event| request.wants(event);
         match self.events.iter().filter(wanted).count() {

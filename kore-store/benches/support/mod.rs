@@ -9,7 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use mimalloc::MiMalloc;
 use tokio::time::Instant;
+
+/// What one thread has made for a request another drops: glibc's allocator lets threads wait for each other then.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Keys that are written, over and over.
 pub(crate) const KEYS: u64 = 100_000;

@@ -138,6 +138,12 @@ pub type Run = BoxFuture<'static, Result<()>>;
 /// A write is answered, and shown to readers and watchers, when it is durable (`fdatasync`). Whatever comes in during one flush
 /// is the next one's group; nothing waits on purpose. All data is held in memory; [`Limits::quota_bytes`] guards it.
 ///
+/// # The allocator
+///
+/// What a caller has allocated for a request, the run future drops; with glibc's allocator, threads wait for each other then. A
+/// program with many writers does well to take another one, such as mimalloc: that gives about half as much again of writes a second
+/// for a thousand writers, and a fifth less memory a key.
+///
 /// # Stopping
 ///
 /// [`close`](DurableStore::close) finishes what was asked before it, and the run future ends; so does dropping the last handle, and

@@ -62,6 +62,11 @@ impl Log {
         self.batches.push_back(batch);
     }
 
+    /// The last batch, if it is of this revision.
+    pub(crate) fn last(&self, revision: Revision) -> Option<&EventBatch> {
+        self.batches.back().filter(|batch| batch.revision == revision)
+    }
+
     /// What a watch asked for, from revision `next` on, as far as it looks in one go. `next` becomes the revision to go on from.
     pub(crate) fn read<'a>(
         &'a self,
