@@ -80,7 +80,8 @@ use translate::{revision, signed, unsigned};
 /// not read buffers up to 512 KiB, and holds nothing else up; what comes then waits in etcd.
 ///
 /// A watch that is to begin at the compacted revision itself is refused with [`Error::Compacted`], as one that is to
-/// begin before it: etcd may have forgotten a deletion made there (etcd#19179).
+/// begin before it: etcd may have forgotten a deletion made there (etcd#19179). So is, for the same reason, one that a compaction
+/// passes by in the tenth of a second after it began or went on with another member, whatever was compacted.
 ///
 /// A watch that reads so slowly that its member queues answers up, from a member older than 3.4.31 or 3.5.13, is told
 /// [`Error::Compacted`] as soon as it is behind the compacted revision: such members can drop its events silently from
