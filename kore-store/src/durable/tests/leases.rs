@@ -184,14 +184,18 @@ async fn many_leases_that_end_at_once_hold_up_nobody() {
             store.txn(Txn::new().then(Op::Put(put))).await
         };
         futures::future::try_join_all(leases.iter().map(hold)).await.unwrap();
+        // More than are taken from the queue at a time; they wait when the leases end.
+        let puts = (0..800).map(|_| store.put("in between".into(), "v".into()));
+        let mut puts = Box::pin(tokio::task::unconstrained(try_join_all(puts)));
+        assert!(futures::poll!(&mut puts).is_pending());
         tokio::time::advance(ttl).await;
-        store.put("in between".into(), "v".into()).await.unwrap();
-        let left = store.leases().await.unwrap().len();
-        assert!(left > 0, "all of them ended first");
+        let last = puts.await.unwrap().into_iter().max();
         while !store.leases().await.unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(everything(&store).await.1.len(), 1);
+        let (revision, kvs) = everything(&store).await;
+        assert_eq!((revision, kvs.len()), (1 + 2000 + 800 + 2000, 1));
+        assert!(last < Some(revision - 1000), "{last:?} of {revision}: they waited for more than their turn");
     })
     .await;
 }
