@@ -1,7 +1,8 @@
 //! Who waits for what: watchers that have been told everything, by the keys they watch.
 //!
-//! A write wakes those who watch a key that it writes, and those who want to hear of everything. Finding those who watch a key or a prefix takes a look for
-//! each key written and each length of a prefix, however many watch others; those who watch other intervals are looked through.
+//! A write wakes those who watch a key that it writes, and those who want to hear of everything. Finding those who watch a key
+//! or a prefix takes a look for each key written and each length of a prefix, however many watch others; those who watch other
+//! intervals are looked through.
 //! Who waits need not look at the log: nothing has come for it until it is woken, and then it is told from where on to look.
 //! It waits again without a look at the log, or at the others.
 

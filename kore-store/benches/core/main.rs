@@ -3,7 +3,7 @@
 //! | name | measures |
 //! |---|---|
 //! | `writes` | durable writes a second at 1, 64 and 1000 outstanding writers |
-//! | `gets` | reads of one key a second, on one thread; with a million keys that is how fast memory answers: see also with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` |
+//! | `gets` | reads of one key a second, on one thread; with a million keys that is how fast memory answers |
 //! | `fanout` | one event after the other to 10,000 watchers, each a task of its own, on one thread; beside tokio's broadcast channel, which neither looks at keys nor keeps anything |
 //! | `memory` | resident bytes a live key, beyond key and value |
 //! | `reopen` | opening a store of 1,000,000 keys of 1 KiB |
