@@ -428,6 +428,11 @@ impl Writer {
             // Somebody may have revoked it in the meantime: it is gone either way.
             drop(self.revoke(id));
         }
+        // However many end: those who ask have their turn, too.
+        for _ in 0..TAKE {
+            let Ok(Queued { command, .. }) = self.commands.try_recv() else { break };
+            self.take(command);
+        }
         self.shared.deadlines().next()
     }
 
