@@ -39,6 +39,7 @@ impl Published {
             joined: false,
             waits: false,
             asked: None,
+            asked_again: None,
             ended: false,
             next,
             told: current.min(next - 1),
@@ -58,6 +59,8 @@ struct Cursor {
     waits: bool,
     /// Somebody asked for progress, when this was the current revision; [`Revision::MAX`]: the store had failed.
     asked: Option<Revision>,
+    /// And again, since then.
+    asked_again: Option<Revision>,
     /// It has told an error.
     ended: bool,
     /// The revision to go on from.
@@ -102,13 +105,13 @@ impl Cursor {
                 return answer;
             }
             if self.wait(context) {
-                match self.asked.map(|_| self.published.waiters.told_to(&self.place)) {
-                    None => return Poll::Pending,
-                    Some(Some(told)) => {
-                        self.next = self.next.max(told + 1);
-                        return self.progress(told);
-                    }
-                    Some(None) => {}
+                let waiters = &self.published.waiters;
+                if self.asked.is_none() && !(self.request.progress && self.told < waiters.told()) {
+                    return Poll::Pending;
+                }
+                if let Some(told) = waiters.told_to(&self.place) {
+                    self.next = self.next.max(told + 1);
+                    return self.progress(told);
                 }
             }
         }
@@ -116,14 +119,13 @@ impl Cursor {
 
     /// Looks at the log, if there can be something for it; None: there is nothing to tell.
     fn look(&mut self, context: &mut Context<'_>) -> Option<Poll<Option<Result<Watched>>>> {
-        let waited = self.waits;
         if !self.is_found(context) {
             return None;
         }
         let come = self.published.waiters.told();
         let mut read = if self.next <= come { self.read() } else { Ok(None) };
-        if waited && read.as_ref().is_err_and(Error::is_compacted) {
-            // It may not have looked at its place, where it says whether there was anything for it.
+        if self.joined && read.as_ref().is_err_and(Error::is_compacted) {
+            // Its place says whether there was anything for it.
             match self.place.found(context) {
                 Some(found) => {
                     self.next = self.next.max(found);
@@ -193,7 +195,7 @@ impl Cursor {
     }
 
     fn progress(&mut self, seen: Revision) -> Poll<Option<Result<Watched>>> {
-        self.asked = None;
+        self.asked = self.asked_again.take().filter(|asked| *asked > seen);
         self.told = seen;
         Poll::Ready(Some(Ok(Watched::Progress(seen))))
     }
@@ -231,7 +233,12 @@ impl WatchSource for Cursor {
     fn request_progress(mut self: Pin<&mut Self>) {
         let current = self.published.read().map(|view| view.shown.revision);
         // A store that has failed tells that.
-        self.asked = Some(current.unwrap_or(Revision::MAX));
+        let current = current.unwrap_or(Revision::MAX);
+        match self.asked {
+            None => self.asked = Some(current),
+            // Whoever keeps asking is answered all the same.
+            Some(_) => self.asked_again = Some(current),
+        }
         // It may be waited for already.
         self.place.wake();
     }
@@ -298,6 +305,85 @@ mod tests {
             let lost = watch.next().now_or_never().flatten();
             assert!(matches!(lost, Some(Err(Error::Compacted { at, .. })) if at == now), "{writes}: {lost:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn nor_after_progress() {
+        for writes in [1, 2, 16, 17, 50] {
+            for request in [WatchRequest::key("idle"), WatchRequest::key("idle").with_progress()] {
+                let store = MemoryStore::new();
+                let unasked = request.progress;
+                let mut watch = store.watch(request).await.unwrap();
+                assert_eq!(told(&mut watch), None);
+                for _ in 0..3 {
+                    let mut now = 0;
+                    for _ in 0..writes {
+                        now = store.put("busy".into(), "b".into()).await.unwrap();
+                    }
+                    if !unasked {
+                        watch.request_progress();
+                    }
+                    assert_eq!(told(&mut watch), Some(Watched::Progress(now)), "{writes}, unasked: {unasked}");
+                    for _ in 0..writes + 1 {
+                        now = store.put("busy".into(), "b".into()).await.unwrap();
+                    }
+                    store.compact(now).await.unwrap();
+                    let progress = unasked.then_some(Watched::Progress(now));
+                    assert_eq!(told(&mut watch), progress, "{writes}, unasked: {unasked}");
+                    assert_eq!(told(&mut watch), None);
+                }
+                let written = store.put("idle".into(), "v".into()).await.unwrap();
+                store.compact(written).await.unwrap();
+                assert!(matches!(told(&mut watch), Some(Watched::Batch(batch)) if batch.revision == written));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn nor_what_was_of_a_kind_that_is_not_for_it() {
+        let store = MemoryStore::new();
+        let mut deletions = store.watch(WatchRequest::key("a").without_puts()).await.unwrap();
+        let mut puts = store.watch(WatchRequest::prefix("").without_deletions()).await.unwrap();
+        assert_eq!((told(&mut deletions), told(&mut puts)), (None, None));
+        store.put("a".into(), "1".into()).await.unwrap();
+        assert!(matches!(told(&mut puts), Some(Watched::Batch(batch)) if batch.revision == 2));
+        assert_eq!(told(&mut puts), None);
+        store.put("b".into(), "1".into()).await.unwrap();
+        store.compact(3).await.unwrap();
+        assert_eq!(told(&mut deletions), None);
+        assert!(matches!(told(&mut puts), Some(Watched::Batch(batch)) if batch.revision == 3));
+        assert_eq!(told(&mut puts), None);
+        for key in ["a", "b"] {
+            store.txn(crate::Txn::new().then(crate::Op::delete(key))).await.unwrap();
+        }
+        store.compact(4).await.unwrap();
+        assert!(matches!(told(&mut deletions), Some(Watched::Batch(batch)) if batch.revision == 4));
+        store.compact(5).await.unwrap();
+        assert_eq!((told(&mut deletions), told(&mut puts)), (None, None));
+    }
+
+    #[tokio::test]
+    async fn who_keeps_asking_for_progress_is_answered() {
+        let store = MemoryStore::new();
+        let mut watch = store.watch(WatchRequest::prefix("")).await.unwrap();
+        for _ in 0..5 {
+            store.put("a".into(), "v".into()).await.unwrap();
+        }
+        let mut seen = Vec::new();
+        for _ in 0..10 {
+            let now = store.put("a".into(), "v".into()).await.unwrap();
+            watch.request_progress();
+            match told(&mut watch).unwrap() {
+                Watched::Batch(batch) => seen.push(batch.revision),
+                Watched::Progress(progress) => {
+                    assert!(progress >= 7 && progress <= now && Some(&progress) == seen.last())
+                }
+            }
+        }
+        assert!(seen.len() < 10, "{seen:?}");
+        // The last one asks for all of it.
+        let last = std::iter::from_fn(|| told(&mut watch)).last();
+        assert_eq!(last, Some(Watched::Progress(store.status().await.unwrap().revision)));
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! Who waits for what: watchers that have been told everything, by the keys they watch.
 //!
-//! A write wakes those who watch a key that it writes, and those who want to hear of everything. Finding those who watch a key
+//! A write wakes those who watch a key that it writes, and those who want to hear how far it is. Finding those who watch a key
 //! or a prefix takes a look for each key written and each length of a prefix, however many watch others; those who watch other
-//! intervals are looked through.
+//! intervals, or only some kinds of changes, are looked through.
 //! Who waits need not look at the log: nothing has come for it until it is woken, and then it is told from where on to look.
 //! It waits again without a look at the log, or at the others.
 
@@ -102,9 +102,12 @@ struct Watching {
     prefixes: FxHashMap<Bytes, Places>,
     /// How many of `prefixes` have which length.
     lengths: BTreeMap<usize, usize>,
-    intervals: Vec<(KeyRange, Arc<Place>)>,
-    /// Those who want to hear of everything that happens.
+    /// Those who watch other intervals, or only some of what happens there.
+    others: Vec<(WatchRequest, Arc<Place>)>,
+    /// Those who watch everything.
     all: Places,
+    /// Those who want to hear how far it is although there is nothing for them: among the others, too.
+    progress: Vec<Arc<Place>>,
     /// How many there are, those that have gone away included.
     count: usize,
     gone: usize,
@@ -153,8 +156,9 @@ impl Waiters {
         let mut seat = place.lock();
         let before = seat.wake(context);
         // Who tells changes this first and looks at the places then: it has not come here yet, or is seen here.
-        let waits = self.told() < next;
-        seat.waits = waits;
+        // For who has been waiting nothing was found meanwhile.
+        seat.waits |= self.told() < next;
+        let waits = seat.waits;
         drop(seat);
         drop(before);
         waits
@@ -188,6 +192,7 @@ impl Waiters {
         for batch in batches {
             watching.find(batch, last.revision, &mut woken);
         }
+        woken.extend(watching.progress.iter().filter_map(|place| place.lock().waker.take()));
         Woken(woken)
     }
 
@@ -212,13 +217,16 @@ impl Waiters {
 impl Watching {
     fn add(&mut self, place: Arc<Place>, request: &WatchRequest) {
         self.count += 1;
+        if request.progress {
+            self.progress.push(place.clone());
+        }
         match &request.keys {
-            _ if request.progress => self.all.places.push(place),
+            _ if !request.puts || !request.deletions => self.others.push((request.clone(), place)),
             KeyRange::Prefix(prefix) if prefix.is_empty() => self.all.places.push(place),
             KeyRange::Key(key) => push(&mut self.keys, key, place),
             KeyRange::Prefix(prefix) => self.add_prefix(prefix, place),
             KeyRange::Interval { start, end: Some(end) } if is_prefix(start, end) => self.add_prefix(start, place),
-            keys => self.intervals.push((keys.clone(), place)),
+            KeyRange::Interval { .. } => self.others.push((request.clone(), place)),
         }
     }
 
@@ -242,8 +250,8 @@ impl Watching {
                     places.find(batch.revision, last, woken);
                 }
             }
-            for (keys, place) in &self.intervals {
-                if keys.contains(key) {
+            for (request, place) in &self.others {
+                if request.wants(event) {
                     woken.extend(place.find(batch.revision));
                 }
             }
@@ -252,8 +260,8 @@ impl Watching {
 
     fn everybody(&self, each: impl FnMut(&Arc<Place>)) {
         let lists = self.keys.values().chain(self.prefixes.values()).chain([&self.all]);
-        let intervals = self.intervals.iter().map(|(_, place)| place);
-        lists.flat_map(|list| &list.places).chain(intervals).for_each(each);
+        let others = self.others.iter().map(|(_, place)| place);
+        lists.flat_map(|list| &list.places).chain(others).for_each(each);
     }
 
     /// Forgets those that have gone away.
@@ -266,7 +274,8 @@ impl Watching {
         self.keys.retain(|_, list| tidy(list));
         self.prefixes.retain(|_, list| tidy(list));
         tidy(&mut self.all);
-        self.intervals.retain(|(_, place)| is_here(place));
+        self.others.retain(|(_, place)| is_here(place));
+        self.progress.retain(is_here);
         self.lengths.clear();
         for prefix in self.prefixes.keys() {
             *self.lengths.entry(prefix.len()).or_default() += 1;

@@ -164,22 +164,37 @@ pub(super) async fn waiting(probe: &Probe<'_>) -> Outcome {
             let waiting = futures::poll!(watch.next()).is_pending();
             ensure(waiting, || "a watch told something although nothing happened".into())?;
         }
+        let mut deletions = probe.watch(WatchRequest::key(probe.key("gone")).without_puts()).await?;
+        let gone = probe.put("gone", "v").await?;
+        let gone = probe.compare_and_delete("gone", gone).await?;
+        probe.told(&mut deletions, gone).await?;
+        ensure(futures::poll!(deletions.next()).is_pending(), || "a watch told of a put it did not ask for".into())?;
+        let gone = probe.put("gone", "not for it").await?;
         let mut last = 0;
         for number in 0..writes {
             last = probe.put("busy", &number.to_string()).await?;
         }
-        probe.compact(last).await?;
-        asked.request_progress();
-        match probe.next(&mut asked).await? {
-            Some(Watched::Progress(progress)) if progress >= last => {}
-            other => return Err(Wrong::Found(format!("instead of progress to {last}: {other:?}"))),
+        // One is told progress before, and the compaction then passes it by; and after.
+        for compacted in [false, true] {
+            if compacted {
+                for number in ["one", "two"] {
+                    last = probe.put("busy", number).await?;
+                }
+                probe.compact(last).await?;
+            }
+            asked.request_progress();
+            match probe.next(&mut asked).await? {
+                Some(Watched::Progress(progress)) if progress >= last => {}
+                other => return Err(Wrong::Found(format!("instead of progress to {last}: {other:?}"))),
+            }
         }
         for number in 0..writes {
             last = probe.put("busy", &number.to_string()).await?;
         }
         let written = probe.put("idle", "v").await?;
+        let gone = probe.compare_and_delete("gone", gone).await?;
         probe.compact(last).await?;
-        for mut watch in [asked, told] {
+        for (mut watch, written) in [(asked, written), (told, written), (deletions, gone)] {
             let revisions = |batch: &EventBatch| batch.revision;
             let told: Vec<_> = probe.told(&mut watch, written).await?.iter().map(revisions).collect();
             same("told", told, vec![written])?;
