@@ -219,7 +219,7 @@ impl Watch {
     }
 
     /// Asks for one [`Watched::Progress`], of at least the revision that is current now, as soon as everything up to it has been
-    /// told; also while more keeps coming.
+    /// told; also while more keeps coming. Asked again before it has answered, it may answer both at once, or one after the other.
     pub fn request_progress(&mut self) {
         self.source.as_mut().request_progress();
     }

@@ -1,10 +1,14 @@
 //! Watching.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use kore_store::EtcdServerOptions;
+use futures::FutureExt;
+use kore_store::{EtcdServerOptions, MemoryStore, Range, Ranged, Result, Revision, Status, Store, Txn, Watch, Watched};
 
 use crate::support::short::*;
 use crate::support::{Client, Served, Stream, memory};
@@ -227,6 +231,79 @@ async fn idle_watches_that_asked_are_told_progress() {
             break;
         }
     }
+}
+
+/// A store whose watches answer questions about progress one by one, and not before the second: each as of when it was asked.
+struct Slow {
+    inner: MemoryStore,
+    asked: Arc<Mutex<Vec<Revision>>>,
+}
+
+struct SlowWatch {
+    inner: MemoryStore,
+    asked: Arc<Mutex<Vec<Revision>>>,
+    answered: usize,
+}
+
+impl futures::Stream for SlowWatch {
+    type Item = Result<Watched>;
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Watched>>> {
+        let asked = self.asked.lock().unwrap().clone();
+        if asked.len() < 2 || self.answered == asked.len() {
+            return Poll::Pending;
+        }
+        self.answered += 1;
+        Poll::Ready(Some(Ok(Watched::Progress(asked[self.answered - 1]))))
+    }
+}
+
+impl kore_store::WatchSource for SlowWatch {
+    fn request_progress(self: Pin<&mut Self>) {
+        let now = self.inner.status().now_or_never().unwrap().unwrap().revision;
+        self.asked.lock().unwrap().push(now);
+    }
+}
+
+#[async_trait]
+impl Store for Slow {
+    async fn range(&self, range: Range) -> Result<Ranged> {
+        self.inner.range(range).await
+    }
+    async fn txn(&self, txn: Txn) -> Result<kore_store::TxnResponse> {
+        self.inner.txn(txn).await
+    }
+    async fn watch(&self, _: kore_store::WatchRequest) -> Result<Watch> {
+        Ok(Watch::new(SlowWatch { inner: self.inner.clone(), asked: self.asked.clone(), answered: 0 }))
+    }
+    async fn compact(&self, revision: Revision) -> Result<()> {
+        self.inner.compact(revision).await
+    }
+    async fn status(&self) -> Result<Status> {
+        self.inner.status().await
+    }
+}
+
+#[tokio::test]
+async fn progress_that_answers_an_earlier_question_is_no_answer_to_a_later_one() {
+    let asked: Arc<Mutex<Vec<Revision>>> = Arc::default();
+    let options = EtcdServerOptions::default().progress_interval(Duration::from_millis(1));
+    let served = Served::store(Arc::new(Slow { inner: memory(), asked: asked.clone() }), options).await;
+    let client = served.client().await;
+    let mut stream = client.stream("Watch/Watch").await;
+    begin(&mut stream, WatchCreateRequest { progress_notify: true, ..create_watch("a", Bytes::new()) }).await;
+    // The server asks by itself, and then is asked.
+    while asked.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let now = write(&client, "b", "").await;
+    stream.send(&ask_progress());
+    let progress = loop {
+        let response = next(&mut stream).await;
+        if response.watch_id == -1 {
+            break revision(&response.header);
+        }
+    };
+    assert!(progress >= now, "progress {progress}, asked after {now}");
 }
 
 #[tokio::test]

@@ -109,8 +109,8 @@ struct Entry {
 }
 
 /// Asking all watches of the stream how far they are. The answer is for all of them: it is given when each has told how
-/// far it is, and it is the least of that. A watch tells it by its progress, or by an event from behind the question:
-/// one that always has something to tell never comes to the former.
+/// far it is, and it is the least of that. A watch tells it by progress or an event from behind the question: one that always
+/// has something to tell never comes to the former.
 #[derive(Default)]
 struct Round {
     /// The revision at which it was asked.
@@ -287,7 +287,8 @@ impl<'a> WatchStream<'a> {
             let told = entry.tell();
             let in_tick = told.progress.is_some() && std::mem::take(&mut entry.in_tick);
             entry.told_since_tick |= told.last.is_some();
-            let far = told.progress.or(told.last.filter(|last| *last >= self.round.asked_at));
+            // Progress may be the answer to an earlier question.
+            let far = told.progress.max(told.last).filter(|far| *far >= self.round.asked_at);
             let in_round = far.is_some() && std::mem::take(&mut entry.in_round);
             if let Some(last) = told.last {
                 let events = WatchResponse { events: told.events, ..self.response(last, id) };
