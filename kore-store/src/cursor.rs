@@ -363,6 +363,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nor_what_was_before_its_beginning() {
+        for request in [WatchRequest::key("a"), WatchRequest::prefix(""), WatchRequest::key("a").without_deletions()] {
+            let store = MemoryStore::new();
+            let mut watch = store.watch(request.from(10)).await.unwrap();
+            assert_eq!(told(&mut watch), None);
+            for revision in 2..10 {
+                assert_eq!(store.put("a".into(), "early".into()).await.unwrap(), revision);
+            }
+            store.put("a".into(), "first".into()).await.unwrap();
+            store.compact(10).await.unwrap();
+            assert!(matches!(told(&mut watch), Some(Watched::Batch(batch)) if batch.revision == 10));
+        }
+        let store = MemoryStore::new();
+        let mut watch = store.watch(WatchRequest::key("idle").from(10)).await.unwrap();
+        assert_eq!(told(&mut watch), None);
+        store.put("idle".into(), "early".into()).await.unwrap();
+        for _ in 0..15 {
+            store.put("busy".into(), "b".into()).await.unwrap();
+        }
+        store.compact(16).await.unwrap();
+        assert_eq!(told(&mut watch), None);
+        let written = store.put("idle".into(), "v".into()).await.unwrap();
+        store.compact(written).await.unwrap();
+        assert!(matches!(told(&mut watch), Some(Watched::Batch(batch)) if batch.revision == written));
+    }
+
+    #[tokio::test]
     async fn who_keeps_asking_for_progress_is_answered() {
         let store = MemoryStore::new();
         let mut watch = store.watch(WatchRequest::prefix("")).await.unwrap();

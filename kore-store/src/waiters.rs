@@ -2,7 +2,7 @@
 //!
 //! A write wakes those who watch a key that it writes, and those who want to hear how far it is. Finding those who watch a key
 //! or a prefix takes a look for each key written and each length of a prefix, however many watch others; those who watch other
-//! intervals, or only some kinds of changes, are looked through.
+//! intervals, or only some kinds of changes, or begin later, are looked through.
 //! Who waits need not look at the log: nothing has come for it until it is woken, and then it is told from where on to look.
 //! It waits again without a look at the log, or at the others.
 
@@ -102,7 +102,7 @@ struct Watching {
     prefixes: FxHashMap<Bytes, Places>,
     /// How many of `prefixes` have which length.
     lengths: BTreeMap<usize, usize>,
-    /// Those who watch other intervals, or only some of what happens there.
+    /// Those who watch other intervals, or only some of what happens there, or from a later revision on.
     others: Vec<(WatchRequest, Arc<Place>)>,
     /// Those who watch everything.
     all: Places,
@@ -148,7 +148,9 @@ impl Waiters {
 
     /// Lets a watcher take its place. It does not wait yet.
     pub(crate) fn join(&self, place: &Arc<Place>, request: &WatchRequest) {
-        self.lock().add(place.clone(), request);
+        let mut watching = self.lock();
+        let is_ahead = request.from > self.told().saturating_add(1);
+        watching.add(place.clone(), request, is_ahead);
     }
 
     /// Lets a watcher that has joined, and has seen everything before `next`, wait; false: there is more by now.
@@ -215,13 +217,14 @@ impl Waiters {
 }
 
 impl Watching {
-    fn add(&mut self, place: Arc<Place>, request: &WatchRequest) {
+    /// `is_ahead`: its first revision is not the next one, but a later one.
+    fn add(&mut self, place: Arc<Place>, request: &WatchRequest, is_ahead: bool) {
         self.count += 1;
         if request.progress {
             self.progress.push(place.clone());
         }
         match &request.keys {
-            _ if !request.puts || !request.deletions => self.others.push((request.clone(), place)),
+            _ if is_ahead || !request.puts || !request.deletions => self.others.push((request.clone(), place)),
             KeyRange::Prefix(prefix) if prefix.is_empty() => self.all.places.push(place),
             KeyRange::Key(key) => push(&mut self.keys, key, place),
             KeyRange::Prefix(prefix) => self.add_prefix(prefix, place),
@@ -251,7 +254,7 @@ impl Watching {
                 }
             }
             for (request, place) in &self.others {
-                if request.wants(event) {
+                if request.from <= batch.revision && request.wants(event) {
                     woken.extend(place.find(batch.revision));
                 }
             }
