@@ -254,7 +254,7 @@ fn presence(text: &str) -> BTreeMap<(String, String), String> {
         let mut words = line.split(' ');
         let definition = words.next().unwrap_or_default();
         for word in words {
-            let name = word.trim_end_matches(['?', '+', '-']);
+            let name = word.trim_end_matches(['?', '+', '-', '=']);
             marks.insert((definition.to_owned(), name.to_owned()), word[name.len()..].to_owned());
         }
     }

@@ -92,6 +92,7 @@ mod facts;
 pub mod http;
 pub mod kinds;
 pub mod kubeconfig;
+mod managed;
 pub mod object;
 pub mod openapi;
 pub mod patch;

@@ -10,7 +10,7 @@
 //! A field line starts with a space: name, shape, protobuf numbers, attributes.
 //!
 //! * after the name: `!` required; `?` a zero is a value of its own; `+` optional, yet written when zero; `-` required, yet
-//!   omitted when zero;
+//!   omitted when zero; `=` an object that is always there, empty at least;
 //! * shapes: `s` string, `B` bytes (base64), `b` boolean, `i` int32, `I` int64, `d` double, `t` Time, `u` MicroTime,
 //!   `q` Quantity, `x` IntOrString, `r` RawExtension, `f` FieldsV1, `j` any JSON, `[T` list, `{T` map of strings to T, and
 //!   otherwise a type, with `package:` where it lives elsewhere;
@@ -71,6 +71,8 @@ pub(crate) struct Field {
     pub(crate) zero_is_value: bool,
     /// A zero is written out where a value is present.
     pub(crate) zero_is_kept: bool,
+    /// An object that upstream holds by value: it writes an empty one where nothing was given.
+    pub(crate) always_there: bool,
     /// Protobuf numbers from this type's message down to the field; empty: the field has none.
     pub(crate) numbers: Box<[u32]>,
     /// A list of strings is a message of its own in protobuf.
@@ -262,7 +264,7 @@ fn header(line: &'static str, package: &'static Package) -> Type {
 fn field(line: &'static str, package: &'static Package) -> Field {
     let mut words = line.split(' ');
     let marked = words.next().expect("a field has a name");
-    let name = marked.trim_end_matches(['!', '?', '+', '-']);
+    let name = marked.trim_end_matches(['!', '?', '+', '-', '=']);
     let marks = &marked[name.len()..];
     let required = marks.contains('!');
     let shape = shape(words.next().expect("a field has a shape"), package);
@@ -273,6 +275,7 @@ fn field(line: &'static str, package: &'static Package) -> Field {
         required,
         zero_is_value: marks.contains('?'),
         zero_is_kept: marks.contains('+') || (required && !marks.contains('-')),
+        always_there: marks.contains('='),
         numbers: numbers.trim_end_matches('w').split('.').filter_map(|number| number.parse().ok()).collect(),
         wrapped: numbers.ends_with('w'),
         list: ListKind::Unstated,

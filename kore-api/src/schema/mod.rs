@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | [`Schema`]: a place in the shape of a kind |
 //! | `check.rs` | [`check()`]: unknown fields and wrong types, in upstream's words |
+//! | `custom.rs` | the shape of kinds that are not built in |
 //! | `error.rs` | [`SchemaError`] |
 //! | `normal.rs` | [`normalize`]: the form in which a built-in object is stored |
 //! | `graft.rs` | [`graft()`]: a typed edit that keeps what the type does not know |
@@ -26,6 +27,7 @@
 //! ```
 
 mod check;
+mod custom;
 mod error;
 mod graft;
 mod normal;
@@ -34,14 +36,17 @@ pub mod quantity;
 pub(crate) mod sample;
 
 pub use check::check;
+pub use custom::SchemaProblem;
 pub use error::{Problem, SchemaError, bad_request};
 pub use graft::graft;
 pub use normal::normalize;
 
 use crate::facts::{self, Field, ListKind, MapKind, Shape, Type};
+use crate::managed::Place;
 
 pub(crate) use check::schema_props;
-pub(crate) use normal::{double, is_absence, time_text, zero};
+pub(crate) use custom::{Custom, CustomList};
+pub(crate) use normal::{canonical_time, double, is_absence, time_text, zero};
 
 /// A place in the shape of a kind: its root, or any field, list item or map value below.
 ///
@@ -123,6 +128,11 @@ impl Schema {
 
     pub(crate) fn node(&self) -> Node {
         self.node
+    }
+
+    /// The place as ownership sees it.
+    pub(crate) fn place(&self) -> Place<'static> {
+        Place::Table(self.node, self.field)
     }
 
     fn at(shape: &'static Shape, field: Option<&'static Field>) -> Schema {
