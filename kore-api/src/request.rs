@@ -66,6 +66,9 @@ impl fmt::Display for Verb {
     }
 }
 
+/// The name of a client that has none of its own.
+pub(crate) const DEFAULT_USER_AGENT: &str = "kore";
+
 /// One request: a verb on a resource, with options and a body.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -84,6 +87,9 @@ pub struct Request {
     pub options: Options,
     /// With what.
     pub body: Body,
+    /// The program that sends, without its version: who owns the fields of a write that names no `field_manager`. At most 128
+    /// characters count.
+    pub user_agent: Arc<str>,
 }
 
 impl Request {
@@ -97,6 +103,7 @@ impl Request {
             subresource: None,
             options: Options::default(),
             body: Body::Empty,
+            user_agent: Arc::from(DEFAULT_USER_AGENT),
         }
     }
 }
@@ -142,11 +149,12 @@ pub struct Options {
     pub send_initial_events: bool,
     /// All but the storing: admission and validation happen, nothing is kept.
     pub dry_run: bool,
-    /// Who writes, for `managedFields`. The server of this version keeps none: it is passed on, and nothing comes of it.
+    /// Who writes, for `managedFields`: at most 128 printable characters. Server-side apply demands it; of other writes that do not say
+    /// it is the request's `user_agent`.
     pub field_manager: Option<String>,
     /// What to do about unknown and duplicate fields.
     pub field_validation: FieldValidation,
-    /// Server-side apply takes fields over from other managers. The server of this version refuses server-side apply (415).
+    /// Server-side apply takes fields over from other managers, instead of failing with a conflict.
     pub force: bool,
     /// A deletion lets the object live on for so long; `None`: as its kind says.
     pub grace_period_seconds: Option<i64>,

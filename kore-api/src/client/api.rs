@@ -107,7 +107,7 @@ impl<K: Kind> Api<K> {
     async fn replace_part(&self, base: &View<K>, part: Option<&str>, new: &K) -> Result<View<K>, Error> {
         let object = base.object();
         let schema = Schema::of(object.api_version(), object.kind());
-        let whole = graft(schema.as_ref(), &object.to_value(), &encode(&**base)?, &encode(new)?);
+        let whole = graft(schema.as_ref(), &object.to_unmanaged_value(), &encode(&**base)?, &encode(new)?);
         let api = match object.namespace() {
             Some(namespace) => &self.inner.in_namespace(namespace),
             None => &self.inner,

@@ -133,6 +133,25 @@ impl DynamicApi {
         self.object(Verb::Patch, response)
     }
 
+    /// Applies a configuration to the object, or to its `subresource` (server-side apply): what it states is set and from then on
+    /// owned by `options.field_manager`; what that manager applied before and this one does not state is removed, unless
+    /// somebody else owns it. There being no such object, it is made. `apiVersion`, `kind` and `metadata.name` are filled in.
+    ///
+    /// # Errors
+    /// Conflict, with the fields and their owners, if it changes what others own and `options.force` is not set; invalid; and as
+    /// [`super::Transport::call`].
+    pub async fn apply(
+        &self,
+        name: &str,
+        subresource: Option<&str>,
+        config: Value,
+        options: &Options,
+    ) -> Result<Object, Error> {
+        let mut config = self.stamp(config)?;
+        config["metadata"]["name"] = name.into();
+        self.patch(name, subresource, PatchKind::Apply, config, options).await
+    }
+
     /// Deletes the object: at once (`None`), or it is now on its way out (the object as it is).
     ///
     /// # Errors
@@ -186,6 +205,7 @@ impl DynamicApi {
             subresource: subresource.map(Arc::from),
             options,
             body,
+            user_agent: self.client.user_agent().clone(),
         };
         self.client.call(request).await
     }

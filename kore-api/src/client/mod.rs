@@ -31,7 +31,7 @@ use kore_store::{Clock, Entropy};
 
 use crate::error::Error;
 use crate::object::{Kind, ResourceType};
-use crate::request::{Request, Response};
+use crate::request::{DEFAULT_USER_AGENT, Request, Response};
 
 /// How requests get to a server.
 ///
@@ -91,12 +91,25 @@ pub struct Client {
     transport: Arc<dyn Transport>,
     clock: Clock,
     entropy: Entropy,
+    user_agent: Arc<str>,
 }
 
 impl Client {
     /// A client over `transport`.
     pub fn new(transport: impl Transport, clock: Clock, entropy: Entropy) -> Self {
-        Self { transport: Arc::new(transport), clock, entropy }
+        Self { transport: Arc::new(transport), clock, entropy, user_agent: Arc::from(DEFAULT_USER_AGENT) }
+    }
+
+    /// The same client under the name of a program: who owns the fields of what it writes (`managedFields`), where a request
+    /// names no field manager. `kore` otherwise.
+    #[must_use]
+    pub fn with_user_agent(&self, name: &str) -> Self {
+        Self { user_agent: Arc::from(name), ..self.clone() }
+    }
+
+    /// The name of the program, for `managedFields`.
+    pub fn user_agent(&self) -> &Arc<str> {
+        &self.user_agent
     }
 
     /// All objects of kind `K`: of all namespaces, or cluster-scoped.

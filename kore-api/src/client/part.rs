@@ -41,7 +41,7 @@ pub fn carry_part<S: Kind, K: Kind>(source: &View<S>, from: &str, object: &K, to
     let pointer = |path: &str| format!("/{}", path.replace('.', "/"));
     let (from_at, to_at) = (pointer(from), pointer(to));
     let mut whole = encode(object)?;
-    let (full, known) = (source.object().to_value(), encode(&**source)?);
+    let (full, known) = (source.object().to_unmanaged_value(), encode(&**source)?);
     let part = whole.pointer_mut(&to_at);
     if let (Some(full), Some(known), Some(part)) = (full.pointer(&from_at), known.pointer(&from_at), part) {
         let schema = Schema::of(source.object().api_version(), source.object().kind());

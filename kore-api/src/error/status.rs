@@ -197,6 +197,18 @@ impl Status {
         status
     }
 
+    /// The options of a request (`PatchOptions`) contradict each other, or do not suffice.
+    pub fn invalid_options(kind: &'static str, errors: &[FieldError]) -> Self {
+        let options = ResourceType {
+            group: "meta.k8s.io".into(),
+            version: "v1".into(),
+            plural: "".into(),
+            kind: kind.into(),
+            scope: crate::object::Scope::Cluster,
+        };
+        Self::invalid(&options, "", errors)
+    }
+
     /// The request makes no sense.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(Reason::BadRequest, message)

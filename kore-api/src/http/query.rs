@@ -9,7 +9,7 @@ use crate::request::{FieldValidation, Options, Propagation};
 /// More parameters than this are refused.
 const PARAMETERS_MAX: usize = 256;
 /// The longest name of a field manager, as upstream has it.
-const FIELD_MANAGER_CHARS_MAX: usize = 128;
+pub(super) const FIELD_MANAGER_CHARS_MAX: usize = 128;
 
 /// The parameters of a request, decoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

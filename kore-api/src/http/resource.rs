@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
 use super::accept::negotiate;
 use super::layer::RequestInfo;
 use super::path::ResourcePath;
-use super::query::delete_options;
+use super::query::{FIELD_MANAGER_CHARS_MAX, delete_options};
 use super::respond::Reply;
 use super::routes::{method_not_allowed, no_such_resource};
 use super::{Body as HttpBody, Core};
@@ -52,11 +52,20 @@ pub(super) async fn answer(
         subresource: path.subresource.as_deref().map(Arc::from),
         options,
         body,
+        user_agent: user_agent(&head.headers),
     };
     let closing = head.extensions.get::<super::Closing>().cloned();
     let reply = Reply::new(resource.clone(), accepted, &info.query, core.clock(), closing)?;
     let response = core.handle(user, request).await?;
     reply.write(response)
+}
+
+/// The name of the program that sends, as upstream takes it for a field manager: what stands before the first slash, as far as it
+/// is printable, and no more than 128 characters of it.
+fn user_agent(headers: &HeaderMap) -> Arc<str> {
+    let value = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let name = value.split('/').next().unwrap_or_default();
+    name.chars().filter(|character| !character.is_control()).take(FIELD_MANAGER_CHARS_MAX).collect::<String>().into()
 }
 
 /// What the method means for this path, if the resource has it.

@@ -1,7 +1,6 @@
 //! What has changed between two values of a type.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use serde_json::{Map as JsonMap, Value};
 
@@ -113,19 +112,16 @@ fn visit_map(
     }
     if before.is_none() || after.is_none() {
         let stated = before.or(after).expect("one of them holds something");
-        for name in map.always_there().filter(|name| !stated.contains_key(*name)) {
-            visit_field(map, name, before.map(|_| &*NOTHING), after.map(|_| &*NOTHING), out)?;
+        for (name, nothing) in map.always_there().filter(|(name, _)| !stated.contains_key(*name)) {
+            visit_field(map, name, before.map(|_| nothing), after.map(|_| nothing), out)?;
         }
     }
     Ok(false)
 }
 
-/// What stands in for an object that is always there.
-static NOTHING: LazyLock<Value> = LazyLock::new(|| Value::Object(JsonMap::new()));
-
 /// A field; what is always there is empty, not absent, in an object that is there.
 fn member<'v>(map: Map<'_>, members: Option<&'v JsonMap<String, Value>>, name: &str) -> Option<&'v Value> {
-    members?.get(name).or_else(|| map.is_always_there(name).then_some(&*NOTHING))
+    members?.get(name).or_else(|| map.stand_in(name))
 }
 
 fn visit_field(

@@ -26,14 +26,15 @@ mod problem;
 mod reconcile;
 mod remove;
 mod set;
-mod tracker;
 #[cfg(test)]
 mod tests;
+mod tracker;
 
 pub(crate) use element::Element;
-pub(crate) use entry::{Manager, Operation};
+pub(crate) use entry::{Operation, same_owners};
+pub(crate) use merge::merge;
 pub(crate) use owners::{Filter, Versions};
 pub(crate) use place::{Place, Scalar};
 pub(crate) use problem::Problem;
-pub(crate) use set::{FieldSet, path_text};
-pub(crate) use tracker::{Applied, Conflict, Refusal, Tracker};
+pub(crate) use set::{FieldSet, Pattern, path_text};
+pub(crate) use tracker::{Conflict, Refusal, Tracker, applied_by, conflicts_text};

@@ -104,10 +104,7 @@ impl<I: Clone + Ord> Write<'_, I> {
         let fields = before.difference(&changed.removed).union(&changed.modified).union(&changed.added);
         let fields = self.versions.filter(self.version).set(fields);
         if !fields.is_empty() {
-            owners.insert(
-                self.manager.clone(),
-                Owned { fields, version: self.version.to_owned(), applied: false },
-            );
+            owners.insert(self.manager.clone(), Owned { fields, version: self.version.to_owned(), applied: false });
         }
         Ok((owners, !changed.modified.is_empty() || !changed.added.is_empty()))
     }
@@ -154,12 +151,7 @@ impl<I: Clone + Ord> Write<'_, I> {
     }
 
     /// Takes from everybody but the manager what changes from what there is to `new`, and returns the changes.
-    fn settle(
-        &self,
-        new: &Value,
-        mut owners: Owners<I>,
-        force: bool,
-    ) -> Result<(Owners<I>, Comparison), Failure<I>> {
+    fn settle(&self, new: &Value, mut owners: Owners<I>, force: bool) -> Result<(Owners<I>, Comparison), Failure<I>> {
         let own = compare(self.place(self.version)?, self.live, new)?;
         let own = self.versions.filter(self.version).comparison(own);
         // At each version: what has a new value, and what is gone.

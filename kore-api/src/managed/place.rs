@@ -1,6 +1,7 @@
 //! A place in a type, as ownership sees it: what a value there may be, and whether it is owned as one or part by part.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -136,6 +137,7 @@ impl<'s> Place<'s> {
                 Custom::Anything { preserve: false } => Self::Whole.atom(),
                 Custom::Scalar(scalar) => Atom { scalar: Some(*scalar), ..none },
                 Custom::Object(object) => map(object.is_atomic),
+                Custom::Metadata => metadata().atom(),
                 Custom::List(list) => {
                     let relation = match &list.kind {
                         CustomList::Atomic => Relation::Atomic,
@@ -147,6 +149,12 @@ impl<'s> Place<'s> {
             },
         }
     }
+}
+
+/// What all objects have.
+fn metadata() -> Place<'static> {
+    let found = crate::facts::named("io.k8s.apimachinery.pkg.apis.meta.v1", "ObjectMeta");
+    Place::Table(Node::Object(found.expect("the table has it")), None)
 }
 
 impl<'s> Atom<'s> {
@@ -179,7 +187,9 @@ impl<'s> Map<'s> {
     /// The place of a field that the type declares.
     pub(crate) fn declared(&self, name: &str) -> Option<Place<'s>> {
         match self.at {
-            Place::Table(Node::Object(found), _) => found.field(name).map(|field| Place::table(&field.shape, Some(field))),
+            Place::Table(Node::Object(found), _) => {
+                found.field(name).map(|field| Place::table(&field.shape, Some(field)))
+            }
             Place::Custom(Custom::Object(object)) => object.properties.get(name).map(Place::Custom),
             _ => None,
         }
@@ -215,20 +225,20 @@ impl<'s> Map<'s> {
         }
     }
 
-    /// The fields that hold an object even where nothing was given, as upstream has it.
-    pub(crate) fn always_there(&self) -> impl Iterator<Item = &'static str> + use<> {
+    /// The fields that are there even where nothing was given, as upstream has it, with what they hold then.
+    pub(crate) fn always_there(&self) -> impl Iterator<Item = (&'static str, &'static Value)> + use<> {
         let fields: &'static [Field] = match self.at {
             Place::Table(Node::Object(found), _) => &found.fields,
             _ => &[],
         };
-        fields.iter().filter(|field| field.always_there).map(|field| field.name)
+        fields.iter().filter_map(|field| Some((field.name, stand_in(field)?)))
     }
 
-    /// Whether a field is one of those.
-    pub(crate) fn is_always_there(&self, name: &str) -> bool {
+    /// What a field holds where nothing was given, if it is one of those.
+    pub(crate) fn stand_in(&self, name: &str) -> Option<&'static Value> {
         match self.at {
-            Place::Table(Node::Object(found), _) => found.field(name).is_some_and(|field| field.always_there),
-            _ => false,
+            Place::Table(Node::Object(found), _) => found.field(name).and_then(stand_in),
+            _ => None,
         }
     }
 
@@ -240,6 +250,17 @@ impl<'s> Map<'s> {
             _ => false,
         };
         !has_fields && matches!(self.element(), Some(Place::Deduced))
+    }
+}
+
+/// An object that upstream holds by value is empty where nothing was given, and a list or map that it always writes is null.
+fn stand_in(field: &Field) -> Option<&'static Value> {
+    static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(serde_json::Map::new()));
+    static NULL: Value = Value::Null;
+    match field.shape {
+        _ if field.always_there => Some(&EMPTY),
+        Shape::List(_) | Shape::Map(_) if field.zero_is_kept => Some(&NULL),
+        _ => None,
     }
 }
 

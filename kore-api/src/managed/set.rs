@@ -30,6 +30,7 @@ impl FieldSet {
     }
 
     /// How many paths are members.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.nodes.iter().map(|node| usize::from(node.is_member) + node.children.len()).sum()
     }
@@ -60,6 +61,7 @@ impl FieldSet {
     }
 
     /// Makes a path a member; the empty one never is.
+    #[cfg(test)]
     pub(crate) fn insert_path(&mut self, path: &[Element]) {
         match path {
             [] => {}
@@ -86,6 +88,7 @@ impl FieldSet {
     }
 
     /// Whether a path is a member.
+    #[cfg(test)]
     pub(crate) fn contains_path(&self, path: &[Element]) -> bool {
         match path {
             [] => false,
@@ -237,9 +240,8 @@ impl FieldSet {
             return self.clone();
         };
         Self::from_nodes(self.nodes.iter().filter_map(|node| {
-            let (_, below) = wanted
-                .iter()
-                .find(|(element, _)| element.as_ref().is_none_or(|element| *element == node.element))?;
+            let (_, below) =
+                wanted.iter().find(|(element, _)| element.as_ref().is_none_or(|element| *element == node.element))?;
             let is_member = node.is_member && matches!(below, Pattern::All);
             Some(Node { element: node.element.clone(), is_member, children: node.children.matching(below) })
         }))

@@ -10,8 +10,11 @@ use super::element::Element;
 use super::entry::{Managed, Manager, Operation};
 use super::fields_of::fields_of;
 use super::owners::{Failure, Versions, Write};
+use super::place::Place;
 use super::problem::Problem;
+use super::remove::extract;
 use super::set::{FieldSet, path_text};
+use crate::schema::Schema;
 
 /// The manager that owns what was there before anybody was tracked.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
@@ -57,8 +60,6 @@ pub(crate) enum Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {
     pub(crate) manager: Manager,
-    /// When the manager last wrote.
-    pub(crate) time: Option<String>,
     pub(crate) path: Vec<Element>,
 }
 
@@ -74,7 +75,13 @@ impl Tracker<'_> {
     /// if it says anything.
     ///
     /// Whoever cannot be read owns nothing: a change is never refused for that.
-    pub(crate) fn updated(&self, live: &Value, stored: Option<&Bytes>, sent: Option<&Value>, new: &Value) -> Option<Bytes> {
+    pub(crate) fn updated(
+        &self,
+        live: &Value,
+        stored: Option<&Bytes>,
+        sent: Option<&Value>,
+        new: &Value,
+    ) -> Option<Bytes> {
         let of_live = || stored.and_then(|stored| Managed::read(stored).ok()).unwrap_or_default();
         let managed = match sent {
             Some(sent) if self.subresource.is_empty() => {
@@ -120,8 +127,7 @@ impl Tracker<'_> {
             managed = self.update(managed, &json!({}), live, BEFORE_FIRST_APPLY);
         }
         let manager = Manager::new(Operation::Apply, self.manager, self.version, self.subresource);
-        let write =
-            Write { versions: self.versions, version: self.version, live, manager: manager.clone() };
+        let write = Write { versions: self.versions, version: self.version, live, manager: manager.clone() };
         let outcome = match write.apply(config, managed.owners.clone(), force) {
             Err(Failure::Conflicts(conflicts)) if self.manager == KUBECTL => {
                 // What kubectl applied on the client's side is its own.
@@ -141,9 +147,8 @@ impl Tracker<'_> {
             Err(Failure::Problem(problem)) => return Err(unreadable(&problem)),
             Err(Failure::Conflicts(conflicts)) => {
                 let listed = conflicts.into_iter().flat_map(|(manager, fields)| {
-                    let time = managed.times.get(&manager).cloned();
                     let paths = fields.paths().into_iter();
-                    paths.map(move |path| Conflict { manager: manager.clone(), time: time.clone(), path })
+                    paths.map(move |path| Conflict { manager: manager.clone(), path })
                 });
                 return Err(Refusal::Conflicts(listed.collect()));
             }
@@ -162,8 +167,7 @@ impl Tracker<'_> {
 
     fn update(&self, mut managed: Managed, live: &Value, new: &Value, name: &str) -> Managed {
         let manager = Manager::new(Operation::Update, name, self.version, self.subresource);
-        let write =
-            Write { versions: self.versions, version: self.version, live, manager: manager.clone() };
+        let write = Write { versions: self.versions, version: self.version, live, manager: manager.clone() };
         let before = managed.owners.clone();
         match write.update(new, before) {
             Ok((owners, has_set)) => {
@@ -207,6 +211,19 @@ impl Tracker<'_> {
         let fields = fields_of(place, &applied).ok()?;
         Some(fields.difference(&changed.modified).difference(&changed.added).difference(&changed.removed))
     }
+}
+
+/// What a manager has applied to an object, as far as it still owns it.
+pub(crate) fn applied_by(
+    schema: Option<&Schema>,
+    managed: &[u8],
+    object: &Value,
+    manager: &str,
+    subresource: &str,
+) -> Option<Value> {
+    let managed = Managed::read(managed).ok()?;
+    let owned = managed.owners.get(&Manager::new(Operation::Apply, manager, "", subresource))?;
+    Some(extract(Place::of(schema), object, &owned.fields.leaves()))
 }
 
 /// Keeps the annotation by which kubectl applies on the client's side up to date, where there is one.
@@ -263,7 +280,9 @@ fn read_sent(sent: &Value) -> Option<Managed> {
 fn is_reset(sent: &Value) -> bool {
     match sent.as_array().map(Vec::as_slice) {
         Some([]) => true,
-        Some([entry]) => entry.as_object().is_some_and(|fields| fields.values().all(|value| value == "" || value.is_null())),
+        Some([entry]) => {
+            entry.as_object().is_some_and(|fields| fields.values().all(|value| value == "" || value.is_null()))
+        }
         _ => false,
     }
 }

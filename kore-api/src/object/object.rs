@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{Kind, ObjectKey, UndecodableView, View};
-use crate::codec;
+use crate::schema::Schema;
+use crate::{codec, managed};
 
 /// An object as it was at one revision. Cloning shares it.
 ///
@@ -109,6 +110,25 @@ impl Object {
         let body = codec::canonical(&Value::Object(fields));
         let managed_fields = managed_fields.map(|fields| codec::canonical(&fields));
         Self::from_parts(body, managed_fields, revision)
+    }
+
+    /// The object that `value` describes, with these managed fields in place of its own.
+    ///
+    /// # Errors
+    /// As [`Object::from_value`].
+    pub(crate) fn with_managed_fields(
+        value: Value,
+        managed_fields: Option<Bytes>,
+        revision: Revision,
+    ) -> Result<Self, MalformedObject> {
+        let Value::Object(mut fields) = value else {
+            return Err(MalformedObject { field: "", problem: "not a JSON object".into() });
+        };
+        if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+            metadata.remove("resourceVersion");
+            metadata.remove("managedFields");
+        }
+        Self::from_parts(codec::canonical(&Value::Object(fields)), managed_fields, revision)
     }
 
     /// The object whose canonical body is `body`: compact JSON without `resourceVersion` and `managedFields`.
@@ -263,17 +283,62 @@ impl Object {
         self.0.managed_fields.as_ref()
     }
 
+    /// What `manager` applied last (server-side apply), as far as it still owns it: the configuration to change and to apply again.
+    /// `None` if it has applied nothing through this `subresource` (empty: the object itself), or the managed fields are not
+    /// here or cannot be read. Of a kind that is not built in, what is applied to the items of a list is not found again.
+    ///
+    /// ```
+    /// use kore_api::object::Object;
+    /// use serde_json::json;
+    ///
+    /// let object = Object::from_value(json!({
+    ///     "apiVersion": "v1", "kind": "ConfigMap",
+    ///     "metadata": {"name": "a", "namespace": "b", "managedFields": [{
+    ///         "manager": "me", "operation": "Apply", "apiVersion": "v1",
+    ///         "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {"f:mine": {}}},
+    ///     }]},
+    ///     "data": {"mine": "1", "other": "2"},
+    /// }), 7)?;
+    /// let applied = object.applied_by("me", "").unwrap();
+    /// assert_eq!(applied["data"], json!({"mine": "1"}));
+    /// assert_eq!(object.applied_by("you", ""), None);
+    /// # Ok::<(), kore_api::object::MalformedObject>(())
+    /// ```
+    pub fn applied_by(&self, manager: &str, subresource: &str) -> Option<Value> {
+        let schema = Schema::of(self.api_version(), self.kind());
+        let body: Value = serde_json::from_slice(self.body()).ok()?;
+        let mut applied = managed::applied_by(schema.as_ref(), self.managed_fields()?, &body, manager, subresource)?;
+        if !applied.is_object() {
+            applied = Value::Object(Map::new());
+        }
+        applied["apiVersion"] = self.api_version().into();
+        applied["kind"] = self.kind().into();
+        let metadata = metadata_mut(&mut applied).ok()?;
+        metadata.insert("name".into(), self.name().into());
+        if let Some(namespace) = self.namespace() {
+            metadata.insert("namespace".into(), namespace.into());
+        }
+        Some(applied)
+    }
+
     /// The whole object as a tree, `resourceVersion` and `managedFields` included. Decodes the body: not for hot paths.
     pub fn to_value(&self) -> Value {
-        let mut value: Value =
-            serde_json::from_slice(&self.0.body).expect("the body was parsed when the object was made");
-        let metadata = value["metadata"].as_object_mut().expect("the header was read from it");
-        if self.0.revision != 0 {
-            metadata.insert("resourceVersion".into(), self.0.revision.to_string().into());
-        }
+        let mut value = self.to_unmanaged_value();
         if let Some(fields) = &self.0.managed_fields {
             let fields = serde_json::from_slice(fields).expect("encoded from a JSON tree");
+            let metadata = value["metadata"].as_object_mut().expect("the header was read from it");
             metadata.insert("managedFields".into(), fields);
+        }
+        value
+    }
+
+    /// The object as a tree, `resourceVersion` included and `managedFields` not.
+    pub(crate) fn to_unmanaged_value(&self) -> Value {
+        let mut value: Value =
+            serde_json::from_slice(&self.0.body).expect("the body was parsed when the object was made");
+        if self.0.revision != 0 {
+            let metadata = value["metadata"].as_object_mut().expect("the header was read from it");
+            metadata.insert("resourceVersion".into(), self.0.revision.to_string().into());
         }
         value
     }

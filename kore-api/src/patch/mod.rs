@@ -29,12 +29,12 @@ mod json;
 mod list;
 mod merge;
 mod strategic;
-mod structural;
 
 use serde_json::Value;
 
 pub use error::PatchError;
 
+use crate::managed;
 use crate::schema::Schema;
 
 /// The syntax of a patch.
@@ -86,6 +86,21 @@ pub fn apply(kind: PatchKind, schema: Option<&Schema>, target: &Value, patch: &V
         PatchKind::Json => json::apply(target, patch),
         PatchKind::Merge => merge::apply(target, patch),
         PatchKind::Strategic => strategic::apply(schema.ok_or(PatchError::NoSchema)?, target, patch),
-        PatchKind::Apply => structural::apply(schema, target, patch),
+        PatchKind::Apply => managed::merge(managed::Place::of(schema), target, patch)
+            .map_err(|problem| PatchError::Malformed { message: problem.to_string() }),
+    }
+}
+
+/// Whether a patch says anything about `metadata.managedFields`: then it is made to an object that has them.
+pub(crate) fn touches_managed_fields(kind: PatchKind, patch: &Value) -> bool {
+    match kind {
+        PatchKind::Json => patch.as_array().into_iter().flatten().any(|operation| {
+            ["path", "from"].iter().any(|place| {
+                operation[*place].as_str().is_some_and(|path| {
+                    path.is_empty() || path == "/metadata" || path.starts_with("/metadata/managedFields")
+                })
+            })
+        }),
+        _ => patch.get("metadata").is_some_and(|metadata| metadata.get("managedFields").is_some()),
     }
 }

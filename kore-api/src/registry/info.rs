@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Generic, NameRule, Strategy};
 use crate::object::{Kind, ResourceType};
+use crate::schema::{Custom, SchemaProblem};
 
 /// One resource: an entry of the [`super::Registry`].
 #[derive(Clone)]
@@ -46,6 +47,8 @@ pub struct ResourceInfo {
     pub columns: Vec<Column>,
     /// What differs from kind to kind.
     pub strategy: Arc<dyn Strategy>,
+    /// The shape of its objects, where the kind is not built in and states one.
+    pub(crate) schema: Option<Arc<Custom>>,
     /// Whether an object can be read as the type the entry was made for. Of built-in kinds the server knows the shape.
     pub(crate) decodes: fn(&Value) -> Result<(), serde_json::Error>,
 }
@@ -103,8 +106,39 @@ impl ResourceInfo {
             selectable_fields: Vec::new(),
             columns: Vec::new(),
             strategy: Arc::new(Generic),
+            schema: None,
             decodes: |_| Ok(()),
         }
+    }
+
+    /// With a structural OpenAPI v3 schema of its objects, as a CustomResourceDefinition has it. Server-side apply merges and owns
+    /// their lists and maps as it says: `x-kubernetes-list-type`, `-list-map-keys`, `-map-type`. Without one, maps are owned key by key,
+    /// and each list as one.
+    ///
+    /// ```
+    /// use kore_api::object::{ResourceType, Scope};
+    /// use kore_api::registry::ResourceInfo;
+    /// use serde_json::json;
+    ///
+    /// let crates = ResourceType {
+    ///     group: "example.com".into(),
+    ///     version: "v1".into(),
+    ///     plural: "crates".into(),
+    ///     kind: "Crate".into(),
+    ///     scope: Scope::Namespaced,
+    /// };
+    /// let schema = json!({"type": "object", "properties": {"tags": {
+    ///     "type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set",
+    /// }}});
+    /// let crates = ResourceInfo::new(crates).schema(&schema)?;
+    /// # Ok::<(), kore_api::schema::SchemaProblem>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What is wrong with the schema.
+    pub fn schema(mut self, schema: &Value) -> Result<Self, SchemaProblem> {
+        self.schema = Some(Arc::new(Custom::for_kind(schema)?));
+        Ok(self)
     }
 
     /// With these abbreviations.

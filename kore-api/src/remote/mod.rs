@@ -158,7 +158,8 @@ impl Inner {
         let headers = encoded.headers_mut();
         let accept = if encode::is_log(request) { "*/*" } else { "application/json" };
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("kore/", env!("CARGO_PKG_VERSION"))));
+        let agent = HeaderValue::try_from(format!("{}/{}", request.user_agent, env!("CARGO_PKG_VERSION")));
+        headers.insert(USER_AGENT, agent.map_err(|_| format!("the user agent {:?} is no header", request.user_agent))?);
         if let Some(token) = self.credentials.header().await? {
             headers.insert(AUTHORIZATION, token);
         }

@@ -246,6 +246,7 @@ fn request() -> impl Strategy<Value = Request> {
                         Verb::Patch => Body::Patch(PatchKind::Strategic, json!({"a": 1})),
                         _ => Body::Empty,
                     },
+                    user_agent: "kore".into(),
                 }
             },
         )

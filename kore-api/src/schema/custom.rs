@@ -21,6 +21,8 @@ pub(crate) enum Custom {
     Object(CustomObject),
     /// A list.
     List(Box<CustomItems>),
+    /// What all objects have.
+    Metadata,
 }
 
 /// An object of a structural schema.
@@ -67,6 +69,24 @@ impl Custom {
     /// [`SchemaProblem`]: what is not structural, or contradicts itself.
     pub(crate) fn read(schema: &Value) -> Result<Self, SchemaProblem> {
         read(schema, &mut Vec::new())
+    }
+
+    /// Reads the schema of a kind: whatever it says of them, `apiVersion`, `kind` and `metadata` are those of every object.
+    ///
+    /// # Errors
+    /// As [`Custom::read`], and when it is no object's.
+    pub(crate) fn for_kind(schema: &Value) -> Result<Self, SchemaProblem> {
+        match Self::read(schema)? {
+            Self::Object(mut object) => {
+                for name in ["apiVersion", "kind"] {
+                    object.properties.insert(name.to_owned(), Self::Scalar(Scalar::String));
+                }
+                object.properties.insert("metadata".to_owned(), Self::Metadata);
+                Ok(Self::Object(object))
+            }
+            Self::Anything { preserve } => Ok(Self::Anything { preserve }),
+            _ => Err(SchemaProblem { path: "type".to_owned(), problem: "must be object".to_owned() }),
+        }
     }
 }
 

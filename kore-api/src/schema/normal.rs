@@ -34,6 +34,30 @@ pub fn normalize(schema: &Schema, value: &mut Value) {
     }
 }
 
+/// Brings the quantities, times and numbers of a value into their canonical form, as [`normalize`] does, and leaves everything else as
+/// it is: what an applied configuration states is stated, empty or not.
+pub(crate) fn canonicalize(schema: &Schema, value: &mut Value) {
+    match schema.node() {
+        Node::Object(found) if found.special == Special::None => {
+            for (name, member) in value.as_object_mut().into_iter().flatten() {
+                if let Some(inner) = schema.field(name) {
+                    canonicalize(&inner, member);
+                }
+            }
+        }
+        Node::Object(_) => {}
+        Node::Shape(Shape::List(_)) => {
+            let inner = schema.element().expect("a list has elements");
+            value.as_array_mut().into_iter().flatten().for_each(|item| canonicalize(&inner, item));
+        }
+        Node::Shape(Shape::Map(_)) => {
+            let inner = schema.element().expect("a map has elements");
+            value.as_object_mut().into_iter().flatten().for_each(|(_, member)| canonicalize(&inner, member));
+        }
+        Node::Shape(scalar) => shape(scalar, value),
+    }
+}
+
 fn object(found: &'static Type, value: &mut Value) {
     match (found.special, &mut *value) {
         (Special::None, Value::Object(members)) => fields(found, members),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::core::Call;
-use super::update::Part;
+use super::update::{Made, Part};
 use super::{body, metadata};
 use crate::error::{FieldError, Reason, Status};
 use crate::object::Object;
@@ -31,7 +31,7 @@ impl Call<'_> {
         let resource = self.route.info.resource.clone();
         let now = self.core.now();
         let mut make = |_: &mut Vec<String>, old: &Object| {
-            let mut pod = old.to_value();
+            let mut pod = old.to_unmanaged_value();
             let conflict = |problem: String| Err(Status::conflict(&resource, name, problem));
             if old.is_deleting() {
                 return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
@@ -45,7 +45,8 @@ impl Call<'_> {
             pod["spec"]["nodeName"] = node.into();
             set_scheduled(&mut pod, &now);
             take_over(&mut pod, &binding)?;
-            Ok(pod)
+            // As upstream: a binding is nobody's edit.
+            Ok(Made::Untracked(pod))
         };
         self.modify(name, Verb::Create, Part::Inner("binding"), &mut make).await?;
         Ok(Content::Status(Status { code: 201, ..Status::new(Reason::Unknown, "") }))

@@ -50,23 +50,18 @@ pub(super) fn other(body: Body, api_version: &str, kind: &str) -> Result<Value, 
     }
 }
 
-/// The patch that a body holds.
-pub(super) fn patch(body: Body) -> Result<(PatchKind, Value), Status> {
-    let (kind, patch) = match body {
-        Body::Patch(kind, patch) => (kind, patch),
+/// The patch that a body holds, and the fields that stood twice in it.
+pub(super) fn patch(body: Body) -> Result<(PatchKind, Value, Vec<String>), Status> {
+    match body {
+        Body::Patch(kind, patch) => Ok((kind, patch, Vec::new())),
         Body::EncodedPatch(kind, bytes) => {
             // JSON is YAML; only applied configurations are read as such.
             let format = if kind == PatchKind::Apply { codec::Format::Yaml } else { codec::Format::Json };
-            (kind, codec::decode(format, &bytes, &Limits::default()).map_err(undecodable)?.value)
+            let decoded = codec::decode(format, &bytes, &Limits::default()).map_err(undecodable)?;
+            Ok((kind, decoded.value, decoded.duplicates))
         }
-        _ => return Err(Status::bad_request("the body is no patch")),
-    };
-    if kind == PatchKind::Apply {
-        let problem = "server-side apply (application/apply-patch+yaml) is not supported by this server; send a strategic \
-                       merge patch, a merge patch or a JSON patch";
-        return Err(Status::new(Reason::UnsupportedMediaType, problem));
+        _ => Err(Status::bad_request("the body is no patch")),
     }
-    Ok((kind, patch))
 }
 
 /// The answer to a patch that cannot be made.
@@ -134,6 +129,23 @@ impl Call<'_> {
         }
         schema::normalize(schema, value);
         Ok(())
+    }
+
+    /// Fields that stand twice in a body: what becomes of that is up to the request's `fieldValidation`.
+    pub(super) fn tell_duplicates(&mut self, duplicates: &[String]) -> Result<(), Status> {
+        let found: Vec<SchemaError> = duplicates.iter().cloned().map(SchemaError::duplicate).collect();
+        match self.options.field_validation {
+            FieldValidation::Strict => {
+                let resource = self.resource();
+                let refused = schema::bad_request(&resource.api_version(), &resource.kind, &found);
+                refused.map_or(Ok(()), |message| Err(Status::bad_request(message)))
+            }
+            FieldValidation::Warn => {
+                self.warnings.extend(found.iter().map(ToString::to_string));
+                Ok(())
+            }
+            FieldValidation::Ignore => Ok(()),
+        }
     }
 
     /// Of a kind that is not built in, what all objects have in common: everybody reads that.

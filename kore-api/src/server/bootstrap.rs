@@ -106,7 +106,15 @@ async fn create(core: &Core, user: &User, plural: &str, namespace: Option<&str>,
     }
     let options = Options::default();
     let namespace = namespace.map(Arc::from);
-    let mut call = Call { core, user, route, namespace: namespace.as_ref(), options: &options, warnings: Vec::new() };
+    let mut call = Call {
+        core,
+        user,
+        route,
+        namespace: namespace.as_ref(),
+        options: &options,
+        user_agent: "kube-apiserver",
+        warnings: Vec::new(),
+    };
     match call.create_object(object).await {
         Ok(_) => Ok(()),
         // Another server over the same store was faster.

@@ -28,6 +28,8 @@ pub(super) struct Put<'a> {
     /// What there must be; `None`: nothing.
     pub(super) old: Option<(&'a Object, &'a Value)>,
     pub(super) new: Value,
+    /// `metadata.managedFields` of it.
+    pub(super) managed: Option<Bytes>,
     /// What else must hold.
     pub(super) guards: Vec<Compare>,
 }
@@ -63,7 +65,7 @@ impl Call<'_> {
                 }
                 _ => 0,
             };
-            let pending = self.pending(put.key, new)?;
+            let pending = self.pending(put.key, new, put.managed.clone())?;
             let expected = put.old.map_or(0, |(old, _)| old.revision());
             let mut txn = self.guarded(pending.key(), expected, &put.guards);
             let written = kore_store::Put::new(pending.key().clone(), pending.value().clone());
@@ -159,9 +161,10 @@ impl Call<'_> {
         }
     }
 
-    fn pending(&self, key: &ObjectKey, new: Value) -> Result<Arc<Pending>, Status> {
+    fn pending(&self, key: &ObjectKey, new: Value, managed: Option<Bytes>) -> Result<Arc<Pending>, Status> {
         let fields = self.route.cache.fields_of(&new);
-        let object = Object::from_value(new, 0).map_err(|error| Status::bad_request(error.to_string()))?;
+        let object =
+            Object::with_managed_fields(new, managed, 0).map_err(|error| Status::bad_request(error.to_string()))?;
         let value: Bytes = layout::encode(&object);
         Ok(Pending::new(layout::object_key(&self.route.prefix, key), value, object, fields))
     }

@@ -11,6 +11,7 @@ use crate::admission::Admission;
 use crate::auth::{Attributes, Authorizer, Decision, ResourceAttributes, User};
 use crate::cache::{Caches, ResourceCache, layout};
 use crate::error::{Reason, Status};
+use crate::managed::Place;
 use crate::object::{ObjectKey, ResourceType};
 use crate::registry::{Pool, Registry, ResourceInfo};
 use crate::request::{Content, Options, Request, Response, Verb};
@@ -57,6 +58,14 @@ impl Route {
     pub(super) fn resource(&self) -> &Arc<ResourceType> {
         &self.info.resource
     }
+
+    /// The type of its objects, as ownership sees it.
+    pub(super) fn place(&self) -> Place<'_> {
+        match &self.info.schema {
+            Some(schema) => Place::Custom(schema),
+            None => Place::of(self.schema.as_ref()),
+        }
+    }
 }
 
 /// One request on its way.
@@ -66,11 +75,18 @@ pub(super) struct Call<'a> {
     pub(super) route: &'a Route,
     pub(super) namespace: Option<&'a Arc<str>>,
     pub(super) options: &'a Options,
+    /// The program that sends, for managed fields where the request names no manager.
+    pub(super) user_agent: &'a str,
     /// What the client is told besides.
     pub(super) warnings: Vec<String>,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// Another call for the same request.
+    pub(super) fn like(&self) -> Call<'a> {
+        Call { warnings: Vec::new(), ..*self }
+    }
+
     pub(super) fn resource(&self) -> &ResourceType {
         &self.route.info.resource
     }
@@ -91,9 +107,16 @@ impl Core {
         let route = self.route(&request.resource)?;
         check_shape(route, &request)?;
         self.authorize_request(user, &request).await?;
-        let Request { verb, namespace, name, subresource, options, body, .. } = request;
-        let mut call =
-            Call { core: self, user, route, namespace: namespace.as_ref(), options: &options, warnings: Vec::new() };
+        let Request { verb, namespace, name, subresource, options, body, user_agent, .. } = request;
+        let mut call = Call {
+            core: self,
+            user,
+            route,
+            namespace: namespace.as_ref(),
+            options: &options,
+            user_agent: &user_agent,
+            warnings: Vec::new(),
+        };
         let missing_name = || Status::bad_request("the request names no object");
         let named = || name.as_deref().ok_or_else(missing_name);
         let content = match (verb, subresource.as_deref()) {

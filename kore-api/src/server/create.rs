@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::commit::{Outcome, Put};
 use super::core::Call;
+use super::managed::Ownership;
 use super::metadata;
 use crate::admission::{Lookup, Write};
 use crate::error::Status;
@@ -37,7 +38,13 @@ impl Call<'_> {
         self.create_object(object).await.map(Content::Created)
     }
 
-    pub(super) async fn create_object(&mut self, sent: Value) -> Result<Object, Status> {
+    /// Makes an object; who makes it owns its fields, unless it says otherwise.
+    pub(super) async fn create_object(&mut self, mut sent: Value) -> Result<Object, Status> {
+        let said = sent["metadata"].as_object_mut().and_then(|metadata| metadata.remove("managedFields"));
+        self.create_owned(sent, Ownership::Track(said)).await
+    }
+
+    pub(super) async fn create_owned(&mut self, sent: Value, ownership: Ownership) -> Result<Object, Status> {
         let info = self.route.info.clone();
         let generated = metadata::text(&sent, "name").is_empty() && !metadata::text(&sent, "generateName").is_empty();
         let mut name = metadata::text(&sent, "name").to_owned();
@@ -51,13 +58,18 @@ impl Call<'_> {
             let uid = self.core.entropy.uuid_v4();
             metadata::prepare_create(&mut object, &info, &key, uid, self.core.now())?;
             info.strategy.default(&mut object);
+            let managed = match &ownership {
+                Ownership::Track(said) => self.owned_by_creation(said.as_ref(), &object),
+                Ownership::Set(managed) => managed.clone(),
+                Ownership::Keep => None,
+            };
             let subject = Subject { verb: Verb::Create, subresource: "", key: &key, old: None };
             let prepare = |object: &mut Value| {
                 info.strategy.prepare_create(object);
                 add_finalizers(object, info.strategy.finalizers());
             };
             let (new, guards) = self.admit(&subject, object, prepare, true).await?;
-            match self.put(Put { key: &key, old: None, new, guards }).await? {
+            match self.put(Put { key: &key, old: None, new, managed, guards }).await? {
                 Outcome::Written(object) => return Ok(object),
                 Outcome::Changed(_) if generated => {}
                 Outcome::Changed(_) => return Err(Status::already_exists(self.resource(), &name)),

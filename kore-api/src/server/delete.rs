@@ -53,9 +53,9 @@ impl Call<'_> {
         // Each by its uid: a new object of the same name was not selected.
         let deletions = items.into_iter().map(|object| {
             let options = Options { precondition_uid: Some(object.uid().into()), ..self.options.clone() };
-            let (core, user, route, namespace) = (self.core, self.user, self.route, self.namespace);
+            let like = self.like();
             async move {
-                let mut call = Call { core, user, route, namespace, options: &options, warnings: Vec::new() };
+                let mut call = Call { options: &options, warnings: Vec::new(), ..like };
                 match call.delete_one(object.name()).await {
                     Ok((object, _)) => Ok(Some(object)),
                     Err(status) if matches!(status.reason, Reason::NotFound | Reason::Conflict) => Ok(None),
@@ -140,7 +140,9 @@ impl Call<'_> {
         if new == old_value {
             return Ok(Attempt::Leaving(old.clone()));
         }
-        Ok(match self.put(Put { key: &key, old: Some((old, &old_value)), new, guards }).await? {
+        // A deletion is no edit: nobody owns what it sets.
+        let managed = old.managed_fields().cloned();
+        Ok(match self.put(Put { key: &key, old: Some((old, &old_value)), new, managed, guards }).await? {
             Outcome::Written(object) => Attempt::Leaving(object),
             Outcome::Changed(object) => Attempt::Changed(object),
             Outcome::Overtaken => Attempt::Overtaken,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::core::Call;
-use super::update::Part;
+use super::update::{Made, Part};
 use super::{body, metadata};
 use crate::error::Status;
 use crate::object::Object;
@@ -15,7 +15,7 @@ impl Call<'_> {
         let sent = body::other(body, "v1", "Namespace")?;
         metadata::check_key(&sent, &self.key(name))?;
         let mut make = |_: &mut Vec<String>, old: &Object| {
-            let mut object = old.to_value();
+            let mut object = old.to_unmanaged_value();
             object["spec"]["finalizers"] = match &sent["spec"]["finalizers"] {
                 Value::Array(finalizers) => Value::Array(finalizers.clone()),
                 _ => Value::Array(Vec::new()),
@@ -27,7 +27,7 @@ impl Call<'_> {
                     None => drop(metadata.remove(field)),
                 }
             }
-            Ok(object)
+            Ok(Made::Changed(object))
         };
         self.modify(name, Verb::Update, Part::Inner("finalize"), &mut make).await.map(Content::Object)
     }

@@ -9,6 +9,7 @@
 //! | `local.rs` | the transport of clients in the same process |
 //! | `read.rs`, `page.rs`, `watch.rs` | get, list, watch |
 //! | `body.rs`, `metadata.rs` | what clients send, and the rules for what all objects have |
+//! | `managed.rs` | who owns which field; server-side apply |
 //! | `create.rs`, `update.rs`, `delete.rs` | the writes, each as attempts on what there is |
 //! | `commit.rs`, `claims.rs`, `lifetime.rs` | one write as one transaction of the store |
 //! | `scale.rs`, `binding.rs`, `finalize.rs`, `log.rs` | subresources of their own shape |
@@ -31,6 +32,7 @@ mod history;
 mod lifetime;
 mod local;
 mod log;
+mod managed;
 mod metadata;
 mod nodes;
 mod page;

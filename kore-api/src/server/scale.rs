@@ -5,11 +5,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::core::Call;
-use super::update::Part;
+use super::update::{Made, Part};
 use super::{body, metadata};
 use crate::error::{FieldError, Status};
 use crate::object::{Object, ResourceType, Scope};
-use crate::patch;
+use crate::patch::{self, PatchKind};
 use crate::registry::ScalePaths;
 use crate::request::{Body, Content, Verb};
 use crate::schema::Schema;
@@ -36,8 +36,13 @@ impl Call<'_> {
     }
 
     pub(super) async fn patch_scale(&mut self, name: &str, body: Body) -> Result<Content, Status> {
-        let (kind, change) = body::patch(body)?;
+        let (kind, change, duplicates) = body::patch(body)?;
         let paths = self.paths()?.clone();
+        if kind == PatchKind::Apply {
+            self.tell_duplicates(&duplicates)?;
+            return self.apply_scale(name, &change, &paths).await;
+        }
+        self.check_force()?;
         let schema = Schema::of("autoscaling/v1", "Scale");
         let mut make = |old: &Object| {
             patch::apply(kind, schema.as_ref(), &scale_of(old, &paths), &change).map_err(body::unpatchable)
@@ -55,7 +60,7 @@ impl Call<'_> {
         let mut change = |_: &mut Vec<String>, old: &Object| {
             let scale = make(old)?;
             let replicas = replicas_of(&scale, name)?;
-            let mut object = old.to_value();
+            let mut object = old.to_unmanaged_value();
             set(&mut object, paths.spec_replicas, replicas.into());
             let metadata = metadata::metadata_mut(&mut object)?;
             for field in ["resourceVersion", "uid"] {
@@ -64,10 +69,34 @@ impl Call<'_> {
                     None => drop(metadata.remove(field)),
                 }
             }
-            Ok(object)
+            Ok(Made::Changed(object))
         };
-        let changed = self.modify(name, verb, Part::Whole, &mut change).await?;
+        let changed = self.modify(name, verb, Part::Scale, &mut change).await?;
         Ok(Content::Value(scale_of(&changed, &paths)))
+    }
+
+    /// An applied `Scale` is the number of replicas, applied to the object itself.
+    async fn apply_scale(&mut self, name: &str, scale: &Value, paths: &ScalePaths) -> Result<Content, Status> {
+        let scale = body::other(Body::Value(scale.clone()), "autoscaling/v1", "Scale")?;
+        if scale["apiVersion"] != "autoscaling/v1" || scale["kind"] != "Scale" {
+            return Err(Status::bad_request("what is applied to a scale must be a Scale of autoscaling/v1"));
+        }
+        let resource = self.resource();
+        let mut config = json!({
+            "apiVersion": resource.api_version(), "kind": resource.kind, "metadata": {"name": name},
+        });
+        for field in ["resourceVersion", "uid"] {
+            if let Some(value) = scale["metadata"].get(field).filter(|value| !value.is_null()) {
+                config["metadata"][field] = value.clone();
+            }
+        }
+        if !scale["spec"]["replicas"].is_null() {
+            set(&mut config, paths.spec_replicas, replicas_of(&scale, name)?.into());
+        }
+        match self.apply(name, Part::Scale, config, Vec::new()).await? {
+            Content::Object(object) | Content::Created(object) => Ok(Content::Value(scale_of(&object, paths))),
+            other => Ok(other),
+        }
     }
 
     fn paths(&self) -> Result<&ScalePaths, Status> {

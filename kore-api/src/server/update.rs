@@ -5,10 +5,11 @@ use serde_json::Value;
 use super::commit::{Outcome, Put};
 use super::core::Call;
 use super::create::Subject;
+use super::managed::Ownership;
 use super::{body, metadata};
 use crate::error::{FieldError, Status};
 use crate::object::{Object, ObjectKey};
-use crate::patch;
+use crate::patch::{self, PatchKind};
 use crate::request::{Body, Content, Verb};
 
 /// How often a change is tried again because somebody else was faster. Each time somebody was: enough for as many
@@ -24,6 +25,8 @@ pub(super) enum Part {
     Whole,
     /// Its status, and nothing else.
     Status,
+    /// The number of replicas, by way of a `Scale`.
+    Scale,
     /// What a subresource of a shape of its own changes, which knows what it does: no rules of the kind are checked.
     Inner(&'static str),
 }
@@ -31,10 +34,15 @@ pub(super) enum Part {
 impl Part {
     fn subresource(self) -> &'static str {
         match self {
-            Self::Whole => "",
+            Self::Whole | Self::Scale => "",
             Self::Status => "status",
             Self::Inner(name) => name,
         }
+    }
+
+    /// The part as managed fields name it.
+    pub(super) fn written_through(self) -> &'static str {
+        if self == Self::Scale { "scale" } else { self.subresource() }
     }
 }
 
@@ -54,8 +62,18 @@ enum Attempt {
     Overtaken,
 }
 
-/// Makes the changed object of what there is, with the `resourceVersion` it must have, if any.
-pub(super) type Make<'m> = &'m mut (dyn FnMut(&mut Vec<String>, &Object) -> Result<Value, Status> + Send);
+/// What a request makes of the object there is.
+pub(super) enum Made {
+    /// This object, with the `resourceVersion` it must have, if any; who writes owns what it changes.
+    Changed(Value),
+    /// This object, and nobody is any the more its owner: the server itself writes.
+    Untracked(Value),
+    /// What there is with this configuration applied to it.
+    Applied(Value),
+}
+
+/// Makes the changed object of what there is.
+pub(super) type Make<'m> = &'m mut (dyn FnMut(&mut Vec<String>, &Object) -> Result<Made, Status> + Send);
 
 impl Call<'_> {
     pub(super) async fn update(&mut self, name: &str, status: bool, body: Body) -> Result<Content, Status> {
@@ -69,7 +87,7 @@ impl Call<'_> {
             return Err(Status::invalid(self.resource(), name, &[error]));
         }
         let part = if status { Part::Status } else { Part::Whole };
-        let outcome = self.modify(name, Verb::Update, part, &mut |_, _| Ok(sent.clone())).await;
+        let outcome = self.modify(name, Verb::Update, part, &mut |_, _| Ok(Made::Changed(sent.clone()))).await;
         match outcome {
             Err(status) if status.code == 404 && part == Part::Whole && self.route.info.create_on_update => {
                 // Whoever may change objects may not therefore make them.
@@ -83,19 +101,24 @@ impl Call<'_> {
     }
 
     pub(super) async fn patch(&mut self, name: &str, status: bool, body: Body) -> Result<Content, Status> {
-        let (kind, change) = body::patch(body)?;
+        let (kind, change, duplicates) = body::patch(body)?;
         let part = if status { Part::Status } else { Part::Whole };
+        if kind == PatchKind::Apply {
+            return self.apply(name, part, change, duplicates).await;
+        }
+        self.check_force()?;
         let key = self.key(name);
-        let (core, user, route, options) = (self.core, self.user, self.route, self.options);
-        let namespace = self.namespace;
+        let owners = patch::touches_managed_fields(kind, &change);
+        let like = self.like();
         let mut make = |warnings: &mut Vec<String>, old: &Object| {
-            let mut patched =
-                patch::apply(kind, route.schema.as_ref(), &old.to_value(), &change).map_err(body::unpatchable)?;
-            let mut call = Call { core, user, route, namespace, options, warnings: Vec::new() };
+            let mut call = like.like();
+            let whole = if owners { old.to_value() } else { old.to_unmanaged_value() };
+            let schema = call.route.schema.as_ref();
+            let mut patched = patch::apply(kind, schema, &whole, &change).map_err(body::unpatchable)?;
             call.settle(&mut patched, Vec::new())?;
             *warnings = call.warnings;
             metadata::check_key(&patched, &key)?;
-            Ok(patched)
+            Ok(Made::Changed(patched))
         };
         self.modify(name, Verb::Patch, part, &mut make).await.map(Content::Object)
     }
@@ -136,6 +159,15 @@ impl Call<'_> {
         Err(Status::conflict(self.resource(), name, STALE))
     }
 
+    /// `force` is for server-side apply alone.
+    pub(super) fn check_force(&self) -> Result<(), Status> {
+        if self.options.force {
+            let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
+            return Err(Status::invalid_options("PatchOptions", &[error]));
+        }
+        Ok(())
+    }
+
     /// What the cache has, which may be behind.
     pub(super) fn cached(&self, key: &ObjectKey) -> Current {
         let object = self.route.cache.get(key).map(|entry| entry.object);
@@ -151,12 +183,23 @@ impl Call<'_> {
         make: Make<'_>,
     ) -> Result<Attempt, Status> {
         let info = self.route.info.clone();
-        let sent = make(&mut self.warnings, old)?;
-        self.check_identity(&sent, old)?;
+        let made = make(&mut self.warnings, old)?;
         let old_value: Value = serde_json::from_slice(old.body()).map_err(Status::internal)?;
-        let mut object = sent;
+        let (mut object, ownership) = match made {
+            Made::Changed(mut object) => {
+                let sent = object["metadata"].as_object_mut().and_then(|metadata| metadata.remove("managedFields"));
+                (object, Ownership::Track(sent))
+            }
+            Made::Untracked(object) => (object, Ownership::Keep),
+            Made::Applied(config) => {
+                let (mut object, managed) = self.applied_to(part, (old, &old_value), &config)?;
+                self.settle(&mut object, Vec::new())?;
+                (object, Ownership::Set(managed))
+            }
+        };
+        self.check_identity(&object, old)?;
         match part {
-            Part::Whole => {
+            Part::Whole | Part::Scale => {
                 metadata::carry_over(&mut object, &old_value)?;
                 if info.has_status {
                     metadata::keep_field(&mut object, &old_value, "status");
@@ -171,6 +214,7 @@ impl Call<'_> {
             }
             Part::Inner(_) => metadata::carry_over(&mut object, &old_value)?,
         }
+        let managed = self.owned_by_change(part, ownership, (old, &old_value), &object);
         let subject = Subject {
             verb: if verb == Verb::Patch { Verb::Update } else { verb },
             subresource: part.subresource(),
@@ -182,7 +226,7 @@ impl Call<'_> {
                 return;
             }
             info.strategy.prepare_update(object, &old_value);
-            if part == Part::Whole {
+            if part != Part::Status {
                 metadata::count_generation(object, &old_value, &info);
             }
         };
@@ -191,17 +235,17 @@ impl Call<'_> {
         if self.is_over(&new) {
             return Ok(match self.remove(key, old, &old_value, &guards).await? {
                 Outcome::Written(_) => {
-                    let gone = Object::from_value(new, old.revision());
+                    let gone = Object::with_managed_fields(new, managed, old.revision());
                     Attempt::Done(gone.map_err(|error| Status::bad_request(error.to_string()))?)
                 }
                 Outcome::Changed(object) => Attempt::Changed(object),
                 Outcome::Overtaken => Attempt::Overtaken,
             });
         }
-        if new == old_value {
+        if new == old_value && Self::same_owners(managed.as_ref(), old.managed_fields()) {
             return Ok(Attempt::Same(old.clone()));
         }
-        Ok(match self.put(Put { key, old: Some((old, &old_value)), new, guards }).await? {
+        Ok(match self.put(Put { key, old: Some((old, &old_value)), new, managed, guards }).await? {
             Outcome::Written(object) => Attempt::Done(object),
             Outcome::Changed(object) => Attempt::Changed(object),
             Outcome::Overtaken => Attempt::Overtaken,

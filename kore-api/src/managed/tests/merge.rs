@@ -21,7 +21,8 @@ fn histories_end_as_upstream_says() {
     for (name, table) in tables("merge_") {
         for (case, row) in cases(&table) {
             count += 1;
-            let outcome = if row["conflicts_of"].is_object() { conflicts(row) } else { History::new(&table, row).run(row) };
+            let outcome =
+                if row["conflicts_of"].is_object() { conflicts(row) } else { History::new(&table, row).run(row) };
             if let Err(problem) = outcome {
                 failed.push(format!("{name}: {case}: {problem}"));
             }
@@ -156,9 +157,9 @@ fn conflicts(case: &Value) -> Result<(), String> {
     }
     if let Some(lines) = case["message"].as_array() {
         let mut expected: Vec<&str> = lines.iter().map(|line| line.as_str().unwrap()).collect();
-        let listed = of.iter().flat_map(|(name, fields)| {
-            fields.paths().into_iter().map(move |path| (format!("{name:?}"), path))
-        });
+        let listed = of
+            .iter()
+            .flat_map(|(name, fields)| fields.paths().into_iter().map(move |path| (format!("{name:?}"), path)));
         let text = conflicts_text(&listed.collect::<Vec<_>>());
         let mut found: Vec<&str> = text.lines().collect();
         // In which order upstream lists the paths of one manager is its sets' business.

@@ -40,7 +40,11 @@ fn tables(prefix: &str) -> Vec<(String, Value)> {
 }
 
 fn cases(table: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    table["cases"].as_array().into_iter().flatten().map(|case| (case["case"].as_str().expect("a case has a name"), case))
+    table["cases"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|case| (case["case"].as_str().expect("a case has a name"), case))
 }
 
 /// A set of fields as the tables write it.

@@ -86,9 +86,11 @@ impl Versions for Types {
         if self.converter["repeat"].is_string() {
             let count = to[1..].parse().expect("the version is there");
             return Ok(Cow::Owned(match object {
-                Value::Object(members) => {
-                    members.iter().map(|(name, value)| (name.clone(), repeat(value, count))).collect::<Map<_, _>>().into()
-                }
+                Value::Object(members) => members
+                    .iter()
+                    .map(|(name, value)| (name.clone(), repeat(value, count)))
+                    .collect::<Map<_, _>>()
+                    .into(),
                 value => value.clone(),
             }));
         }

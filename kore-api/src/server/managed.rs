@@ -1,0 +1,241 @@
+//! Whose fields are which: what a write does to `metadata.managedFields`, and server-side apply.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::core::Call;
+use super::metadata;
+use super::update::{Made, Part};
+use crate::error::{FieldError, Reason, Status, StatusCause, StatusDetails};
+use crate::managed::{
+    Conflict, Element, FieldSet, Filter, Operation, Pattern, Place, Problem, Refusal, Tracker, Versions,
+    conflicts_text, path_text, same_owners,
+};
+use crate::object::Object;
+use crate::request::{Content, Verb};
+use crate::schema;
+
+/// What a write does to the managed fields.
+pub(super) enum Ownership {
+    /// Whoever writes owns what it changes. What the client itself says about managed fields, if anything.
+    Track(Option<Value>),
+    /// They stay as they are.
+    Keep,
+    /// They are these.
+    Set(Option<Bytes>),
+}
+
+/// The type of a resource's objects, which it has at one version.
+struct Types<'c> {
+    version: Cow<'c, str>,
+    place: Place<'c>,
+    filter: Filter,
+}
+
+impl Versions for Types<'_> {
+    fn place(&self, version: &str) -> Option<Place<'_>> {
+        (*version == *self.version).then_some(self.place)
+    }
+
+    fn convert<'v>(&self, _: &'v Value, from: &str, to: &str) -> Result<Cow<'v, Value>, Problem> {
+        Err(Problem::here(format!("there is no way from {from} to {to}")))
+    }
+
+    fn filter(&self, _: &str) -> &Filter {
+        &self.filter
+    }
+}
+
+impl Call<'_> {
+    fn types(&self, part: Part, is_new: bool) -> Types<'_> {
+        let info = &self.route.info;
+        let status = || Element::Field(Cow::Borrowed("status"));
+        let filter = match part {
+            Part::Status => Filter::Only(Pattern::Only(vec![(Some(status()), Pattern::All)])),
+            Part::Whole if info.has_status && !(is_new && info.status_on_create) => {
+                let mut without = FieldSet::default();
+                without.insert(status());
+                Filter::Without(without)
+            }
+            Part::Whole | Part::Scale | Part::Inner(_) => Filter::All,
+        };
+        Types { version: self.resource().api_version(), place: self.route.place(), filter }
+    }
+
+    fn tracker<'t>(&'t self, types: &'t Types<'t>, subresource: &'t str, now: &'t str) -> Tracker<'t> {
+        let manager = self.options.field_manager.as_deref().unwrap_or(self.user_agent);
+        Tracker { versions: types, version: &types.version, manager, subresource, now }
+    }
+
+    /// The managed fields of a new object.
+    pub(super) fn owned_by_creation(&self, sent: Option<&Value>, object: &Value) -> Option<Bytes> {
+        let (types, now) = (self.types(Part::Whole, true), self.core.now());
+        self.tracker(&types, "", &now).created(sent, object)
+    }
+
+    /// The managed fields of a changed object.
+    pub(super) fn owned_by_change(
+        &self,
+        part: Part,
+        ownership: Ownership,
+        (old, old_value): (&Object, &Value),
+        object: &Value,
+    ) -> Option<Bytes> {
+        match ownership {
+            Ownership::Set(managed) => managed,
+            Ownership::Keep => old.managed_fields().cloned(),
+            Ownership::Track(sent) => {
+                let (types, now) = (self.types(part, false), self.core.now());
+                let tracker = self.tracker(&types, part.written_through(), &now);
+                tracker.updated(old_value, old.managed_fields(), sent.as_ref(), object)
+            }
+        }
+    }
+
+    /// Server-side apply: the object is made where there is none.
+    pub(super) async fn apply(
+        &mut self,
+        name: &str,
+        part: Part,
+        config: Value,
+        duplicates: Vec<String>,
+    ) -> Result<Content, Status> {
+        if self.options.field_manager.is_none() {
+            let error = FieldError::required("fieldManager", "is required for apply patch");
+            return Err(Status::invalid_options("PatchOptions", &[error]));
+        }
+        let config = self.config(name, config, &duplicates)?;
+        let uid = metadata::text(&config, "uid").to_owned();
+        let applied = config.clone();
+        let mut make = |_: &mut Vec<String>, _: &Object| Ok(Made::Applied(applied.clone()));
+        match self.modify(name, Verb::Patch, part, &mut make).await {
+            Err(status) if status.reason == Reason::NotFound && part == Part::Whole => {
+                if !uid.is_empty() {
+                    let problem = format!(
+                        "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                    );
+                    return Err(Status::conflict(self.resource(), name, problem));
+                }
+                // Whoever may change objects may not therefore make them.
+                self.core.authorize_verb(self.user, Verb::Create, self.resource(), self.namespace, name).await?;
+                let (object, managed) = self.applied_to_nothing(name, &config)?;
+                match self.create_owned(object, Ownership::Set(managed)).await {
+                    // Somebody was faster: it is there now.
+                    Err(status) if status.reason == Reason::AlreadyExists => {
+                        self.modify(name, Verb::Patch, part, &mut make).await.map(Content::Object)
+                    }
+                    outcome => outcome.map(Content::Created),
+                }
+            }
+            outcome => outcome.map(Content::Object),
+        }
+    }
+
+    /// Checks what is applied, and brings its values into the form in which they are compared.
+    fn config(&mut self, name: &str, mut config: Value, duplicates: &[String]) -> Result<Value, Status> {
+        let Some(fields) = config.as_object_mut() else {
+            return Err(Status::bad_request("an applied configuration must be an object"));
+        };
+        let resource = self.resource();
+        let (version, kind) = (resource.api_version(), &resource.kind);
+        for (field, expected) in [("apiVersion", &*version), ("kind", &**kind)] {
+            if fields.get(field).and_then(Value::as_str) != Some(expected) {
+                let found = fields.get(field).cloned().unwrap_or_default();
+                return Err(Status::bad_request(format!(
+                    "the {field} of an applied {kind} must be {expected:?}, not {found}"
+                )));
+            }
+        }
+        metadata::check_key(&config, &self.key(name))?;
+        if !config["metadata"]["managedFields"].is_null() {
+            return Err(Status::bad_request("metadata.managedFields must be nil"));
+        }
+        self.tell_duplicates(duplicates)?;
+        if let Some(schema) = &self.route.schema {
+            schema::canonicalize(schema, &mut config);
+        }
+        Ok(config)
+    }
+
+    /// What there is with the configuration applied to it: not yet in the form in which objects are stored.
+    pub(super) fn applied_to(
+        &self,
+        part: Part,
+        (old, old_value): (&Object, &Value),
+        config: &Value,
+    ) -> Result<(Value, Option<Bytes>), Status> {
+        let (types, now) = (self.types(part, false), self.core.now());
+        let tracker = self.tracker(&types, part.written_through(), &now);
+        let applied = tracker.applied(old_value, old.managed_fields(), config, self.options.force);
+        let applied = applied.map_err(|refusal| self.refused(old.name(), refusal))?;
+        let mut object = applied.object.unwrap_or_else(|| old_value.clone());
+        // What the configuration says of the revision is a precondition, and no field.
+        let revision = config["metadata"].get("resourceVersion");
+        if let (Some(revision), Some(metadata)) = (revision, object["metadata"].as_object_mut()) {
+            metadata.insert("resourceVersion".to_owned(), revision.clone());
+        }
+        Ok((object, applied.managed))
+    }
+
+    fn applied_to_nothing(&self, name: &str, config: &Value) -> Result<(Value, Option<Bytes>), Status> {
+        let (types, now) = (self.types(Part::Whole, true), self.core.now());
+        let applied = self.tracker(&types, "", &now).applied(&Value::Object(Map::new()), None, config, false);
+        let applied = applied.map_err(|refusal| self.refused(name, refusal))?;
+        let mut object = applied.object.unwrap_or_else(|| config.clone());
+        let metadata = metadata::metadata_mut(&mut object)?;
+        metadata.insert("name".to_owned(), name.into());
+        Ok((object, applied.managed))
+    }
+
+    /// Whether two lists of managed fields say the same but for the time.
+    pub(super) fn same_owners(left: Option<&Bytes>, right: Option<&Bytes>) -> bool {
+        left == right || matches!((left, right), (Some(left), Some(right)) if same_owners(left, right))
+    }
+
+    fn refused(&self, name: &str, refusal: Refusal) -> Status {
+        match refusal {
+            Refusal::Conflicts(conflicts) => conflict_status(&conflicts),
+            Refusal::Malformed(problems) => {
+                let listed: Vec<String> = problems.iter().map(Problem::to_string).collect();
+                let resource = self.resource();
+                let (kind, version) = (&resource.kind, resource.api_version());
+                let key = self.key(name);
+                let what = format!("failed to create typed patch object ({key}; {version}, Kind={kind})");
+                Status::bad_request(format!("{what}: {}", listed.join(", ")))
+            }
+            Refusal::Unreadable(problem) => {
+                Status::internal(format!("{} {name:?} cannot be applied to: {problem}", self.resource()))
+            }
+        }
+    }
+}
+
+/// What a client is told whose configuration changes what others own.
+fn conflict_status(conflicts: &[Conflict]) -> Status {
+    let named: Vec<(String, Vec<Element>)> =
+        conflicts.iter().map(|conflict| (shown(conflict), conflict.path.clone())).collect();
+    let text = conflicts_text(&named);
+    let plural = if conflicts.len() == 1 { "" } else { "s" };
+    let message = format!("Apply failed with {} conflict{plural}: {text}", conflicts.len());
+    let causes = named.iter().map(|(manager, path)| StatusCause {
+        reason: "FieldManagerConflict".to_owned(),
+        message: format!("conflict with {manager}"),
+        field: path_text(path),
+    });
+    let details = StatusDetails { causes: causes.collect(), ..StatusDetails::default() };
+    Status { details: Some(details), ..Status::new(Reason::Conflict, message) }
+}
+
+fn shown(conflict: &Conflict) -> String {
+    let manager = &conflict.manager;
+    let mut text = format!("{:?}", manager.name);
+    if !manager.subresource.is_empty() {
+        text.push_str(&format!(" with subresource {:?}", manager.subresource));
+    }
+    if manager.operation == Operation::Update {
+        text.push_str(&format!(" using {}", manager.version));
+    }
+    text
+}
