@@ -61,12 +61,16 @@ const ACCOUNTS: Entry = entry("serviceaccount", "serviceaccount", "service-accou
 const PODS: Entry = entry("pod-garbage-collector", "podgc", "pod-garbage-collector");
 const ALL: [Entry; 9] = [DEPLOYMENT, REPLICASET, ENDPOINTSLICE, NAMESPACE, GARBAGE, NODES, TAINTS, ACCOUNTS, PODS];
 
+/// Who owns the fields that controllers set, as upstream has it.
+const USER_AGENT: &str = "kube-controller-manager";
+
 impl Controllers {
     /// All controllers, reading and writing as `client`.
     pub fn new(client: &Client) -> Self {
+        let client = client.with_user_agent(USER_AGENT);
         let writer = client.clone();
         Controllers {
-            client: client.clone(),
+            client,
             selected: ALL.iter().map(|entry| entry.name).collect(),
             identities: Arc::new(move |_| writer.clone()),
             resources: Resources::built_in(),
@@ -119,7 +123,7 @@ impl Controllers {
         let mut opened = Opened::default();
         let caches_ref = &mut caches;
         for entry in ALL.iter().filter(|entry| self.selected.contains(entry.name)) {
-            let client = (self.identities)(entry.account);
+            let client = (self.identities)(entry.account).with_user_agent(USER_AGENT);
             let (client, caches) = (&client, &mut *caches_ref);
             let resources = self.resources.clone();
             match entry.name {

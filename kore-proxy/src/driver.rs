@@ -97,6 +97,7 @@ impl fmt::Debug for Proxy {
 }
 
 async fn run(client: Client, backend: Box<dyn Backend>, config: Config, status: watch::Sender<Status>) {
+    let client = client.with_user_agent("kube-proxy");
     let (services, services_run) = client.informer::<Service>(Selection::all());
     let (slices, slices_run) = client.informer::<EndpointSlice>(Selection::all().labels(NOT_HEADLESS));
     let (recorder, recorder_run) = client.recorder("kube-proxy");

@@ -228,14 +228,14 @@ pub(crate) fn applied_by(
 
 /// Keeps the annotation by which kubectl applies on the client's side up to date, where there is one.
 fn with_last_applied(mut object: Value, config: &Value) -> Value {
-    let Some(annotations) = object["metadata"]["annotations"].as_object_mut() else {
+    let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) else {
         return object;
     };
     if !annotations.get(LAST_APPLIED).and_then(Value::as_str).is_some_and(|text| !text.is_empty()) {
         return object;
     }
     let mut config = config.clone();
-    if let Some(applied) = config["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+    if let Some(applied) = config.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         applied.remove(LAST_APPLIED);
     }
     annotations.insert(LAST_APPLIED.to_owned(), format!("{config}\n").into());

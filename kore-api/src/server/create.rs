@@ -40,7 +40,7 @@ impl Call<'_> {
 
     /// Makes an object; who makes it owns its fields, unless it says otherwise.
     pub(super) async fn create_object(&mut self, mut sent: Value) -> Result<Object, Status> {
-        let said = sent["metadata"].as_object_mut().and_then(|metadata| metadata.remove("managedFields"));
+        let said = metadata::take(&mut sent, "managedFields");
         self.create_owned(sent, Ownership::Track(said)).await
     }
 

@@ -120,7 +120,8 @@ impl Call<'_> {
                 }
                 // Whoever may change objects may not therefore make them.
                 self.core.authorize_verb(self.user, Verb::Create, self.resource(), self.namespace, name).await?;
-                let (object, managed) = self.applied_to_nothing(name, &config)?;
+                let (mut object, managed) = self.applied_to_nothing(name, &config)?;
+                self.settle(&mut object, Vec::new())?;
                 match self.create_owned(object, Ownership::Set(managed)).await {
                     // Somebody was faster: it is there now.
                     Err(status) if status.reason == Reason::AlreadyExists => {
@@ -173,8 +174,8 @@ impl Call<'_> {
         let mut object = applied.object.unwrap_or_else(|| old_value.clone());
         // What the configuration says of the revision is a precondition, and no field.
         let revision = config["metadata"].get("resourceVersion");
-        if let (Some(revision), Some(metadata)) = (revision, object["metadata"].as_object_mut()) {
-            metadata.insert("resourceVersion".to_owned(), revision.clone());
+        if let Some(revision) = revision {
+            metadata::metadata_mut(&mut object)?.insert("resourceVersion".to_owned(), revision.clone());
         }
         Ok((object, applied.managed))
     }

@@ -15,6 +15,11 @@ pub(super) fn metadata_mut(object: &mut Value) -> Result<&mut Map<String, Value>
     crate::object::metadata_mut(object).map_err(|error| Status::bad_request(error.to_string()))
 }
 
+/// Takes a field out of `metadata`.
+pub(super) fn take(object: &mut Value, field: &str) -> Option<Value> {
+    object.get_mut("metadata").and_then(Value::as_object_mut).and_then(|metadata| metadata.remove(field))
+}
+
 /// A text in `metadata`; empty: not set.
 pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()

@@ -187,7 +187,7 @@ impl Call<'_> {
         let old_value: Value = serde_json::from_slice(old.body()).map_err(Status::internal)?;
         let (mut object, ownership) = match made {
             Made::Changed(mut object) => {
-                let sent = object["metadata"].as_object_mut().and_then(|metadata| metadata.remove("managedFields"));
+                let sent = metadata::take(&mut object, "managedFields");
                 (object, Ownership::Track(sent))
             }
             Made::Untracked(object) => (object, Ownership::Keep),

@@ -109,7 +109,7 @@ impl Agent {
     /// (`system:node:NAME`).
     pub fn builder(client: Client, runtime: impl Runtime, name: impl Into<String>, dir: impl Into<PathBuf>) -> Builder {
         Builder {
-            client,
+            client: client.with_user_agent("kubelet"),
             runtime: Arc::new(runtime),
             name: name.into(),
             dir: dir.into(),

@@ -103,6 +103,7 @@ impl Scheduler {
     /// A scheduler that works while the returned future runs. It binds pods whose `schedulerName` one of its profiles has, as
     /// whoever `client` is. Everything it knows comes from the API: a new one takes over where another stopped.
     pub fn open(client: Client, config: Config) -> (Scheduler, impl Future<Output = ()> + Send + use<>) {
+        let client = client.with_user_agent("kube-scheduler");
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let seed = config.seed.unwrap_or_else(|| client.entropy().next_u64());
         let engine = Engine::new(config.profiles.clone(), config.limits.clone(), seed);
