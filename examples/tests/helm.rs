@@ -1,5 +1,4 @@
-//! The real Helm, unmodified, against the standalone cluster. Server-side apply is not there yet, and Helm says so: it is told to
-//! do without.
+//! The real Helm, unmodified, against the standalone cluster: it applies on the server's side unless it is told not to.
 #![allow(missing_docs)]
 
 mod support;
@@ -60,7 +59,17 @@ fn chart(dir: &Path) {
 
 #[test]
 #[ignore = "needs helm"]
-fn a_release_and_its_life() {
+fn a_release_and_its_life_on_the_servers_side() {
+    a_release_and_its_life("--server-side=true");
+}
+
+#[test]
+#[ignore = "needs helm"]
+fn a_release_and_its_life_on_the_clients_side() {
+    a_release_and_its_life("--server-side=false");
+}
+
+fn a_release_and_its_life(side: &str) {
     let cluster = Standalone::start(&[]);
     let dir = cluster.data_dir().join("chart");
     chart(&dir);
@@ -72,18 +81,27 @@ fn a_release_and_its_life() {
     };
     let greeting = || cluster.kubectl(&["get", "configmap", "shop", "-o", "jsonpath={.data.greeting}"]).ok();
 
-    let (succeeded, printed) = helm(&cluster, &["install", "shop", &dir]);
-    assert!(!succeeded && printed.contains("server-side apply"), "{printed}");
-    helm(&cluster, &["uninstall", "shop"]);
-
-    let plainly = "--server-side=false";
-    assert!(ok(&["install", "shop", &dir, plainly, "--wait"]).contains("STATUS: deployed"));
+    assert!(ok(&["install", "shop", &dir, side, "--wait"]).contains("STATUS: deployed"));
     assert_eq!(greeting(), "Hello");
-    let upgraded = ok(&["upgrade", "shop", &dir, plainly, "--wait", "--set", "greeting=Bye,replicas=3"]);
+    let upgraded = ok(&["upgrade", "shop", &dir, side, "--wait", "--set", "greeting=Bye,replicas=3"]);
     assert!(upgraded.contains("REVISION: 2") || upgraded.contains("has been upgraded"), "{upgraded}");
     assert_eq!(greeting(), "Bye");
     assert_eq!(cluster.workloads().len(), 3);
-    ok(&["rollback", "shop", "1", plainly, "--wait"]);
+    let owners = "jsonpath={range .metadata.managedFields[*]}{.manager} {.operation}{\"\\n\"}{end}";
+    let owners = cluster.kubectl(&["get", "configmap", "shop", "-o", owners]).ok();
+    let expected = if side.ends_with("true") { "helm Apply" } else { "helm Update" };
+    assert_eq!(owners.trim(), expected);
+    // What somebody else has changed meanwhile is a conflict on the server's side, and is overwritten on the client's.
+    cluster.kubectl(&["patch", "configmap", "shop", "-p", "{\"data\":{\"greeting\":\"Hm\"}}"]).ok();
+    let (succeeded, printed) = helm(&cluster, &["upgrade", "shop", &dir, side, "--set", "greeting=Hi"]);
+    if side.ends_with("true") {
+        assert!(!succeeded && printed.contains("conflict with \"kubectl-patch\""), "{printed}");
+        ok(&["upgrade", "shop", &dir, side, "--force-conflicts", "--set", "greeting=Hi"]);
+    } else {
+        assert!(succeeded, "{printed}");
+    }
+    assert_eq!(greeting(), "Hi");
+    ok(&["rollback", "shop", "1", side, "--wait"]);
     assert_eq!(greeting(), "Hello");
     assert!(ok(&["list"]).contains("deployed"));
     assert!(ok(&["history", "shop"]).contains("Rollback to 1"));

@@ -333,3 +333,69 @@ fn until<T>(mut answer: impl FnMut() -> Option<T>) -> Option<T> {
         })
     })
 }
+
+#[test]
+#[ignore = "needs kubectl"]
+fn apply_on_the_servers_side() {
+    let cluster = Standalone::start(&["--nodes", "0"]);
+    let k = |line: &str| cluster.kubectl(&line.split(' ').collect::<Vec<_>>());
+    let path = cluster.data_dir().join("web.yaml");
+    let file = path.display();
+    let write = |replicas: &str, image: &str| {
+        let text = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  {replicas}\n  selector: {{matchLabels: {{app: \
+             web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec:\n      containers:\n      - {{name: web, image: {image}}}\n"
+        );
+        fs::write(&path, text).expect("written");
+    };
+    let replicas = || k("get deployment web -o jsonpath={.spec.replicas}").ok();
+
+    write("replicas: 1", "web:1");
+    assert_eq!(k(&format!("apply --server-side -f {file}")).ok().trim(), "deployment.apps/web serverside-applied");
+    k(&format!("diff --server-side -f {file}")).ok();
+    write("replicas: 2", "web:2");
+    let difference = k(&format!("diff --server-side -f {file}"));
+    assert_eq!(difference.code, Some(1), "{}", difference.err);
+    let difference = difference.out;
+    assert!(difference.contains("+  replicas: 2") && difference.contains("web:2"), "{difference}");
+    assert_eq!(replicas(), "1");
+    assert!(k(&format!("apply --server-side --dry-run=server -f {file}")).ok().contains("(server dry run)"));
+    assert_eq!(replicas(), "1");
+
+    // Who scales owns the number from then on.
+    k("scale deployment web --replicas=3").ok();
+    let conflict = k(&format!("apply --server-side -f {file}")).failed(1);
+    let expected = "Apply failed with 1 conflict: conflict with \"kubectl\" with subresource \"scale\" using apps/v1: .spec.replicas";
+    assert!(conflict.contains(expected), "{conflict}");
+    write("paused: false", "web:2");
+    k(&format!("apply --server-side -f {file}")).ok();
+    assert_eq!(replicas(), "3");
+    write("replicas: 2", "web:2");
+    k(&format!("apply --server-side --force-conflicts -f {file}")).ok();
+    assert_eq!(replicas(), "2");
+
+    // What is not applied any more is removed: the number goes back to its default.
+    write("paused: false", "web:2");
+    k(&format!("apply --server-side -f {file}")).ok();
+    assert_eq!(replicas(), "1");
+    let shown = k("get deployment web -o yaml --show-managed-fields").ok();
+    assert!(shown.contains("manager: kubectl\n") && shown.contains("operation: Apply"), "{shown}");
+    assert!(!k("get deployment web -o yaml").ok().contains("managedFields"));
+
+    // From the client's side to the server's: fields that were applied there are no conflict.
+    let config = cluster.data_dir().join("config.yaml");
+    let file = config.display();
+    fs::write(&config, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '1', b: '2'}\n").expect("written");
+    k(&format!("apply -f {file}")).ok();
+    fs::write(&config, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '3'}\n").expect("written");
+    k(&format!("apply --server-side -f {file}")).ok();
+    assert_eq!(k("get configmap c -o jsonpath={.data}").ok(), "{\"a\":\"3\"}");
+    // And back.
+    fs::write(&config, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {c: '4'}\n").expect("written");
+    k(&format!("apply -f {file}")).ok();
+    assert_eq!(k("get configmap c -o jsonpath={.data}").ok(), "{\"c\":\"4\"}");
+
+    fs::write(&config, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {c: '4'}\nnope: 1\n").expect("written");
+    let refused = k(&format!("apply --server-side -f {file}")).failed(1);
+    assert!(refused.contains(".nope: field not declared in schema"), "{refused}");
+}

@@ -9,7 +9,7 @@ use super::set;
 use crate::managed::{Filter, Place, Problem, Versions};
 use crate::schema::{Custom, Schema};
 
-/// Types that contain themselves are written out so many times.
+/// Types that contain themselves are written out so many times, unless it is said otherwise.
 const UNFOLDED: usize = 8;
 
 /// The type of a case: its schema at each version.
@@ -26,9 +26,14 @@ pub(super) struct Types {
 
 impl Types {
     pub(super) fn new(table: &Value, case: &Value) -> Self {
+        Self::unfolded(table, case, UNFOLDED)
+    }
+
+    /// With types that contain themselves written out `depth` times.
+    pub(super) fn unfolded(table: &Value, case: &Value, depth: usize) -> Self {
         let schemas = table["schemas"].as_object().cloned().unwrap_or_default();
         let parsed = schemas.iter().map(|(name, schema)| {
-            let whole = unfold(schema, &schemas, UNFOLDED);
+            let whole = unfold(schema, &schemas, depth);
             (name.clone(), Custom::read(&whole).unwrap_or_else(|problem| panic!("{name}: {problem}")))
         });
         let ignored = case["ignored"].as_object().into_iter().flatten();
