@@ -100,13 +100,17 @@ impl<I: Clone + Ord> Write<'_, I> {
         if changed.is_same() {
             return Ok((owners, false));
         }
-        let before = owners.remove(&self.manager).map(|owned| owned.fields).unwrap_or_default();
-        let fields = before.difference(&changed.removed).union(&changed.modified).union(&changed.added);
+        let Comparison { added, removed, modified } = changed;
+        let has_set = !modified.is_empty() || !added.is_empty();
+        let mut fields = owners.remove(&self.manager).map(|owned| owned.fields).unwrap_or_default();
+        fields.subtract(&removed);
+        fields.merge_in(modified);
+        fields.merge_in(added);
         let fields = self.versions.filter(self.version).set(fields);
         if !fields.is_empty() {
             owners.insert(self.manager.clone(), Owned { fields, version: self.version.to_owned(), applied: false });
         }
-        Ok((owners, !changed.modified.is_empty() || !changed.added.is_empty()))
+        Ok((owners, has_set))
     }
 
     /// The object after `config` has been applied (`None`: as it is), and its owners. `force`: what others own is taken from them.
@@ -154,6 +158,10 @@ impl<I: Clone + Ord> Write<'_, I> {
     fn settle(&self, new: &Value, mut owners: Owners<I>, force: bool) -> Result<(Owners<I>, Comparison), Failure<I>> {
         let own = compare(self.place(self.version)?, self.live, new)?;
         let own = self.versions.filter(self.version).comparison(own);
+        if owners.keys().all(|manager| *manager == self.manager) {
+            owners.retain(|_, owned| !owned.fields.is_empty());
+            return Ok((owners, own));
+        }
         // At each version: what has a new value, and what is gone.
         let mut changes: BTreeMap<String, (FieldSet, FieldSet)> = BTreeMap::new();
         changes.insert(self.version.to_owned(), (own.modified.union(&own.added), own.removed.clone()));
@@ -182,12 +190,10 @@ impl<I: Clone + Ord> Write<'_, I> {
         }
         for (manager, owned) in owners.iter_mut().filter(|(manager, _)| **manager != self.manager) {
             if let Some(taken) = conflicts.get(manager) {
-                owned.fields = owned.fields.difference(taken);
+                owned.fields.subtract(taken);
             }
             let (_, removed) = &changes[&owned.version];
-            if !removed.is_empty() {
-                owned.fields = owned.fields.difference(removed);
-            }
+            owned.fields.subtract(removed);
         }
         owners.retain(|_, owned| !owned.fields.is_empty());
         Ok((owners, own))

@@ -74,11 +74,7 @@ impl FieldSet {
     pub(crate) fn add_below(&mut self, element: Element, children: FieldSet) {
         if !children.is_empty() {
             let node = self.node(element);
-            if node.children.is_empty() {
-                node.children = children;
-            } else {
-                node.children = node.children.union(&children);
-            }
+            node.children.merge_in(children);
         }
     }
 
@@ -143,6 +139,35 @@ impl FieldSet {
         })
     }
 
+    /// Adds what is in another.
+    pub(crate) fn merge_in(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        for node in other.nodes {
+            let here = self.node(node.element);
+            here.is_member |= node.is_member;
+            here.children.merge_in(node.children);
+        }
+    }
+
+    /// Takes away what is in another, path by path.
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        if other.is_empty() {
+            return;
+        }
+        let mut there = other.nodes.iter().peekable();
+        self.nodes.retain_mut(|here| {
+            while there.next_if(|node| node.element < here.element).is_some() {}
+            if let Some(node) = there.next_if(|node| node.element == here.element) {
+                here.is_member &= !node.is_member;
+                here.children.subtract(&node.children);
+            }
+            here.is_member || !here.children.is_empty()
+        });
+    }
+
     /// What is in either.
     pub(crate) fn union(&self, other: &Self) -> Self {
         Self::from_nodes(self.zip(other).map(|pair| match pair {
@@ -170,18 +195,9 @@ impl FieldSet {
 
     /// What is here and not there, path by path: a child whose parent alone is there stays.
     pub(crate) fn difference(&self, other: &Self) -> Self {
-        if other.is_empty() {
-            return self.clone();
-        }
-        Self::from_nodes(self.zip(other).filter_map(|pair| match pair {
-            (Some(here), Some(there)) => Some(Node {
-                element: here.element.clone(),
-                is_member: here.is_member && !there.is_member,
-                children: here.children.difference(&there.children),
-            }),
-            (Some(here), None) => Some(here.clone()),
-            (None, _) => None,
-        }))
+        let mut rest = self.clone();
+        rest.subtract(other);
+        rest
     }
 
     /// What is here and is neither there nor below anything that is.

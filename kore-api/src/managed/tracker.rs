@@ -1,7 +1,9 @@
 //! One writer of one object: what the server asks of ownership.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::cap::UPDATERS_MAX;
 use super::check::check;
@@ -64,11 +66,10 @@ pub(crate) struct Conflict {
 }
 
 impl Tracker<'_> {
-    /// The managed fields of a new object. A client may say whose the fields are (`sent`); an empty list, or one with an empty entry,
-    /// is for nobody.
+    /// The managed fields of a new object: what the client says of them (`sent`), and that it is the owner of what it sets.
     pub(crate) fn created(&self, sent: Option<&Value>, new: &Value) -> Option<Bytes> {
         let managed = sent.and_then(read_sent).unwrap_or_default();
-        self.write(self.update(managed, &json!({}), new, self.manager))
+        self.write(&self.update(managed, &Value::Object(Map::new()), new, self.manager)?)
     }
 
     /// The managed fields of a changed object, if they have changed. `live`, `stored`: what there is; `sent`: what the client says,
@@ -97,7 +98,10 @@ impl Tracker<'_> {
         if managed.owners.is_empty() {
             return None;
         }
-        self.write(self.update(managed, live, new, self.manager))
+        match self.update(managed, live, new, self.manager) {
+            Some(managed) => self.write(&managed),
+            None => stored.cloned(),
+        }
     }
 
     /// Applies a configuration.
@@ -124,7 +128,8 @@ impl Tracker<'_> {
             return Err(Refusal::Malformed(problems));
         }
         if managed.owners.is_empty() {
-            managed = self.update(managed, &json!({}), live, BEFORE_FIRST_APPLY);
+            let nothing = Value::Object(Map::new());
+            managed = self.update(managed, &nothing, live, BEFORE_FIRST_APPLY).unwrap_or_default();
         }
         let manager = Manager::new(Operation::Apply, self.manager, self.version, self.subresource);
         let write = Write { versions: self.versions, version: self.version, live, manager: manager.clone() };
@@ -162,14 +167,14 @@ impl Tracker<'_> {
             Some(object) if self.manager == KUBECTL => Some(with_last_applied(object, config)),
             object => object,
         };
-        Ok(Applied { object, managed: self.write(managed) })
+        Ok(Applied { object, managed: self.write(&managed) })
     }
 
-    fn update(&self, mut managed: Managed, live: &Value, new: &Value, name: &str) -> Managed {
+    /// `None`: the objects do not have the form of their type, and nothing can be said.
+    fn update(&self, mut managed: Managed, live: &Value, new: &Value, name: &str) -> Option<Managed> {
         let manager = Manager::new(Operation::Update, name, self.version, self.subresource);
         let write = Write { versions: self.versions, version: self.version, live, manager: manager.clone() };
-        let before = managed.owners.clone();
-        match write.update(new, before) {
+        match write.update(new, std::mem::take(&mut managed.owners)) {
             Ok((owners, has_set)) => {
                 managed.owners = owners;
                 self.strip(&mut managed, &manager);
@@ -177,25 +182,26 @@ impl Tracker<'_> {
                     managed.times.insert(manager, self.now.to_owned());
                 }
                 managed.cap(UPDATERS_MAX);
+                Some(managed)
             }
             Err(failure) => {
                 tracing::debug!(?failure, "managed fields stay as they are");
+                None
             }
         }
-        managed
     }
 
     /// What is never tracked: names and what the server alone writes.
     fn strip(&self, managed: &mut Managed, manager: &Manager) {
         if let Some(owned) = managed.owners.get_mut(manager) {
-            owned.fields = owned.fields.difference(&untracked());
+            owned.fields.subtract(&UNTRACKED);
             if owned.fields.is_empty() {
                 managed.owners.remove(manager);
             }
         }
     }
 
-    fn write(&self, managed: Managed) -> Option<Bytes> {
+    fn write(&self, managed: &Managed) -> Option<Bytes> {
         managed.write().map(Bytes::from)
     }
 
@@ -247,7 +253,7 @@ fn with_last_applied(mut object: Value, config: &Value) -> Value {
 }
 
 /// Fields that nobody owns.
-fn untracked() -> FieldSet {
+static UNTRACKED: LazyLock<FieldSet> = LazyLock::new(|| {
     let field = |name: &'static str| Element::Field(name.into());
     let mut metadata = FieldSet::default();
     for name in [
@@ -269,7 +275,7 @@ fn untracked() -> FieldSet {
     }
     set.add_below(field("metadata"), metadata);
     set
-}
+});
 
 /// What a client sent as managed fields; `None`: nothing that can be read.
 fn read_sent(sent: &Value) -> Option<Managed> {

@@ -19,6 +19,22 @@ async fn understood(method: Method, path: &str) -> String {
 }
 
 #[tokio::test]
+async fn the_program_that_sends_is_known_by_its_user_agent() {
+    let long = format!("{}/1", "x".repeat(300));
+    for (header, expected) in [
+        ("kubectl/v1.37.1 (linux/amd64) kubernetes/abc", "kubectl"),
+        ("curl", "curl"),
+        ("my program/1", "my program"),
+        (&long, &"x".repeat(128)),
+        ("", ""),
+    ] {
+        let core = Fake::obliging();
+        send(&core, Method::GET, "/api/v1/pods", &[("user-agent", header)], b"").await;
+        assert_eq!(&*core.asked().unwrap().user_agent, expected);
+    }
+}
+
+#[tokio::test]
 async fn methods_and_paths_become_verbs() {
     for (method, path, expected) in [
         (Method::GET, "/api/v1/pods", "list pods -/-"),

@@ -51,7 +51,6 @@ fn fits(place: Place<'_>, value: &Value, duplicates: bool) -> Result<(), String>
     check(place, value, duplicates).first().map_or(Ok(()), |problem| Err(format!("{value} does not fit: {problem}")))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what errors are mapped with")]
 fn shown(problem: Problem) -> String {
     problem.to_string()
 }
