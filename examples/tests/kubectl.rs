@@ -385,7 +385,8 @@ fn apply_on_the_servers_side() {
     // From the client's side to the server's: fields that were applied there are no conflict.
     let config = cluster.data_dir().join("config.yaml");
     let file = config.display();
-    fs::write(&config, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '1', b: '2'}\n").expect("written");
+    fs::write(&config, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '1', b: '2'}\n")
+        .expect("written");
     k(&format!("apply -f {file}")).ok();
     fs::write(&config, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '3'}\n").expect("written");
     k(&format!("apply --server-side -f {file}")).ok();
@@ -395,7 +396,8 @@ fn apply_on_the_servers_side() {
     k(&format!("apply -f {file}")).ok();
     assert_eq!(k("get configmap c -o jsonpath={.data}").ok(), "{\"c\":\"4\"}");
 
-    fs::write(&config, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {c: '4'}\nnope: 1\n").expect("written");
+    fs::write(&config, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {c: '4'}\nnope: 1\n")
+        .expect("written");
     let refused = k(&format!("apply --server-side -f {file}")).failed(1);
     assert!(refused.contains(".nope: field not declared in schema"), "{refused}");
 }

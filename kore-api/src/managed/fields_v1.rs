@@ -46,7 +46,7 @@ pub(crate) struct Fields(pub(crate) FieldSet);
 
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Level).map(|(set, _)| Self(set))
+        deserializer.deserialize_any(Level).map(|(set, _)| Self(set))
     }
 }
 
@@ -56,7 +56,7 @@ struct Level;
 impl<'de> DeserializeSeed<'de> for Level {
     type Value = (FieldSet, bool);
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -69,9 +69,8 @@ impl<'de> Visitor<'de> for Level {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut set = FieldSet::default();
-        let (mut is_member, mut is_empty) = (false, true);
+        let mut is_member = false;
         while let Some(key) = map.next_key_seed(Key)? {
-            is_empty = false;
             match key {
                 Parsed::Itself => {
                     is_member = true;
@@ -87,7 +86,12 @@ impl<'de> Visitor<'de> for Level {
                 }
             }
         }
-        Ok((set, is_member || is_empty))
+        let is_leaf = set.is_empty();
+        Ok((set, is_member || is_leaf))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok((FieldSet::default(), true))
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `place.rs` | a type as ownership sees it: what is owned as one, and what part by part |
 //! | `fields_of.rs`, `compare.rs`, `merge.rs`, `remove.rs`, `check.rs`, `reconcile.rs` | values against types |
 //! | `owners.rs` | the rules: what an update takes, what an apply sets, removes and must not touch |
+//! | `conflict.rs` | what a client is told that would change what others own |
 //! | `cap.rs`, `tracker.rs` | what the server asks: one writer of one object |
 //!
 //! Pure: no clock, no I/O. Semantics are those of upstream's structured merge and diff (KEP-555); `cases/` holds its
@@ -15,6 +16,7 @@
 mod cap;
 mod check;
 mod compare;
+mod conflict;
 mod element;
 mod entry;
 mod fields_of;
@@ -30,11 +32,12 @@ mod set;
 mod tests;
 mod tracker;
 
+pub(crate) use conflict::conflict_status;
 pub(crate) use element::Element;
-pub(crate) use entry::{Operation, same_owners};
+pub(crate) use entry::same_owners;
 pub(crate) use merge::merge;
 pub(crate) use owners::{Filter, Versions};
 pub(crate) use place::{Place, Scalar};
 pub(crate) use problem::Problem;
-pub(crate) use set::{FieldSet, Pattern, path_text};
-pub(crate) use tracker::{Conflict, Refusal, Tracker, applied_by, conflicts_text};
+pub(crate) use set::{FieldSet, Pattern};
+pub(crate) use tracker::{Refusal, Tracker, applied_by, check_config};

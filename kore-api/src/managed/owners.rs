@@ -62,7 +62,7 @@ impl Filter {
         }
     }
 
-    fn comparison(&self, found: Comparison) -> Comparison {
+    pub(super) fn comparison(&self, found: Comparison) -> Comparison {
         let Comparison { added, removed, modified } = found;
         Comparison { added: self.set(added), removed: self.set(removed), modified: self.set(modified) }
     }
@@ -106,7 +106,6 @@ impl<I: Clone + Ord> Write<'_, I> {
         fields.subtract(&removed);
         fields.merge_in(modified);
         fields.merge_in(added);
-        let fields = self.versions.filter(self.version).set(fields);
         if !fields.is_empty() {
             owners.insert(self.manager.clone(), Owned { fields, version: self.version.to_owned(), applied: false });
         }

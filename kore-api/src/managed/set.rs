@@ -250,7 +250,7 @@ impl FieldSet {
         Self { nodes: nodes.collect() }
     }
 
-    /// Only what a pattern lets through.
+    /// Only what a pattern lets through, and what is on the way to it.
     pub(crate) fn matching(&self, pattern: &Pattern) -> Self {
         let Pattern::Only(wanted) = pattern else {
             return self.clone();
@@ -258,8 +258,8 @@ impl FieldSet {
         Self::from_nodes(self.nodes.iter().filter_map(|node| {
             let (_, below) =
                 wanted.iter().find(|(element, _)| element.as_ref().is_none_or(|element| *element == node.element))?;
-            let is_member = node.is_member && matches!(below, Pattern::All);
-            Some(Node { element: node.element.clone(), is_member, children: node.children.matching(below) })
+            let children = node.children.matching(below);
+            Some(Node { element: node.element.clone(), is_member: node.is_member, children })
         }))
     }
 }

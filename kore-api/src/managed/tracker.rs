@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::cap::UPDATERS_MAX;
 use super::check::check;
 use super::compare::compare;
+use super::conflict::Conflict;
 use super::element::Element;
 use super::entry::{Managed, Manager, Operation};
 use super::fields_of::fields_of;
@@ -15,7 +16,7 @@ use super::owners::{Failure, Versions, Write};
 use super::place::Place;
 use super::problem::Problem;
 use super::remove::extract;
-use super::set::{FieldSet, path_text};
+use super::set::FieldSet;
 use crate::schema::Schema;
 
 /// The manager that owns what was there before anybody was tracked.
@@ -58,17 +59,10 @@ pub(crate) enum Refusal {
     Conflicts(Vec<Conflict>),
 }
 
-/// A field that somebody else owns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Conflict {
-    pub(crate) manager: Manager,
-    pub(crate) path: Vec<Element>,
-}
-
 impl Tracker<'_> {
     /// The managed fields of a new object: what the client says of them (`sent`), and that it is the owner of what it sets.
     pub(crate) fn created(&self, sent: Option<&Value>, new: &Value) -> Option<Bytes> {
-        let managed = sent.and_then(read_sent).unwrap_or_default();
+        let managed = sent.filter(|_| self.subresource.is_empty()).and_then(read_sent).unwrap_or_default();
         self.write(&self.update(managed, &Value::Object(Map::new()), new, self.manager)?)
     }
 
@@ -163,10 +157,7 @@ impl Tracker<'_> {
         if object.is_some() {
             managed.times.insert(manager, self.now.to_owned());
         }
-        let object = match object {
-            Some(object) if self.manager == KUBECTL => Some(with_last_applied(object, config)),
-            object => object,
-        };
+        let object = if self.manager == KUBECTL { with_last_applied(object, live, config) } else { object };
         Ok(Applied { object, managed: self.write(&managed) })
     }
 
@@ -233,23 +224,46 @@ pub(crate) fn applied_by(
 }
 
 /// Keeps the annotation by which kubectl applies on the client's side up to date, where there is one.
-fn with_last_applied(mut object: Value, config: &Value) -> Value {
-    let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) else {
-        return object;
+fn with_last_applied(changed: Option<Value>, live: &Value, config: &Value) -> Option<Value> {
+    let annotations = |object: &Value| object["metadata"]["annotations"][LAST_APPLIED].as_str().map(str::to_owned);
+    let before = match annotations(changed.as_ref().unwrap_or(live)) {
+        Some(text) if !text.is_empty() => text,
+        _ => return changed,
     };
-    if !annotations.get(LAST_APPLIED).and_then(Value::as_str).is_some_and(|text| !text.is_empty()) {
-        return object;
-    }
     let mut config = config.clone();
     if let Some(applied) = config.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         applied.remove(LAST_APPLIED);
     }
-    annotations.insert(LAST_APPLIED.to_owned(), format!("{config}\n").into());
-    let bytes: usize = annotations.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
-    if bytes > ANNOTATIONS_BYTES_MAX {
-        annotations.remove(LAST_APPLIED);
+    let now = format!("{config}\n");
+    if now == before {
+        return changed;
     }
-    object
+    let mut object = changed.unwrap_or_else(|| live.clone());
+    let annotations = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    if let Some(annotations) = annotations {
+        annotations.insert(LAST_APPLIED.to_owned(), now.into());
+        let bytes: usize = annotations.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+        if bytes > ANNOTATIONS_BYTES_MAX {
+            annotations.remove(LAST_APPLIED);
+        }
+    }
+    Some(object)
+}
+
+/// What is wrong with a configuration before anything is compared: it must say of what kind it is, and nothing of managed fields.
+pub(crate) fn check_config(config: &Value, version: &str, kind: &str) -> Result<(), String> {
+    if !config.is_object() {
+        return Err("an applied configuration must be an object".to_owned());
+    }
+    for (field, expected) in [("apiVersion", version), ("kind", kind)] {
+        if config[field].as_str() != Some(expected) {
+            return Err(format!("the {field} of an applied {kind} must be {expected:?}, not {}", config[field]));
+        }
+    }
+    if !config["metadata"]["managedFields"].is_null() {
+        return Err("metadata.managedFields must be nil".to_owned());
+    }
+    Ok(())
 }
 
 /// Fields that nobody owns.
@@ -291,21 +305,4 @@ fn is_reset(sent: &Value) -> bool {
         }
         _ => false,
     }
-}
-
-/// Conflicts as clients show them: one in a line, more of them by manager.
-pub(crate) fn conflicts_text(conflicts: &[(String, Vec<Element>)]) -> String {
-    if let [(manager, path)] = conflicts {
-        return format!("conflict with {manager}: {}", path_text(path));
-    }
-    let mut managers: Vec<&String> = conflicts.iter().map(|(manager, _)| manager).collect();
-    managers.sort_unstable();
-    managers.dedup();
-    let mut lines: Vec<String> = Vec::new();
-    for manager in managers {
-        lines.push(format!("conflicts with {manager}:"));
-        let paths = conflicts.iter().filter(|(other, _)| other == manager);
-        lines.extend(paths.map(|(_, path)| format!("- {}", path_text(path))));
-    }
-    lines.join("\n")
 }

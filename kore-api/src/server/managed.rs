@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use super::core::Call;
 use super::metadata;
 use super::update::{Made, Part};
-use crate::error::{FieldError, Reason, Status, StatusCause, StatusDetails};
+use crate::error::{FieldError, Reason, Status};
 use crate::managed::{
-    Conflict, Element, FieldSet, Filter, Operation, Pattern, Place, Problem, Refusal, Tracker, Versions,
-    conflicts_text, path_text, same_owners,
+    Element, FieldSet, Filter, Pattern, Place, Problem, Refusal, Tracker, Versions, check_config, conflict_status,
+    same_owners,
 };
 use crate::object::Object;
 use crate::request::{Content, Verb};
@@ -136,23 +136,9 @@ impl Call<'_> {
 
     /// Checks what is applied, and brings its values into the form in which they are compared.
     fn config(&mut self, name: &str, mut config: Value, duplicates: &[String]) -> Result<Value, Status> {
-        let Some(fields) = config.as_object_mut() else {
-            return Err(Status::bad_request("an applied configuration must be an object"));
-        };
         let resource = self.resource();
-        let (version, kind) = (resource.api_version(), &resource.kind);
-        for (field, expected) in [("apiVersion", &*version), ("kind", &**kind)] {
-            if fields.get(field).and_then(Value::as_str) != Some(expected) {
-                let found = fields.get(field).cloned().unwrap_or_default();
-                return Err(Status::bad_request(format!(
-                    "the {field} of an applied {kind} must be {expected:?}, not {found}"
-                )));
-            }
-        }
+        check_config(&config, &resource.api_version(), &resource.kind).map_err(Status::bad_request)?;
         metadata::check_key(&config, &self.key(name))?;
-        if !config["metadata"]["managedFields"].is_null() {
-            return Err(Status::bad_request("metadata.managedFields must be nil"));
-        }
         self.tell_duplicates(duplicates)?;
         if let Some(schema) = &self.route.schema {
             schema::canonicalize(schema, &mut config);
@@ -211,32 +197,4 @@ impl Call<'_> {
             }
         }
     }
-}
-
-/// What a client is told whose configuration changes what others own.
-fn conflict_status(conflicts: &[Conflict]) -> Status {
-    let named: Vec<(String, Vec<Element>)> =
-        conflicts.iter().map(|conflict| (shown(conflict), conflict.path.clone())).collect();
-    let text = conflicts_text(&named);
-    let plural = if conflicts.len() == 1 { "" } else { "s" };
-    let message = format!("Apply failed with {} conflict{plural}: {text}", conflicts.len());
-    let causes = named.iter().map(|(manager, path)| StatusCause {
-        reason: "FieldManagerConflict".to_owned(),
-        message: format!("conflict with {manager}"),
-        field: path_text(path),
-    });
-    let details = StatusDetails { causes: causes.collect(), ..StatusDetails::default() };
-    Status { details: Some(details), ..Status::new(Reason::Conflict, message) }
-}
-
-fn shown(conflict: &Conflict) -> String {
-    let manager = &conflict.manager;
-    let mut text = format!("{:?}", manager.name);
-    if !manager.subresource.is_empty() {
-        text.push_str(&format!(" with subresource {:?}", manager.subresource));
-    }
-    if manager.operation == Operation::Update {
-        text.push_str(&format!(" using {}", manager.version));
-    }
-    text
 }

@@ -152,10 +152,14 @@ async fn what_is_applied_is_made_changed_and_removed() {
         first["metadata"]["creationTimestamp"] = json!(null);
         let made = api.apply("a", None, first, &by("me")).await.unwrap();
         assert_eq!(made.to_value()["data"], json!({"x": "1", "y": "2"}));
-        let fields = json!({"f:binaryData": {}, "f:data": {"f:x": {}, "f:y": {}}, "f:metadata": {"f:labels": {"f:a": {}}}});
+        let fields =
+            json!({"f:binaryData": {}, "f:data": {"f:x": {}, "f:y": {}}, "f:metadata": {"f:labels": {"f:a": {}}}});
         assert_eq!(owners(&made), [("me".into(), "Apply".into(), String::new(), fields)]);
 
-        assert!(!String::from_utf8_lossy(made.body()).contains("null"), "it is in the form in which objects are stored");
+        assert!(
+            !String::from_utf8_lossy(made.body()).contains("null"),
+            "it is in the form in which objects are stored"
+        );
 
         // Others may add what nobody owns.
         let added = api.apply("a", None, json!({"data": {"z": "3"}}), &by("you")).await.unwrap();

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use super::path::path;
 use super::types::Types;
 use super::{expect_set, only, set, stated, text_of};
+use crate::managed::conflict::Conflict;
 use crate::managed::element::same;
 use crate::managed::entry::{Managed, Manager};
 use crate::managed::set::FieldSet;
-use crate::managed::tracker::{Conflict, Refusal, Tracker};
+use crate::managed::tracker::{Refusal, Tracker};
 use crate::managed::{Filter, Place, Problem, Versions, check_config};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::path::path;
 use super::{expect, expect_value, field_manager, only, run, scale, set, stated, text_of, typed};
+use crate::managed::conflict::Conflict;
 use crate::managed::entry::{Managed, Manager};
 use crate::managed::fields_of::fields_of;
 use crate::managed::owners::{Owned, Owners, Versions, Write};
-use crate::managed::tracker::Conflict;
 use crate::managed::{Filter, Place, Problem, applied_by, conflict_status};
 use crate::schema::{Schema, canonical_time};
 

@@ -7,12 +7,12 @@ use serde_json::Value;
 use super::types::Types;
 use super::{cases, set, tables};
 use crate::managed::check::check;
+use crate::managed::conflict::conflicts_text;
 use crate::managed::element::same;
 use crate::managed::merge::merge;
 use crate::managed::owners::{Failure, Owners, Versions as _, Write};
 use crate::managed::remove::extract;
 use crate::managed::set::FieldSet;
-use crate::managed::tracker::conflicts_text;
 
 #[test]
 fn histories_end_as_upstream_says() {
@@ -71,7 +71,7 @@ impl History {
                 .map(|(name, owned)| (name, owned.fields.clone(), &*owned.version, owned.applied))
                 .collect();
             let mut expected = expected;
-            expected.sort_by(|(left, ..), (right, ..)| left.cmp(right));
+            expected.sort_by_key(|(name, ..)| *name);
             if expected != found {
                 return Err(format!("the owners are {} and not {managed:?}", shown(&self.owners)));
             }

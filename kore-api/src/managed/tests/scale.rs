@@ -14,8 +14,9 @@ use super::path::path;
 use super::{expect, only, set, stated, text_of};
 use crate::managed::element::same;
 use crate::managed::entry::Operation;
+use crate::managed::set::path_text;
 use crate::managed::tracker::{Refusal, Tracker};
-use crate::managed::{Filter, Place, Problem, Versions, path_text};
+use crate::managed::{Filter, Place, Problem, Versions};
 use crate::schema::Custom;
 
 /// A kind whose versions each have their number of replicas somewhere in `spec`, or nowhere.
