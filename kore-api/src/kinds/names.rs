@@ -3,6 +3,8 @@
 //! A rule takes a text and returns what is wrong with it: nothing, one thing or several. The wording is what clients of the
 //! API know.
 
+use super::field::Field;
+use crate::error::FieldError;
 use crate::registry::NameRule;
 use crate::selector;
 
@@ -22,6 +24,16 @@ pub(crate) fn dns_subdomain(text: &str) -> Vec<String> {
 
 fn by(rule: NameRule, text: &str) -> Vec<String> {
     rule.problem(text).map(str::to_owned).into_iter().collect()
+}
+
+/// A DNS label that begins with a letter: names of Services.
+pub(crate) fn letter_label(text: &str) -> Vec<String> {
+    by(NameRule::LetterLabel, text)
+}
+
+/// What can be a segment of a path: kinds, and names of anything.
+pub(crate) fn path_segment(text: &str) -> Vec<String> {
+    by(NameRule::PathSegment, text)
 }
 
 /// A name with an optional DNS subdomain and `/` before it: label keys, resource names, finalizers, condition types.
@@ -125,6 +137,27 @@ pub(crate) fn http_header(text: &str) -> Vec<String> {
          '[-A-Za-z0-9]+')"
             .to_owned(),
     ]
+}
+
+/// A domain, a slash and a path: controllers of IngressClasses and of Jobs.
+pub(crate) fn domain_prefixed_path(field: &Field<'_, '_>) {
+    if !field.required() {
+        return;
+    }
+    let (host, path) = match field.text().split_once('/') {
+        Some((host, path)) if !host.is_empty() && !path.is_empty() => (host, path),
+        _ => {
+            field.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")");
+            return;
+        }
+    };
+    for problem in dns_subdomain(host) {
+        field.report(FieldError::invalid(field.path(), host, problem));
+    }
+    if !path.bytes().all(|c| c.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&c)) {
+        let detail = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+        field.report(FieldError::invalid(field.path(), path, detail));
+    }
 }
 
 /// An address, of either family.

@@ -1,0 +1,93 @@
+//! A small object of each kind.
+
+use serde_json::{Value, json};
+
+use crate::kinds::entry::Entry;
+use crate::kinds::*;
+
+/// Small objects of each kind, with as many parts that have defaults as fit.
+pub(super) fn samples() -> Vec<(&'static Entry, Value)> {
+    let container = json!({
+        "name": "c", "image": "i", "ports": [{"containerPort": 80}], "startupProbe": {"grpc": {"port": 80}},
+        "livenessProbe": {"httpGet": {"port": 80}}, "resources": {"limits": {"cpu": "1"}},
+        "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "B", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}],
+    });
+    let spec = json!({"containers": [container], "volumes": [
+        {"name": "a"}, {"name": "b", "hostPath": {"path": "/x"}}, {"name": "c", "configMap": {"name": "c"}},
+        {"name": "d", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}},
+        {"name": "e", "iscsi": {"targetPortal": "t", "iqn": "i", "lun": 0}}, {"name": "f", "rbd": {"monitors": ["m"], "image": "i"}},
+        {"name": "g", "azureDisk": {"diskName": "d", "diskURI": "u"}}, {"name": "h", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
+        {"name": "j", "scaleIO": {"gateway": "g", "system": "s", "volumeName": "v", "secretRef": {}}},
+    ]});
+    let metadata = json!({"labels": {"a": "b"}});
+    let mut samples = core(&spec);
+    samples.extend(workloads(&json!({"metadata": metadata, "spec": spec})));
+    samples.extend(storage());
+    samples
+}
+
+fn core(spec: &Value) -> Vec<(&'static Entry, Value)> {
+    vec![
+        (&config::CONFIG_MAP, json!({"data": {"a": "b"}})),
+        (&config::SECRET, json!({"stringData": {"a": "b"}})),
+        (&endpoint_slice::ENDPOINT_SLICE, json!({"addressType": "IPv4", "ports": [{"port": 80}], "endpoints": []})),
+        (&endpoints::ENDPOINTS, json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}]}]})),
+        (&event::EVENT, json!({"involvedObject": {"kind": "Pod", "name": "a", "namespace": "b"}})),
+        (&lease::LEASE, json!({"spec": {"holderIdentity": "a"}})),
+        (&limit_range::LIMIT_RANGE, json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}})),
+        (&namespace::NAMESPACE, json!({})),
+        (&node::NODE, json!({"spec": {"podCIDR": "10.0.0.0/24"}, "status": {"capacity": {"cpu": "1"}}})),
+        (&pod::POD, json!({"spec": spec})),
+        (&quota::RESOURCE_QUOTA, json!({"spec": {"hard": {"pods": "5"}}})),
+        (
+            &service::SERVICE,
+            json!({"spec": {"type": "LoadBalancer", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]}}),
+        ),
+        (&service_account::SERVICE_ACCOUNT, json!({})),
+    ]
+}
+
+/// The kinds that make pods of a template.
+fn workloads(template: &Value) -> Vec<(&'static Entry, Value)> {
+    let scaled = json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let mut ending = template.clone();
+    ending["spec"]["restartPolicy"] = "Never".into();
+    let failing = json!({"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]});
+    let job = json!({"template": ending, "podFailurePolicy": failing});
+    let claim = json!({
+        "metadata": {"name": "k"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    });
+    let mut stateful = scaled.clone();
+    stateful["spec"]["volumeClaimTemplates"] = json!([claim]);
+    vec![
+        (&batch::CRON_JOB, json!({"spec": {"schedule": "@daily", "jobTemplate": {"spec": job}}})),
+        (&batch::JOB, json!({"spec": job})),
+        (&scaled::DAEMON_SET, scaled.clone()),
+        (&scaled::DEPLOYMENT, scaled.clone()),
+        (&scaled::REPLICA_SET, scaled),
+        (&scaled::REPLICATION_CONTROLLER, json!({"spec": {"template": template}})),
+        (&scaled::STATEFUL_SET, stateful),
+        (&templates::CONTROLLER_REVISION, json!({"data": {"spec": {}}, "revision": 1})),
+        (&templates::POD_TEMPLATE, json!({"template": template})),
+    ]
+}
+
+fn storage() -> Vec<(&'static Entry, Value)> {
+    vec![
+        (
+            &volumes::CLAIM,
+            json!({"spec": {
+                "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+                "dataSource": {"kind": "PersistentVolumeClaim", "name": "c"},
+            }}),
+        ),
+        (
+            &volumes::VOLUME,
+            json!({"spec": {
+                "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+                "iscsi": {"targetPortal": "t", "iqn": "i", "lun": 0},
+            }}),
+        ),
+    ]
+}
