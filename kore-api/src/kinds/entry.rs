@@ -66,6 +66,14 @@ pub(crate) const NAME: Title =
 /// How old the object is.
 pub(crate) const AGE: Title = Title("Age", "string", "How long ago the object was created.", 0);
 
+/// When the object was made, in full: for kinds of which there is nothing else to show.
+pub(crate) const CREATED_AT: Title = Title("Created At", "date", "When the object was created.", 0);
+
+/// The cells of [`NAME`] and [`CREATED_AT`].
+pub(crate) fn dated(row: &Row<'_>) -> Vec<Value> {
+    vec![row.name(), row.text("/metadata/creationTimestamp").into()]
+}
+
 /// A flag is `false` for field selectors where it is absent.
 pub(crate) fn flag(value: &Value) -> Option<String> {
     Some((value == true).to_string())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::LimitRange;
 use serde_json::{Map, Value};
 
-use super::entry::{ANYTHING, Entry, Rules};
+use super::entry::{ANYTHING, CREATED_AT, Entry, NAME, Rules, dated};
 use super::field::Field;
 use super::names;
 use super::quantity::Quantity;
@@ -17,11 +17,10 @@ pub(super) static LIMIT_RANGE: Entry = Entry {
     short_names: &["limits"],
     has_status: false,
     create_on_update: true,
-    // As upstream: a table of it tells when it was made, in full.
-    columns: &[super::entry::NAME, super::entry::Title("Created At", "date", "When the object was created.", 0)],
+    columns: &[NAME, CREATED_AT],
     defaults: &DEFAULTS,
     rules: Rules { always, ..ANYTHING },
-    cells: |row| vec![row.name(), row.text("/metadata/creationTimestamp").into()],
+    cells: dated,
     ..Entry::of(ResourceType::of::<LimitRange>)
 };
 

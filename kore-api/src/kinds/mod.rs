@@ -12,9 +12,12 @@
 //!
 //! Semantics are those of Kubernetes 1.37. Nothing here does I/O.
 
+mod autoscaler;
 mod batch;
+mod classes;
 mod config;
 mod counts;
+mod disruption;
 pub mod duration;
 mod endpoint_slice;
 mod endpoints;
@@ -26,15 +29,18 @@ mod limit_range;
 pub(crate) mod meta;
 pub(crate) mod names;
 mod namespace;
+mod networking;
 mod node;
 mod pod;
 mod quantity;
 mod quota;
+mod rbac;
 mod row;
 mod scaled;
 mod service;
 mod service_account;
 mod shape;
+mod storage;
 mod templates;
 #[cfg(test)]
 mod testing;
@@ -44,20 +50,33 @@ use crate::registry::Registry;
 use entry::Entry;
 
 /// Every built-in kind.
-static ENTRIES: [&Entry; 24] = [
+static ENTRIES: [&Entry; 43] = [
+    &autoscaler::HORIZONTAL_POD_AUTOSCALER,
     &batch::CRON_JOB,
     &batch::JOB,
+    &classes::PRIORITY_CLASS,
+    &classes::RUNTIME_CLASS,
     &config::CONFIG_MAP,
     &config::SECRET,
+    &disruption::POD_DISRUPTION_BUDGET,
     &endpoint_slice::ENDPOINT_SLICE,
     &endpoints::ENDPOINTS,
     &event::EVENT,
     &lease::LEASE,
     &limit_range::LIMIT_RANGE,
     &namespace::NAMESPACE,
+    &networking::INGRESS,
+    &networking::INGRESS_CLASS,
+    &networking::IP_ADDRESS,
+    &networking::NETWORK_POLICY,
+    &networking::SERVICE_CIDR,
     &node::NODE,
     &pod::POD,
     &quota::RESOURCE_QUOTA,
+    &rbac::CLUSTER_ROLE,
+    &rbac::CLUSTER_ROLE_BINDING,
+    &rbac::ROLE,
+    &rbac::ROLE_BINDING,
     &scaled::DAEMON_SET,
     &scaled::DEPLOYMENT,
     &scaled::REPLICA_SET,
@@ -65,6 +84,12 @@ static ENTRIES: [&Entry; 24] = [
     &scaled::STATEFUL_SET,
     &service::SERVICE,
     &service_account::SERVICE_ACCOUNT,
+    &storage::CSI_DRIVER,
+    &storage::CSI_NODE,
+    &storage::CSI_STORAGE_CAPACITY,
+    &storage::STORAGE_CLASS,
+    &storage::VOLUME_ATTACHMENT,
+    &storage::VOLUME_ATTRIBUTES_CLASS,
     &templates::CONTROLLER_REVISION,
     &templates::POD_TEMPLATE,
     &volumes::CLAIM,

@@ -31,6 +31,20 @@ pub(crate) fn letter_label(text: &str) -> Vec<String> {
     by(NameRule::LetterLabel, text)
 }
 
+/// All names below a DNS subdomain: `*.example.com`.
+pub(crate) fn wildcard_subdomain(text: &str) -> Vec<String> {
+    let mut problems = at_most(text, SUBDOMAIN_BYTES);
+    if !text.strip_prefix("*.").is_some_and(|name| dns_subdomain(name).is_empty()) {
+        problems.push(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower \
+             case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used \
+             for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+                .to_owned(),
+        );
+    }
+    problems
+}
+
 /// What can be a segment of a path: kinds, and names of anything.
 pub(crate) fn path_segment(text: &str) -> Vec<String> {
     by(NameRule::PathSegment, text)
@@ -205,6 +219,9 @@ mod tests {
         let rows: &[(Rule, &[&str], &[&str])] = &[
             (dns_label, &["a", "a-b", "0a"], &["", "A", "-a", "a-", "a.b", "a_b", &long]),
             (dns_subdomain, &["a.b", "a-b.c", &long], &["", ".a", "a..b", "A.b", "a_b"]),
+            (wildcard_subdomain, &["*.a", "*.a.b"], &["", "*", "a.*", "*.*.a", "*.A"]),
+            (letter_label, &["a", "a-0"], &["", "0a", "a.b"]),
+            (path_segment, &["a", "A b:c"], &["..", "a/b", "a%"]),
             (qualified_name, &["a", "A.b_c-d", "example.com/a"], &["", "/a", "a/", "a/b/c", "a b", "E.com/a", &long]),
             (label_value, &["", "a", "A_b.c-d"], &["-", "a-", "a b", &long]),
             (config_key, &["a", ".profile", "KEY_name.x-y"], &["", ".", "..", "..a", "a/b", "a b"]),

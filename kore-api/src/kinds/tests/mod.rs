@@ -18,7 +18,8 @@ fn what_is_filled_in_fits_the_schema_and_stays_when_stored() {
         let (api_version, kind) = (info.resource.api_version(), info.resource.kind.clone());
         object["apiVersion"] = api_version.as_ref().into();
         object["kind"] = kind.as_ref().into();
-        object["metadata"] = json!({"name": "a", "uid": "u"});
+        let name = object["metadata"]["name"].as_str().unwrap_or("a").to_owned();
+        object["metadata"] = json!({"name": name, "uid": "u"});
         if info.resource.is_namespaced() {
             object["metadata"]["namespace"] = "b".into();
         }

@@ -24,6 +24,9 @@ pub(super) fn samples() -> Vec<(&'static Entry, Value)> {
     let mut samples = core(&spec);
     samples.extend(workloads(&json!({"metadata": metadata, "spec": spec})));
     samples.extend(storage());
+    samples.extend(classes());
+    samples.extend(networking());
+    samples.extend(rights());
     samples
 }
 
@@ -89,5 +92,55 @@ fn storage() -> Vec<(&'static Entry, Value)> {
                 "iscsi": {"targetPortal": "t", "iqn": "i", "lun": 0},
             }}),
         ),
+        (&storage::CSI_DRIVER, json!({"spec": {}})),
+        (&storage::CSI_NODE, json!({"spec": {"drivers": [{"name": "d", "nodeID": "n"}]}})),
+        (&storage::CSI_STORAGE_CAPACITY, json!({"storageClassName": "s", "capacity": "1Gi"})),
+        (&storage::STORAGE_CLASS, json!({"provisioner": "p"})),
+        (
+            &storage::VOLUME_ATTACHMENT,
+            json!({"spec": {"attacher": "d", "nodeName": "n", "source": {"persistentVolumeName": "v"}}}),
+        ),
+        (&storage::VOLUME_ATTRIBUTES_CLASS, json!({"driverName": "d", "parameters": {"a": "b"}})),
+    ]
+}
+
+fn classes() -> Vec<(&'static Entry, Value)> {
+    vec![
+        (&classes::PRIORITY_CLASS, json!({"value": 5})),
+        (&classes::RUNTIME_CLASS, json!({"handler": "h"})),
+        (
+            &autoscaler::HORIZONTAL_POD_AUTOSCALER,
+            json!({"spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "a"}, "behavior": {}}}),
+        ),
+        (&disruption::POD_DISRUPTION_BUDGET, json!({"spec": {"minAvailable": 1}})),
+    ]
+}
+
+fn networking() -> Vec<(&'static Entry, Value)> {
+    let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+    vec![
+        (&networking::INGRESS, json!({"spec": {"defaultBackend": backend}})),
+        (
+            &networking::INGRESS_CLASS,
+            json!({"spec": {"controller": "a.b/c", "parameters": {"kind": "Config", "name": "a"}}}),
+        ),
+        (
+            &networking::IP_ADDRESS,
+            json!({"metadata": {"name": "10.0.0.1"}, "spec": {"parentRef": {"resource": "services", "name": "a"}}}),
+        ),
+        (&networking::NETWORK_POLICY, json!({"spec": {"egress": [{"ports": [{"port": 80}]}]}})),
+        (&networking::SERVICE_CIDR, json!({"spec": {"cidrs": ["10.0.0.0/16"]}})),
+    ]
+}
+
+/// Who may do what.
+fn rights() -> Vec<(&'static Entry, Value)> {
+    let rule = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]});
+    let binding = json!({"roleRef": {"kind": "ClusterRole", "name": "a"}, "subjects": [{"kind": "User", "name": "a"}]});
+    vec![
+        (&rbac::CLUSTER_ROLE, json!({"rules": [rule]})),
+        (&rbac::CLUSTER_ROLE_BINDING, binding.clone()),
+        (&rbac::ROLE, json!({"rules": [rule]})),
+        (&rbac::ROLE_BINDING, binding),
     ]
 }

@@ -8,7 +8,7 @@ pub(super) mod claim;
 mod volume;
 
 pub(super) use claim::CLAIM;
-pub(super) use volume::VOLUME;
+pub(super) use volume::{VOLUME, spec as volume_spec};
 
 use serde_json::Value;
 
