@@ -12,11 +12,15 @@
 //!
 //! Semantics are those of Kubernetes 1.37. Nothing here does I/O.
 
+mod api_service;
 mod autoscaler;
 mod batch;
+mod certificates;
 mod classes;
 mod config;
 mod counts;
+mod definition;
+mod devices;
 mod disruption;
 pub mod duration;
 mod endpoint_slice;
@@ -24,6 +28,7 @@ mod endpoints;
 mod entry;
 mod event;
 pub(crate) mod field;
+mod flow;
 mod lease;
 mod limit_range;
 pub(crate) mod meta;
@@ -45,23 +50,33 @@ mod templates;
 #[cfg(test)]
 mod testing;
 mod volumes;
+mod webhooks;
 
 use crate::registry::Registry;
 use entry::Entry;
 
 /// Every built-in kind.
-static ENTRIES: [&Entry; 43] = [
+static ENTRIES: [&Entry; 58] = [
+    &api_service::API_SERVICE,
     &autoscaler::HORIZONTAL_POD_AUTOSCALER,
     &batch::CRON_JOB,
     &batch::JOB,
+    &certificates::CERTIFICATE_SIGNING_REQUEST,
     &classes::PRIORITY_CLASS,
     &classes::RUNTIME_CLASS,
     &config::CONFIG_MAP,
     &config::SECRET,
+    &definition::CUSTOM_RESOURCE_DEFINITION,
+    &devices::DEVICE_CLASS,
+    &devices::RESOURCE_CLAIM,
+    &devices::RESOURCE_CLAIM_TEMPLATE,
+    &devices::RESOURCE_SLICE,
     &disruption::POD_DISRUPTION_BUDGET,
     &endpoint_slice::ENDPOINT_SLICE,
     &endpoints::ENDPOINTS,
     &event::EVENT,
+    &flow::FLOW_SCHEMA,
+    &flow::PRIORITY_LEVEL,
     &lease::LEASE,
     &limit_range::LIMIT_RANGE,
     &namespace::NAMESPACE,
@@ -94,6 +109,12 @@ static ENTRIES: [&Entry; 43] = [
     &templates::POD_TEMPLATE,
     &volumes::CLAIM,
     &volumes::VOLUME,
+    &webhooks::MUTATING_POLICY,
+    &webhooks::MUTATING_POLICY_BINDING,
+    &webhooks::MUTATING_WEBHOOKS,
+    &webhooks::VALIDATING_POLICY,
+    &webhooks::VALIDATING_POLICY_BINDING,
+    &webhooks::VALIDATING_WEBHOOKS,
 ];
 
 /// A registry of all built-in kinds. More are added, or some replaced, by [`Registry::with`].

@@ -24,15 +24,27 @@ pub(super) enum Part {
     Whole,
     /// Its status, and nothing else.
     Status,
+    /// The conditions in its status, and nothing else: what people decide about it.
+    Approval,
     /// What a subresource of a shape of its own changes, which knows what it does: no rules of the kind are checked.
     Inner(&'static str),
 }
 
 impl Part {
+    /// What a plain write of the object, or of this part of it, is about.
+    pub(super) fn of(subresource: Option<&str>) -> Self {
+        match subresource {
+            None => Self::Whole,
+            Some("approval") => Self::Approval,
+            Some(_) => Self::Status,
+        }
+    }
+
     fn subresource(self) -> &'static str {
         match self {
             Self::Whole => "",
             Self::Status => "status",
+            Self::Approval => "approval",
             Self::Inner(name) => name,
         }
     }
@@ -58,17 +70,17 @@ enum Attempt {
 pub(super) type Make<'m> = &'m mut (dyn FnMut(&mut Vec<String>, &Object) -> Result<Value, Status> + Send);
 
 impl Call<'_> {
-    pub(super) async fn update(&mut self, name: &str, status: bool, body: Body) -> Result<Content, Status> {
+    pub(super) async fn update(&mut self, name: &str, part: Part, body: Body) -> Result<Content, Status> {
         let sent = self.object(body)?;
         metadata::check_key(&sent, &self.key(name))?;
         if metadata::text(&sent, "name").is_empty() {
             return Err(Status::bad_request("name must be provided"));
         }
-        if metadata::text(&sent, "resourceVersion").is_empty() && !self.route.info.unconditional_update && !status {
+        let unconditional = self.route.info.unconditional_update || part != Part::Whole;
+        if metadata::text(&sent, "resourceVersion").is_empty() && !unconditional {
             let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
             return Err(Status::invalid(self.resource(), name, &[error]));
         }
-        let part = if status { Part::Status } else { Part::Whole };
         let outcome = self.modify(name, Verb::Update, part, &mut |_, _| Ok(sent.clone())).await;
         match outcome {
             Err(status) if status.code == 404 && part == Part::Whole && self.route.info.create_on_update => {
@@ -82,9 +94,8 @@ impl Call<'_> {
         }
     }
 
-    pub(super) async fn patch(&mut self, name: &str, status: bool, body: Body) -> Result<Content, Status> {
+    pub(super) async fn patch(&mut self, name: &str, part: Part, body: Body) -> Result<Content, Status> {
         let (kind, change) = body::patch(body)?;
-        let part = if status { Part::Status } else { Part::Whole };
         let key = self.key(name);
         let (core, user, route, options) = (self.core, self.user, self.route, self.options);
         let namespace = self.namespace;
@@ -167,6 +178,15 @@ impl Call<'_> {
                 let sent = object;
                 object = old_value.clone();
                 metadata::keep_field(&mut object, &sent, "status");
+                info.strategy.default(&mut object);
+            }
+            Part::Approval => {
+                let conditions = object["status"]["conditions"].take();
+                object = old_value.clone();
+                if !object["status"].is_object() {
+                    object["status"] = Value::Object(serde_json::Map::new());
+                }
+                object["status"]["conditions"] = conditions;
                 info.strategy.default(&mut object);
             }
             Part::Inner(_) => metadata::carry_over(&mut object, &old_value)?,

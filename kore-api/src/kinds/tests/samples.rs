@@ -27,6 +27,9 @@ pub(super) fn samples() -> Vec<(&'static Entry, Value)> {
     samples.extend(classes());
     samples.extend(networking());
     samples.extend(rights());
+    samples.extend(reviewers());
+    samples.extend(requests());
+    samples.extend(devices());
     samples
 }
 
@@ -142,5 +145,78 @@ fn rights() -> Vec<(&'static Entry, Value)> {
         (&rbac::CLUSTER_ROLE_BINDING, binding.clone()),
         (&rbac::ROLE, json!({"rules": [rule]})),
         (&rbac::ROLE_BINDING, binding),
+    ]
+}
+
+/// What has a say in writes.
+fn reviewers() -> Vec<(&'static Entry, Value)> {
+    let rule = json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]});
+    let webhook = json!({
+        "name": "a.b.c", "sideEffects": "None", "admissionReviewVersions": ["v1"], "rules": [rule],
+        "clientConfig": {"service": {"name": "a", "namespace": "b"}},
+    });
+    let policy = json!({"matchConstraints": {"resourceRules": [rule]}});
+    let (mut validating, mut mutating) = (policy.clone(), policy);
+    validating["validations"] = json!([{"expression": "true"}]);
+    mutating["mutations"] = json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}]);
+    mutating["reinvocationPolicy"] = "Never".into();
+    let binding = json!({"policyName": "a", "paramRef": {"name": "a"}, "matchResources": {}});
+    let mut deny = binding.clone();
+    deny["validationActions"] = json!(["Deny"]);
+    vec![
+        (&webhooks::MUTATING_POLICY, json!({"spec": mutating})),
+        (&webhooks::MUTATING_POLICY_BINDING, json!({"spec": binding})),
+        (&webhooks::MUTATING_WEBHOOKS, json!({"webhooks": [webhook]})),
+        (&webhooks::VALIDATING_POLICY, json!({"spec": validating})),
+        (&webhooks::VALIDATING_POLICY_BINDING, json!({"spec": deny})),
+        (&webhooks::VALIDATING_WEBHOOKS, json!({"webhooks": [webhook]})),
+    ]
+}
+
+/// What is about requests, and about what can be requested.
+fn requests() -> Vec<(&'static Entry, Value)> {
+    let subject = json!({"kind": "User", "user": {"name": "a"}});
+    let urls = json!({"verbs": ["get"], "nonResourceURLs": ["/x"]});
+    let queue = json!({"limitResponse": {"type": "Queue", "queuing": {}}});
+    vec![
+        (
+            &api_service::API_SERVICE,
+            json!({"metadata": {"name": "v1.a.b"}, "spec": {
+                "group": "a.b", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
+                "service": {"name": "a", "namespace": "b"},
+            }}),
+        ),
+        (&certificates::CERTIFICATE_SIGNING_REQUEST, certificates::tests::request()),
+        (
+            &definition::CUSTOM_RESOURCE_DEFINITION,
+            json!({"metadata": {"name": "as.b.c"}, "spec": {
+                "group": "b.c", "scope": "Cluster", "names": {"plural": "as", "kind": "A"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}],
+            }}),
+        ),
+        (
+            &flow::FLOW_SCHEMA,
+            json!({"spec": {
+                "priorityLevelConfiguration": {"name": "a"}, "rules": [{"subjects": [subject], "nonResourceRules": [urls]}],
+            }}),
+        ),
+        (&flow::PRIORITY_LEVEL, json!({"spec": {"type": "Limited", "limited": queue}})),
+    ]
+}
+
+fn devices() -> Vec<(&'static Entry, Value)> {
+    let wanted = json!({"deviceClassName": "d", "tolerations": [{"key": "a"}]});
+    let claim = json!({"devices": {"requests": [{"name": "a", "exactly": wanted}]}});
+    vec![
+        (&devices::DEVICE_CLASS, json!({"spec": {"selectors": [{"cel": {"expression": "true"}}]}})),
+        (&devices::RESOURCE_CLAIM, json!({"spec": claim})),
+        (&devices::RESOURCE_CLAIM_TEMPLATE, json!({"spec": {"spec": claim}})),
+        (
+            &devices::RESOURCE_SLICE,
+            json!({"spec": {
+                "driver": "d", "nodeName": "n", "pool": {"name": "n", "generation": 1, "resourceSliceCount": 1},
+                "devices": [{"name": "a"}],
+            }}),
+        ),
     ]
 }
