@@ -1,8 +1,5 @@
 //! Endpoints: what was there before EndpointSlice.
 
-use k8s_openapi::api::core::v1::Endpoints;
-use serde_json::Value;
-
 use super::entry::{AGE, ANYTHING, Entry, NAME, Rules, Title};
 use super::field::Field;
 use super::names;
@@ -10,6 +7,7 @@ use super::row::{Row, list};
 use super::shape::Literal::Text;
 use super::shape::{PLAIN, Shape};
 use crate::object::ResourceType;
+use k8s_openapi::api::core::v1::Endpoints;
 
 /// A cell lists so many, and says how many more there are.
 const SHOWN: usize = 3;
@@ -105,7 +103,7 @@ fn shown(row: &Row<'_>) -> String {
 mod tests {
     use super::*;
     use crate::kinds::testing::{cells, errors};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn what_endpoints_may_not_say() {

@@ -52,6 +52,8 @@ mod testing;
 mod volumes;
 mod webhooks;
 
+pub(crate) use classes::CRITICAL;
+
 use crate::registry::Registry;
 use entry::Entry;
 

@@ -3,8 +3,6 @@
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplate;
 
-use serde_json::Value;
-
 use super::entry::{AGE, ANYTHING, Entry, NAME, Rules, Title};
 use super::field::Field;
 use super::pod::{TEMPLATE, template, template_warnings_at};
@@ -77,7 +75,7 @@ fn controller(row: &Row<'_>) -> String {
 mod tests {
     use super::*;
     use crate::kinds::testing::{cells, errors, errors_of_change, with};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn revisions() {

@@ -129,8 +129,8 @@ impl Builder {
     }
 
     /// Opens the server: reads what is in the store, and makes what every server has (the namespaces `default`,
-    /// `kube-node-lease`, `kube-public` and `kube-system`, and the Service `kubernetes`, as far as their kinds are registered). It answers
-    /// while the returned future runs.
+    /// `kube-node-lease`, `kube-public` and `kube-system`, the Service `kubernetes`, and the PriorityClasses `system-cluster-critical` and
+    /// `system-node-critical`, as far as their kinds are registered). It answers while the returned future runs.
     ///
     /// It reads and writes: a store with a future of its own must be running by then.
     ///

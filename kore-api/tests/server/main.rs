@@ -7,6 +7,7 @@ mod faults;
 mod guards;
 mod harness;
 mod http;
+mod kinds;
 mod lists;
 mod refusals;
 mod restart;
