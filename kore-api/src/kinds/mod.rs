@@ -6,9 +6,21 @@
 //! |---|---|
 //! | `entry.rs` | the form of an entry, and the one strategy that does what an entry says |
 //! | `shape.rs` | defaults as data |
-//! | `field.rs`, `names.rs`, `meta.rs`, `quantity.rs` | what rules are written in |
+//! | `field.rs`, `names.rs`, `meta.rs`, `quantity.rs`, `counts.rs` | what rules are written in |
 //! | `row.rs`, [`duration`] | what the cells of tables are written in |
-//! | `pod/`, `service/`, `scaled/` (ReplicaSet, Deployment), `config.rs` (ConfigMap, Secret), … | the kinds |
+//! | `tests/` | what holds of every kind |
+//!
+//! | of the kinds | hold |
+//! |---|---|
+//! | `pod/`, `scaled/`, `batch/`, `templates.rs` | Pod; ReplicaSet, Deployment, StatefulSet, DaemonSet, ReplicationController; Job, CronJob; PodTemplate, ControllerRevision |
+//! | `service/`, `endpoint_slice.rs`, `endpoints.rs`, `networking/` | Service, EndpointSlice, Endpoints; Ingress, IngressClass, NetworkPolicy, IPAddress, ServiceCIDR |
+//! | `config.rs`, `volumes/`, `storage/` | ConfigMap, Secret; PersistentVolumeClaim, PersistentVolume; the classes, drivers and attachments of storage |
+//! | `namespace.rs`, `quota.rs`, `limit_range.rs`, `service_account.rs`, `rbac/` | Namespace, and what is allowed in one and to whom |
+//! | `node.rs`, `classes.rs`, `devices/`, `lease.rs` | Node; PriorityClass, RuntimeClass; devices and claims to them; Lease |
+//! | `autoscaler/`, `disruption.rs`, `event.rs` | HorizontalPodAutoscaler; PodDisruptionBudget; Event |
+//! | `webhooks/`, `flow/`, `certificates.rs`, `api_service.rs`, `definition.rs` | kinds about the server itself, which it keeps and does not heed |
+//!
+//! Of what upstream serves in several forms there is one: HorizontalPodAutoscaler is autoscaling/v2, Event is v1.
 //!
 //! Semantics are those of Kubernetes 1.37. Nothing here does I/O.
 

@@ -181,7 +181,8 @@ impl Call<'_> {
                 info.strategy.default(&mut object);
             }
             Part::Approval => {
-                let conditions = object["status"]["conditions"].take();
+                let mut conditions = object["status"]["conditions"].take();
+                date(&mut conditions, &old_value["status"]["conditions"], &self.core.now());
                 object = old_value.clone();
                 if !object["status"].is_object() {
                     object["status"] = Value::Object(serde_json::Map::new());
@@ -257,6 +258,22 @@ impl Call<'_> {
                 Err(Status::invalid(self.resource(), old.name(), &[error]))
             }
             _ => conflict(STALE.to_owned()),
+        }
+    }
+}
+
+/// Notes when conditions came about that do not say.
+fn date(conditions: &mut Value, before: &Value, now: &str) {
+    let before = before.as_array().map(Vec::as_slice).unwrap_or_default();
+    for condition in conditions.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        let same =
+            |old: &&Value| old.get("type") == condition.get("type") && old.get("status") == condition.get("status");
+        let since = before.iter().find(same).and_then(|old| old.get("lastTransitionTime"));
+        let since = since.cloned().unwrap_or_else(|| now.into());
+        for (field, time) in [("lastUpdateTime", now.into()), ("lastTransitionTime", since)] {
+            if condition.get(field).is_none_or(Value::is_null) {
+                condition.insert(field.to_owned(), time);
+            }
         }
     }
 }

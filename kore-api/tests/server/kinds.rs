@@ -139,7 +139,12 @@ async fn who_asks_for_a_certificate_and_who_approves() {
         assert_eq!(refused(patch("status").await).code, 422, "a status does not approve");
         patch("approval").await.unwrap();
         let now = requests.get("mine").await.unwrap().to_value();
-        assert_eq!(now["status"], json!({"conditions": [condition]}), "an approval is no certificate");
+        assert_eq!(now["status"].as_object().unwrap().len(), 1, "an approval is no certificate");
+        let noted = &now["status"]["conditions"][0];
+        assert_eq!((&noted["type"], &noted["reason"]), (&json!("Approved"), &json!("Test")));
+        for time in ["lastUpdateTime", "lastTransitionTime"] {
+            assert!(noted[time].as_str().unwrap().starts_with("2030-01-01T00:00:0"), "{noted}");
+        }
         assert_eq!(now["spec"]["signerName"], "example.com/signer");
         // As kubectl does.
         let mut whole = now.clone();

@@ -86,8 +86,7 @@ fn always(set: &Field<'_, '_>) {
     not_negative(&spec, &["replicas", "minReadySeconds", "revisionHistoryLimit"]);
     let ordinals = spec.get("ordinals");
     ordinals.get("start").not_negative();
-    let service = spec.get("serviceName");
-    service.named(names::dns_subdomain);
+    spec.get("serviceName").named(names::dns_label);
     required_selector(&spec, &WORDS);
     let template = spec.get("template");
     selected(&spec);
