@@ -2,17 +2,20 @@
 //!
 //! - [`Admission`], [`Write`] (`mod.rs`): a stage, and what it sees.
 //! - [`Lookup`] (`lookup.rs`): what a stage may read meanwhile.
-//! - [`NamespaceLifecycle`] (`namespace.rs`), [`NodeRestriction`] (`node.rs`): the stages that every server has.
+//! - [`NamespaceLifecycle`] (`namespace.rs`), [`NodeRestriction`] (`node.rs`), [`CertificateRequester`] (`requester.rs`): the stages that
+//!   every server has.
 //! - [`DefaultTolerationSeconds`] (`tolerations.rs`): how long pods bear with a node that fails.
 
 mod lookup;
 mod namespace;
 mod node;
+mod requester;
 mod tolerations;
 
 pub use lookup::Lookup;
 pub use namespace::NamespaceLifecycle;
 pub use node::NodeRestriction;
+pub use requester::CertificateRequester;
 pub use tolerations::DefaultTolerationSeconds;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::Value;
 
-use super::entry::{AGE, Entry, NAME, Rules, Title};
+use super::entry::{AGE, ANYTHING, Entry, NAME, Rules, Title};
 use super::field::Field;
 use super::names;
 use super::shape::Literal::Text;
@@ -23,7 +23,7 @@ pub(super) static CONFIG_MAP: Entry = Entry {
     rules: Rules {
         always: config_map,
         change: |new, old| same_if_immutable(new, old, &["data", "binaryData"]),
-        status: |_, _| {},
+        ..ANYTHING
     },
     cells: |row| vec![row.name(), (row.count("/data") + row.count("/binaryData")).into(), row.age()],
     ..Entry::of(ResourceType::of::<ConfigMap>)
@@ -39,7 +39,7 @@ pub(super) static SECRET: Entry = Entry {
         AGE,
     ],
     defaults: &SECRET_DEFAULTS,
-    rules: Rules { always: secret, change: secret_change, status: |_, _| {} },
+    rules: Rules { always: secret, change: secret_change, ..ANYTHING },
     cells: |row| vec![row.name(), row.text("/type").into(), row.count("/data").into(), row.age()],
     ..Entry::of(ResourceType::of::<Secret>)
 };

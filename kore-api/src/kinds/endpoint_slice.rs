@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::Value;
 
-use super::entry::{AGE, Entry, NAME, Rules, Title};
+use super::entry::{AGE, ANYTHING, Entry, NAME, Rules, Title};
 use super::field::Field;
 use super::names;
 use super::row::{Row, list, or};
@@ -36,7 +36,7 @@ pub(super) static ENDPOINT_SLICE: Entry = Entry {
         change: |new, old| {
             new.get("addressType").immutable(&old.get("addressType"));
         },
-        status: |_, _| {},
+        ..ANYTHING
     },
     cells,
     ..Entry::of(ResourceType::of::<EndpointSlice>)

@@ -47,10 +47,14 @@ pub(crate) struct Entry {
 pub(crate) struct Rules {
     /// Of every object, new or changed.
     pub(crate) always: fn(&Field<'_, '_>),
+    /// Of a new object, besides.
+    pub(crate) create: fn(&Field<'_, '_>),
     /// Of a change: new, old.
     pub(crate) change: fn(&Field<'_, '_>, &Field<'_, '_>),
     /// Of a changed status: new, old.
     pub(crate) status: fn(&Field<'_, '_>, &Field<'_, '_>),
+    /// Of conditions changed by the `approval` subresource: new, old.
+    pub(crate) approval: fn(&Field<'_, '_>, &Field<'_, '_>),
 }
 
 /// A column: title, type, what it shows, priority (1: only with `-o wide`).
@@ -62,13 +66,22 @@ pub(crate) const NAME: Title =
 /// How old the object is.
 pub(crate) const AGE: Title = Title("Age", "string", "How long ago the object was created.", 0);
 
+/// When the object was made, in full: for kinds of which there is nothing else to show.
+pub(crate) const CREATED_AT: Title = Title("Created At", "date", "When the object was created.", 0);
+
+/// The cells of [`NAME`] and [`CREATED_AT`].
+pub(crate) fn dated(row: &Row<'_>) -> Vec<Value> {
+    vec![row.name(), row.text("/metadata/creationTimestamp").into()]
+}
+
 /// A flag is `false` for field selectors where it is absent.
 pub(crate) fn flag(value: &Value) -> Option<String> {
     Some((value == true).to_string())
 }
 
 /// No rules.
-pub(crate) const ANYTHING: Rules = Rules { always: |_| {}, change: |_, _| {}, status: |_, _| {} };
+pub(crate) const ANYTHING: Rules =
+    Rules { always: |_| {}, create: |_| {}, change: |_, _| {}, status: |_, _| {}, approval: |_, _| {} };
 
 impl Entry {
     /// A kind about which nothing is special.
@@ -153,15 +166,19 @@ impl Strategy for BuiltIn {
     }
 
     fn validate(&self, transition: &Transition<'_>) -> Vec<FieldError> {
-        let Rules { always, change, status } = self.0.rules;
+        let Rules { always, create, change, status, approval } = self.0.rules;
         let before = transition.old.unwrap_or(&Value::Null);
         check(transition.new, before, |new, old| match (transition.subresource, transition.old) {
-            ("", None) => always(new),
+            ("", None) => {
+                always(new);
+                create(new);
+            }
             ("", Some(_)) => {
                 always(new);
                 change(new, old);
             }
             ("status", _) => status(new, old),
+            ("approval", _) => approval(new, old),
             _ => {}
         })
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
 
-use super::entry::{Entry, Rules, Title};
+use super::entry::{ANYTHING, Entry, Rules, Title};
 use super::field::Field;
 use super::names;
 use super::row::Row;
@@ -42,7 +42,7 @@ pub(super) static EVENT: Entry = Entry {
         Title("Count", "string", "How often it has happened.", 1),
         Title("Name", "string", "The object's name, unique among objects of its kind in its namespace.", 1),
     ],
-    rules: Rules { always, change: |_, _| {}, status: |_, _| {} },
+    rules: Rules { always, ..ANYTHING },
     selectable: |event, field| (field == "source").then(|| component(event).to_owned()),
     cells,
     ..Entry::of(ResourceType::of::<Event>)

@@ -128,6 +128,11 @@ impl Field<'_, '_> {
         self.report(FieldError::invalid(self.path(), self.value.clone(), detail));
     }
 
+    /// Something is wrong with it as a whole; the value is not shown.
+    pub(crate) fn wrong(&self, detail: impl Into<String>) {
+        self.report(FieldError { value: None, ..FieldError::invalid(self.path(), Value::Null, detail) });
+    }
+
     pub(crate) fn forbidden(&self, detail: impl Into<String>) {
         self.report(FieldError::forbidden(self.path(), detail));
     }

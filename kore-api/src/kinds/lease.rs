@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 
-use super::entry::{AGE, Entry, NAME, Rules, Title};
+use super::entry::{AGE, ANYTHING, Entry, NAME, Rules, Title};
 use super::field::Field;
 use crate::object::ResourceType;
 
@@ -11,7 +11,7 @@ pub(super) static LEASE: Entry = Entry {
     unconditional_update: false,
     create_on_update: true,
     columns: &[NAME, Title("Holder", "string", "Who holds the lease now.", 0), AGE],
-    rules: Rules { always, change: |_, _| {}, status: |_, _| {} },
+    rules: Rules { always, ..ANYTHING },
     cells: |row| vec![row.name(), row.text("/spec/holderIdentity").into(), row.age()],
     ..Entry::of(ResourceType::of::<Lease>)
 };

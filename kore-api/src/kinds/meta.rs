@@ -61,6 +61,53 @@ pub(crate) fn selector(selector: &Field<'_, '_>) {
     }
 }
 
+/// The longest message of a condition.
+const MAX_MESSAGE_BYTES: usize = 32 * 1024;
+const MAX_REASON_BYTES: usize = 1024;
+
+/// A list of the conditions that all kinds share, as those of a PodDisruptionBudget.
+pub(crate) fn conditions(conditions: &Field<'_, '_>) {
+    let mut seen = std::collections::BTreeSet::new();
+    for condition in conditions.items() {
+        let kind = condition.get("type");
+        if !seen.insert(kind.text()) {
+            kind.duplicate();
+        }
+        label_key(&kind);
+        let status = condition.get("status");
+        if !matches!(status.text(), "False" | "True" | "Unknown") {
+            let known = ["False", "True", "Unknown"];
+            status.report(FieldError::not_supported(status.path(), status.text(), &known));
+        }
+        let generation = condition.get("observedGeneration");
+        if generation.int().is_some_and(|generation| generation < 0) {
+            generation.invalid("must be greater than or equal to zero");
+        }
+        condition.get("lastTransitionTime").required();
+        let (reason, message) = (condition.get("reason"), condition.get("message"));
+        if reason.required() && !is_reason(reason.text()) {
+            reason.invalid(
+                "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric \
+                 characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or \
+                 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is \
+                 '[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')",
+            );
+        }
+        for (field, most) in [(reason, MAX_REASON_BYTES), (message, MAX_MESSAGE_BYTES)] {
+            if field.len() > most {
+                field.report(FieldError::too_long(field.path(), most));
+            }
+        }
+    }
+}
+
+fn is_reason(text: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b',' | b':');
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(inner)
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// A field that holds a label's key; empty is wrong.
 pub(crate) fn label_key(key: &Field<'_, '_>) {
     for problem in names::qualified_name(key.text()) {

@@ -3,6 +3,8 @@
 //! A rule takes a text and returns what is wrong with it: nothing, one thing or several. The wording is what clients of the
 //! API know.
 
+use super::field::Field;
+use crate::error::FieldError;
 use crate::registry::NameRule;
 use crate::selector;
 
@@ -22,6 +24,30 @@ pub(crate) fn dns_subdomain(text: &str) -> Vec<String> {
 
 fn by(rule: NameRule, text: &str) -> Vec<String> {
     rule.problem(text).map(str::to_owned).into_iter().collect()
+}
+
+/// A DNS label that begins with a letter: names of Services.
+pub(crate) fn letter_label(text: &str) -> Vec<String> {
+    by(NameRule::LetterLabel, text)
+}
+
+/// All names below a DNS subdomain: `*.example.com`.
+pub(crate) fn wildcard_subdomain(text: &str) -> Vec<String> {
+    let mut problems = at_most(text, SUBDOMAIN_BYTES);
+    if !text.strip_prefix("*.").is_some_and(|name| dns_subdomain(name).is_empty()) {
+        problems.push(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower \
+             case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used \
+             for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+                .to_owned(),
+        );
+    }
+    problems
+}
+
+/// What can be a segment of a path: kinds, and names of anything.
+pub(crate) fn path_segment(text: &str) -> Vec<String> {
+    by(NameRule::PathSegment, text)
 }
 
 /// A name with an optional DNS subdomain and `/` before it: label keys, resource names, finalizers, condition types.
@@ -127,6 +153,27 @@ pub(crate) fn http_header(text: &str) -> Vec<String> {
     ]
 }
 
+/// A domain, a slash and a path: controllers of IngressClasses and of Jobs.
+pub(crate) fn domain_prefixed_path(field: &Field<'_, '_>) {
+    if !field.required() {
+        return;
+    }
+    let (host, path) = match field.text().split_once('/') {
+        Some((host, path)) if !host.is_empty() && !path.is_empty() => (host, path),
+        _ => {
+            field.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")");
+            return;
+        }
+    };
+    for problem in dns_subdomain(host) {
+        field.report(FieldError::invalid(field.path(), host, problem));
+    }
+    if !path.bytes().all(|c| c.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&c)) {
+        let detail = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+        field.report(FieldError::invalid(field.path(), path, detail));
+    }
+}
+
 /// An address, of either family.
 pub(crate) fn ip(text: &str) -> Vec<String> {
     match text.parse::<std::net::IpAddr>() {
@@ -172,6 +219,9 @@ mod tests {
         let rows: &[(Rule, &[&str], &[&str])] = &[
             (dns_label, &["a", "a-b", "0a"], &["", "A", "-a", "a-", "a.b", "a_b", &long]),
             (dns_subdomain, &["a.b", "a-b.c", &long], &["", ".a", "a..b", "A.b", "a_b"]),
+            (wildcard_subdomain, &["*.a", "*.a.b"], &["", "*", "a.*", "*.*.a", "*.A"]),
+            (letter_label, &["a", "a-0"], &["", "0a", "a.b"]),
+            (path_segment, &["a", "A b:c"], &["..", "a/b", "a%"]),
             (qualified_name, &["a", "A.b_c-d", "example.com/a"], &["", "/a", "a/", "a/b/c", "a b", "E.com/a", &long]),
             (label_value, &["", "a", "A_b.c-d"], &["-", "a-", "a b", &long]),
             (config_key, &["a", ".profile", "KEY_name.x-y"], &["", ".", "..", "..a", "a/b", "a b"]),

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 
-use super::entry::{AGE, Entry, NAME, Rules, Title};
+use super::entry::{AGE, ANYTHING, Entry, NAME, Rules, Title};
 use super::field::Field;
 use super::names;
 use super::row::{list, or_none};
@@ -23,7 +23,7 @@ pub(super) static NAMESPACE: Entry = Entry {
     defaults: &DEFAULTS,
     prepare_create,
     prepare_update,
-    rules: Rules { always, change: |_, _| {}, status: |_, _| {} },
+    rules: Rules { always, ..ANYTHING },
     begin_deletion,
     is_held: |namespace| !list(&namespace["spec"]["finalizers"]).is_empty(),
     cells: |row| vec![row.name(), or_none(row.text("/status/phase")), row.age()],

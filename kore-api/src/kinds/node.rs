@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Node;
 use serde_json::Value;
 
-use super::entry::{AGE, Entry, NAME, Rules, Title, flag};
+use super::entry::{AGE, ANYTHING, Entry, NAME, Rules, Title, flag};
 use super::field::Field;
 use super::quantity::Quantity;
 use super::row::{Row, or, or_none};
@@ -35,7 +35,7 @@ pub(super) static NODE: Entry = Entry {
         Title("Container-Runtime", "string", "What runs its containers.", 1),
     ],
     defaults: &DEFAULTS,
-    rules: Rules { always, change, status },
+    rules: Rules { always, change, status, ..ANYTHING },
     selectable: |node, field| match field {
         "spec.unschedulable" => flag(&node["spec"]["unschedulable"]),
         _ => None,

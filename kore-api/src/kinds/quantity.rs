@@ -27,6 +27,16 @@ impl Quantity {
         self.nano < 0
     }
 
+    /// Whether it is more than nothing.
+    pub(crate) fn is_positive(self) -> bool {
+        self.nano > 0
+    }
+
+    /// How often `other` goes into it; infinity when that is nothing.
+    pub(crate) fn over(self, other: Self) -> f64 {
+        self.nano as f64 / other.nano as f64
+    }
+
     /// Whether it is a whole number of units.
     pub(crate) fn is_whole(self) -> bool {
         self.nano % NANO == 0

@@ -60,7 +60,7 @@ pub struct ScalePaths {
     pub spec_replicas: &'static str,
     /// The present number, for example `status.replicas`.
     pub status_replicas: &'static str,
-    /// The selector: a `LabelSelector`, or a string in selector syntax.
+    /// The selector: a `LabelSelector`, a map of labels, or a string in selector syntax.
     pub selector: &'static str,
 }
 

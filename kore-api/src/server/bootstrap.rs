@@ -11,6 +11,7 @@ use super::commit::store_failed;
 use super::core::{Call, Core};
 use crate::auth::{MASTERS, User};
 use crate::error::{Error, Reason, Status};
+use crate::kinds::CRITICAL;
 use crate::object::{ObjectKey, ResourceType};
 use crate::registry::SERVICE_ADDRESSES;
 use crate::request::Options;
@@ -33,7 +34,7 @@ pub(super) async fn make(core: &Core) -> Result<(), Status> {
     let user = itself();
     let namespaces = NAMESPACES.map(|name| {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        create(core, &user, "namespaces", None, namespace)
+        create(core, &user, ("", "namespaces"), None, namespace)
     });
     futures::future::try_join_all(namespaces).await?;
     let mut service = json!({
@@ -48,7 +49,14 @@ pub(super) async fn make(core: &Core) -> Result<(), Status> {
     if let Some(pool) = core.pools.get(SERVICE_ADDRESSES) {
         service["spec"]["clusterIP"] = pool.value(0);
     }
-    create(core, &user, "services", Some("default"), service).await?;
+    create(core, &user, ("", "services"), Some("default"), service).await?;
+    for (name, value, description) in CRITICAL {
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+            "value": value, "description": description,
+        });
+        create(core, &user, ("scheduling.k8s.io", "priorityclasses"), None, class).await?;
+    }
     // Who reads before the server's future has been polled finds the caches up to date.
     core.catch_up().await.map(drop)
 }
@@ -92,10 +100,17 @@ fn itself() -> User {
     User::new("system:apiserver").in_group(MASTERS)
 }
 
-async fn create(core: &Core, user: &User, plural: &str, namespace: Option<&str>, object: Value) -> Result<(), Status> {
+/// Makes an object of the resource, by group and plural, unless it is there.
+async fn create(
+    core: &Core,
+    user: &User,
+    (group, plural): (&str, &str),
+    namespace: Option<&str>,
+    object: Value,
+) -> Result<(), Status> {
     let Some(route) = core.routes.iter().find(|route| {
         let resource = route.resource();
-        resource.group.is_empty() && resource.version == "v1" && resource.plural == *plural
+        (&*resource.group, &*resource.version, &*resource.plural) == (group, "v1", plural)
     }) else {
         return Ok(());
     };

@@ -8,7 +8,7 @@ use kore_store::{Clock, Entropy, Store};
 
 use super::core::{Core, Route};
 use super::{Nodes, Server, bootstrap, history};
-use crate::admission::{Admission, NamespaceLifecycle, NodeRestriction};
+use crate::admission::{Admission, CertificateRequester, NamespaceLifecycle, NodeRestriction};
 use crate::auth::{Authorizer, ComponentRules};
 use crate::cache::{Caches, Stop, Window, follow};
 use crate::error::{Error, Status};
@@ -49,7 +49,7 @@ impl Builder {
             entropy: Entropy::system(),
             registry: kinds::builtin(),
             authorizers: Vec::new(),
-            admission: vec![Arc::new(NamespaceLifecycle), Arc::new(NodeRestriction)],
+            admission: vec![Arc::new(NamespaceLifecycle), Arc::new(NodeRestriction), Arc::new(CertificateRequester)],
             nodes: Nodes::default(),
             pools,
             history: HISTORY,
@@ -82,8 +82,8 @@ impl Builder {
         self
     }
 
-    /// Sends writes through one more stage, after those given before. [`NamespaceLifecycle`] and
-    /// [`NodeRestriction`] are always the first.
+    /// Sends writes through one more stage, after those given before. [`NamespaceLifecycle`], [`NodeRestriction`] and
+    /// [`CertificateRequester`] are always the first.
     pub fn admission(mut self, stage: impl Admission) -> Self {
         self.admission.push(Arc::new(stage));
         self
@@ -129,8 +129,8 @@ impl Builder {
     }
 
     /// Opens the server: reads what is in the store, and makes what every server has (the namespaces `default`,
-    /// `kube-node-lease`, `kube-public` and `kube-system`, and the Service `kubernetes`, as far as their kinds are registered). It answers
-    /// while the returned future runs.
+    /// `kube-node-lease`, `kube-public` and `kube-system`, the Service `kubernetes`, and the PriorityClasses `system-cluster-critical` and
+    /// `system-node-critical`, as far as their kinds are registered). It answers while the returned future runs.
     ///
     /// It reads and writes: a store with a future of its own must be running by then.
     ///

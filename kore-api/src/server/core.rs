@@ -7,6 +7,7 @@ use kore_store::{Clock, Entropy, Revision, Store};
 
 use super::Nodes;
 use super::lifetime::Lifetimes;
+use super::update::Part;
 use crate::admission::Admission;
 use crate::auth::{Attributes, Authorizer, Decision, ResourceAttributes, User};
 use crate::cache::{Caches, ResourceCache, layout};
@@ -120,12 +121,16 @@ impl Core {
         let missing_name = || Status::bad_request("the request names no object");
         let named = || name.as_deref().ok_or_else(missing_name);
         let content = match (verb, subresource.as_deref()) {
-            (Verb::Get, None | Some("status")) => Content::Object(call.get(named()?).await?),
+            (Verb::Get, None | Some("status" | "approval")) => Content::Object(call.get(named()?).await?),
             (Verb::List, None) => Content::List(call.list().await?),
             (Verb::Watch, None) => Content::Watch(call.watch(name.as_deref()).await?),
             (Verb::Create, None) => call.create(body).await?,
-            (Verb::Update, part @ (None | Some("status"))) => call.update(named()?, part.is_some(), body).await?,
-            (Verb::Patch, part @ (None | Some("status"))) => call.patch(named()?, part.is_some(), body).await?,
+            (Verb::Update, part @ (None | Some("status" | "approval"))) => {
+                call.update(named()?, Part::of(part), body).await?
+            }
+            (Verb::Patch, part @ (None | Some("status" | "approval"))) => {
+                call.patch(named()?, Part::of(part), body).await?
+            }
             (Verb::Delete, None) => call.delete(named()?).await?,
             (Verb::DeleteCollection, None) => call.delete_collection().await?,
             (Verb::Get, Some("scale")) => call.get_scale(named()?).await?,

@@ -53,7 +53,7 @@ impl Call<'_> {
         let info = &self.route.info;
         let status = || Element::Field(Cow::Borrowed("status"));
         let filter = match part {
-            Part::Status => Filter::Only(Pattern::Only(vec![(Some(status()), Pattern::All)])),
+            Part::Status | Part::Approval => Filter::Only(Pattern::Only(vec![(Some(status()), Pattern::All)])),
             Part::Whole if info.has_status && !(is_new && info.status_on_create) => {
                 let mut without = FieldSet::default();
                 without.insert(status());

@@ -140,8 +140,10 @@ fn scale_of(object: &Object, paths: &ScalePaths) -> Value {
 fn selector(found: &Value) -> String {
     match found {
         Value::String(text) => text.clone(),
-        Value::Object(_) => {
-            let typed = meta::LabelSelector::deserialize(found).ok();
+        Value::Object(fields) => {
+            // A ReplicationController selects by labels alone.
+            let labels = fields.values().all(Value::is_string).then(|| json!({"matchLabels": found}));
+            let typed = meta::LabelSelector::deserialize(labels.as_ref().unwrap_or(found)).ok();
             let selector = typed.and_then(|typed| LabelSelector::from_api(&typed).ok());
             selector.map(|selector| selector.to_string()).unwrap_or_default()
         }
@@ -162,4 +164,22 @@ fn set(object: &mut Value, path: &str, value: Value) {
         place = &mut place[field];
     }
     *place = value;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_in_their_syntax() {
+        for (found, shown) in [
+            (json!("a=b"), "a=b"),
+            (json!({"matchLabels": {"a": "b"}}), "a=b"),
+            (json!({"a": "b", "c": "d"}), "a=b,c=d"),
+            (json!({}), ""),
+            (json!(null), ""),
+        ] {
+            assert_eq!(selector(&found), shown, "{found}");
+        }
+    }
 }

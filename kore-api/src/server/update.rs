@@ -27,15 +27,27 @@ pub(super) enum Part {
     Status,
     /// The number of replicas, by way of a `Scale`.
     Scale,
+    /// The conditions in its status, and nothing else: what people decide about it.
+    Approval,
     /// What a subresource of a shape of its own changes, which knows what it does: no rules of the kind are checked.
     Inner(&'static str),
 }
 
 impl Part {
+    /// What a plain write of the object, or of this part of it, is about.
+    pub(super) fn of(subresource: Option<&str>) -> Self {
+        match subresource {
+            None => Self::Whole,
+            Some("approval") => Self::Approval,
+            Some(_) => Self::Status,
+        }
+    }
+
     fn subresource(self) -> &'static str {
         match self {
             Self::Whole | Self::Scale => "",
             Self::Status => "status",
+            Self::Approval => "approval",
             Self::Inner(name) => name,
         }
     }
@@ -76,17 +88,17 @@ pub(super) enum Made {
 pub(super) type Make<'m> = &'m mut (dyn FnMut(&mut Vec<String>, &Object) -> Result<Made, Status> + Send);
 
 impl Call<'_> {
-    pub(super) async fn update(&mut self, name: &str, status: bool, body: Body) -> Result<Content, Status> {
+    pub(super) async fn update(&mut self, name: &str, part: Part, body: Body) -> Result<Content, Status> {
         let sent = self.object(body)?;
         metadata::check_key(&sent, &self.key(name))?;
         if metadata::text(&sent, "name").is_empty() {
             return Err(Status::bad_request("name must be provided"));
         }
-        if metadata::text(&sent, "resourceVersion").is_empty() && !self.route.info.unconditional_update && !status {
+        let unconditional = self.route.info.unconditional_update || part != Part::Whole;
+        if metadata::text(&sent, "resourceVersion").is_empty() && !unconditional {
             let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
             return Err(Status::invalid(self.resource(), name, &[error]));
         }
-        let part = if status { Part::Status } else { Part::Whole };
         let outcome = self.modify(name, Verb::Update, part, &mut |_, _| Ok(Made::Changed(sent.clone()))).await;
         match outcome {
             Err(status) if status.code == 404 && part == Part::Whole && self.route.info.create_on_update => {
@@ -100,9 +112,8 @@ impl Call<'_> {
         }
     }
 
-    pub(super) async fn patch(&mut self, name: &str, status: bool, body: Body) -> Result<Content, Status> {
+    pub(super) async fn patch(&mut self, name: &str, part: Part, body: Body) -> Result<Content, Status> {
         let (kind, change, duplicates) = body::patch(body)?;
-        let part = if status { Part::Status } else { Part::Whole };
         if kind == PatchKind::Apply {
             return self.apply(name, part, change, duplicates).await;
         }
@@ -212,6 +223,16 @@ impl Call<'_> {
                 metadata::keep_field(&mut object, &sent, "status");
                 info.strategy.default(&mut object);
             }
+            Part::Approval => {
+                let mut conditions = object["status"]["conditions"].take();
+                date(&mut conditions, &old_value["status"]["conditions"], &self.core.now());
+                object = old_value.clone();
+                if !object["status"].is_object() {
+                    object["status"] = Value::Object(serde_json::Map::new());
+                }
+                object["status"]["conditions"] = conditions;
+                info.strategy.default(&mut object);
+            }
             Part::Inner(_) => metadata::carry_over(&mut object, &old_value)?,
         }
         let managed = self.owned_by_change(part, ownership, (old, &old_value), &object);
@@ -281,6 +302,22 @@ impl Call<'_> {
                 Err(Status::invalid(self.resource(), old.name(), &[error]))
             }
             _ => conflict(STALE.to_owned()),
+        }
+    }
+}
+
+/// Notes when conditions came about that do not say.
+fn date(conditions: &mut Value, before: &Value, now: &str) {
+    let before = before.as_array().map(Vec::as_slice).unwrap_or_default();
+    for condition in conditions.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        let same =
+            |old: &&Value| old.get("type") == condition.get("type") && old.get("status") == condition.get("status");
+        let since = before.iter().find(same).and_then(|old| old.get("lastTransitionTime"));
+        let since = since.cloned().unwrap_or_else(|| now.into());
+        for (field, time) in [("lastUpdateTime", now.into()), ("lastTransitionTime", since)] {
+            if condition.get(field).is_none_or(Value::is_null) {
+                condition.insert(field.to_owned(), time);
+            }
         }
     }
 }

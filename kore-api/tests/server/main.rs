@@ -8,6 +8,7 @@ mod faults;
 mod guards;
 mod harness;
 mod http;
+mod kinds;
 mod lists;
 mod refusals;
 mod restart;

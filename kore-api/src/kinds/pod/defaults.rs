@@ -87,6 +87,9 @@ static VOLUME: Shape = Shape {
     ],
     ..PLAIN
 };
+/// The sources that a PersistentVolume may have, too.
+pub(crate) static PERSISTENT_SOURCES: [(&str, &Shape); 5] =
+    [("hostPath", &HOST_PATH), ("iscsi", &ISCSI), ("rbd", &RBD), ("azureDisk", &AZURE_DISK), ("scaleIO", &SCALE_IO)];
 static FILES: Shape = Shape { set: &[("defaultMode", Number(MODE))], ..PLAIN };
 static DOWNWARD: Shape = Shape { set: &[("defaultMode", Number(MODE))], parts: &[("items", &VALUE_FROM)], ..PLAIN };
 static PROJECTED: Shape = Shape { set: &[("defaultMode", Number(MODE))], parts: &[("sources", &PROJECTION)], ..PLAIN };

@@ -25,14 +25,16 @@ mod status;
 mod volume;
 mod warnings;
 
-pub(super) use defaults::TEMPLATE;
-pub(super) use spec::template;
-pub(super) use warnings::template as template_warnings;
+pub(super) use defaults::{PERSISTENT_SOURCES, TEMPLATE};
+pub(super) use placement::{node_selector, tolerations};
+pub(super) use resources::amounts;
+pub(super) use spec::{template, template_with};
+pub(super) use warnings::{template as template_warnings, template_at as template_warnings_at};
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::entry::{Entry, Rules, flag};
+use super::entry::{ANYTHING, Entry, Rules, flag};
 use super::row::list;
 use crate::object::ResourceType;
 
@@ -55,7 +57,7 @@ pub(super) static POD: Entry = Entry {
     defaults: &defaults::POD,
     prepare_create,
     prepare_update: status::keep_class,
-    rules: Rules { always: spec::pod, change: change::pod, status: status::rules },
+    rules: Rules { always: spec::pod, change: change::pod, status: status::rules, ..ANYTHING },
     warnings: warnings::pod,
     grace_period_seconds,
     selectable: |pod, field| match field {

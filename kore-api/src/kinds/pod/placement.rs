@@ -26,16 +26,21 @@ pub(super) fn affinity(affinity: &Field<'_, '_>) {
 fn node_affinity(affinity: &Field<'_, '_>) {
     let required = affinity.get(REQUIRED);
     if required.is_set() {
-        let terms = required.get("nodeSelectorTerms");
-        if terms.len() == 0 {
-            terms.missing("must have at least one node selector term");
-        }
-        terms.items().for_each(|term| node_term(&term));
+        node_selector(&required);
     }
     for preference in affinity.get(PREFERRED).items() {
         weight(&preference);
         node_term(&preference.get("preference"));
     }
+}
+
+/// A `NodeSelector`.
+pub(crate) fn node_selector(selector: &Field<'_, '_>) {
+    let terms = selector.get("nodeSelectorTerms");
+    if terms.len() == 0 {
+        terms.missing("must have at least one node selector term");
+    }
+    terms.items().for_each(|term| node_term(&term));
 }
 
 fn weight(preference: &Field<'_, '_>) {
@@ -98,7 +103,7 @@ fn pod_term(term: &Field<'_, '_>) {
     }
 }
 
-pub(super) fn tolerations(tolerations: &Field<'_, '_>) {
+pub(crate) fn tolerations(tolerations: &Field<'_, '_>) {
     for toleration in tolerations.items() {
         let (key, operator, value) = (toleration.get("key"), toleration.get("operator"), toleration.get("value"));
         let effect = toleration.get("effect");

@@ -37,7 +37,7 @@ pub(super) fn requirements(resources: &Field<'_, '_>) {
 }
 
 /// Amounts by resource.
-pub(super) fn amounts(amounts: &Field<'_, '_>) {
+pub(crate) fn amounts(amounts: &Field<'_, '_>) {
     for (name, amount) in amounts.entries() {
         for problem in names::qualified_name(name) {
             amount.report(FieldError::invalid(amount.path(), name, problem));

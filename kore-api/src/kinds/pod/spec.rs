@@ -15,7 +15,7 @@ const MAX_SEARCHES: usize = 32;
 /// A whole pod.
 pub(super) fn pod(pod: &Field<'_, '_>) {
     let spec = pod.get("spec");
-    spec_rules(&spec);
+    spec_rules(&spec, &[]);
     for list in ["initContainers", "containers"] {
         for container in spec.get(list).items() {
             let image = container.get("image");
@@ -32,20 +32,26 @@ pub(super) fn pod(pod: &Field<'_, '_>) {
 
 /// A pod template, as in a Deployment.
 pub(crate) fn template(template: &Field<'_, '_>) {
+    template_with(template, &[]);
+}
+
+/// A pod template whose pods get further volumes, of these names: that of a StatefulSet.
+pub(crate) fn template_with<'v>(template: &Field<'v, '_>, volumes: &[&'v str]) {
     let metadata = template.get("metadata");
     // Upstream reports these without the `metadata` between.
     meta::labels(&template.get("labels").showing(&metadata.get("labels")));
     meta::annotations(&template.get("annotations").showing(&metadata.get("annotations")));
     let spec = template.get("spec");
-    spec_rules(&spec);
+    spec_rules(&spec, volumes);
     let debugging = spec.get("ephemeralContainers");
     if debugging.len() > 0 {
         debugging.forbidden("ephemeral containers not allowed in pod template");
     }
 }
 
-fn spec_rules(spec: &Field<'_, '_>) {
-    let volumes = volume::volumes(&spec.get("volumes"));
+fn spec_rules<'v>(spec: &Field<'v, '_>, more: &[&'v str]) {
+    let mut volumes = volume::volumes(&spec.get("volumes"));
+    volumes.extend(more.iter().map(|name| (*name, true)));
     let host_network = spec.get("hostNetwork").flag();
     container::all(spec, &Containers { volumes: &volumes, host_network });
     spec.get("restartPolicy").required_one_of(&["Always", "OnFailure", "Never"]);

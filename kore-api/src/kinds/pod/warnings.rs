@@ -15,8 +15,13 @@ pub(super) fn pod(pod: &Field<'_, '_>) -> Vec<String> {
 
 /// Of a template in another kind, whose pods get names from its own.
 pub(crate) fn template(owner: &Field<'_, '_>) -> Vec<String> {
+    template_at(owner, &owner.get("spec").get("template"))
+}
+
+/// Of a template that stands anywhere in another kind.
+pub(crate) fn template_at(owner: &Field<'_, '_>, template: &Field<'_, '_>) -> Vec<String> {
     let mut warnings = hostname(owner);
-    spec(&owner.get("spec").get("template").get("spec"), &mut warnings);
+    spec(&template.get("spec"), &mut warnings);
     warnings
 }
 

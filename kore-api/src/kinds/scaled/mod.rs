@@ -1,14 +1,24 @@
-//! ReplicaSet and Deployment: pods by the number.
+//! What keeps pods running: ReplicaSet, Deployment, StatefulSet, DaemonSet, ReplicationController.
 //!
-//! - `mod.rs`: the entries, defaults, and rows of tables.
-//! - `rules.rs`: what they may say.
+//! - `mod.rs`: ReplicaSet and Deployment: entries, defaults, and rows of tables.
+//! - `rules.rs`: what these two may say.
+//! - `template.rs`: the rules of selectors and templates, of all five.
+//! - `stateful_set.rs`, `daemon_set.rs`, `replication_controller.rs`: the other three.
 
+mod daemon_set;
+mod replication_controller;
 mod rules;
+mod stateful_set;
+mod template;
+
+pub(super) use daemon_set::DAEMON_SET;
+pub(super) use replication_controller::REPLICATION_CONTROLLER;
+pub(super) use stateful_set::STATEFUL_SET;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use serde_json::Value;
 
-use super::entry::{AGE, Entry, NAME, Rules, Title};
+use super::entry::{AGE, ANYTHING, Entry, NAME, Rules, Title};
 use super::pod::{TEMPLATE, template_warnings};
 use super::row::{Row, selector};
 use super::shape::Literal::{Number, Text};
@@ -40,7 +50,12 @@ pub(super) static REPLICA_SET: Entry = Entry {
         SELECTOR,
     ],
     defaults: &REPLICA_SET_DEFAULTS,
-    rules: Rules { always: rules::replica_set, change: rules::same_selector, status: rules::replica_set_status },
+    rules: Rules {
+        always: rules::replica_set,
+        change: rules::same_selector,
+        status: rules::replica_set_status,
+        ..ANYTHING
+    },
     warnings: template_warnings,
     cells: replica_set_cells,
     ..Entry::of(ResourceType::of::<ReplicaSet>)
@@ -62,7 +77,12 @@ pub(super) static DEPLOYMENT: Entry = Entry {
         SELECTOR,
     ],
     defaults: &DEPLOYMENT_DEFAULTS,
-    rules: Rules { always: rules::deployment, change: rules::same_selector, status: rules::deployment_status },
+    rules: Rules {
+        always: rules::deployment,
+        change: rules::same_selector,
+        status: rules::deployment_status,
+        ..ANYTHING
+    },
     warnings: template_warnings,
     cells: deployment_cells,
     ..Entry::of(ResourceType::of::<Deployment>)

@@ -1,24 +1,20 @@
 //! What a ReplicaSet or a Deployment may say.
 
-use serde_json::Value;
-
-use crate::error::FieldError;
+use super::template::{DEPLOYMENT, selector_and_template};
+use crate::kinds::counts::{amount, at_most_all, collisions, not_more, not_negative, number_or_percent};
 use crate::kinds::field::Field;
-use crate::kinds::pod::template;
-use crate::kinds::shape::Object;
-use crate::kinds::{meta, names};
 
 pub(super) fn replica_set(set: &Field<'_, '_>) {
     let spec = set.get("spec");
     spec.get("replicas").not_negative();
     spec.get("minReadySeconds").not_negative();
-    selector_and_template(&spec, "empty selector is invalid for deployment");
+    selector_and_template(&spec, &DEPLOYMENT);
 }
 
 pub(super) fn deployment(deployment: &Field<'_, '_>) {
     let spec = deployment.get("spec");
     spec.get("replicas").not_negative();
-    selector_and_template(&spec, "empty selector is invalid for deployment");
+    selector_and_template(&spec, &DEPLOYMENT);
     strategy(&spec.get("strategy"));
     spec.get("minReadySeconds").not_negative();
     spec.get("revisionHistoryLimit").not_negative();
@@ -28,41 +24,6 @@ pub(super) fn deployment(deployment: &Field<'_, '_>) {
         if seconds <= spec.get("minReadySeconds").int().unwrap_or_default() {
             deadline.invalid("must be greater than minReadySeconds");
         }
-    }
-}
-
-/// The selector must select just the pods that the template makes, and they must run for ever.
-fn selector_and_template(spec: &Field<'_, '_>, empty: &str) {
-    let (selector, template_field) = (spec.get("selector"), spec.get("template"));
-    if !selector.is_set() {
-        selector.missing("");
-    } else {
-        meta::selector(&selector);
-        if meta::is_empty(&selector) {
-            selector.invalid(empty);
-        }
-    }
-    if !template_field.is_set() {
-        template_field.missing("");
-        return;
-    }
-    let metadata = template_field.get("metadata");
-    let labels = metadata.get("labels");
-    if selector.is_set() && !meta::is_empty(&selector) && meta::matches(selector.value(), labels.value()) == Some(false)
-    {
-        let shown = if labels.is_set() { labels.value().clone() } else { Value::Object(Object::new()) };
-        labels.report(FieldError::invalid(labels.path(), shown, "`selector` does not match template `labels`"));
-    }
-    template(&template_field);
-    let pod = template_field.get("spec");
-    let restart = pod.get("restartPolicy");
-    // What is no restart policy at all is reported with the rest of the template.
-    if matches!(restart.text(), "OnFailure" | "Never") {
-        restart.one_of(&["Always"]);
-    }
-    let deadline = pod.get("activeDeadlineSeconds");
-    if deadline.is_set() {
-        deadline.forbidden("activeDeadlineSeconds in ReplicaSet is not Supported");
     }
 }
 
@@ -79,30 +40,12 @@ fn strategy(strategy: &Field<'_, '_>) {
             if fine && amount(&unavailable) == 0 && amount(&surge) == 0 {
                 unavailable.invalid("may not be 0 when `maxSurge` is 0");
             }
-            if unavailable.value().is_string() && amount(&unavailable) > 100 {
-                unavailable.invalid("must not be greater than 100%");
-            }
+            at_most_all(&unavailable);
         }
         _ => {
             kind.required_one_of(&["Recreate", "RollingUpdate"]);
         }
     }
-}
-
-fn number_or_percent(field: &Field<'_, '_>) -> bool {
-    if field.value().is_string() && !names::is_percent(field.text()) {
-        field.invalid(
-            "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for \
-             validation is '[0-9]+%')",
-        );
-        return false;
-    }
-    field.not_negative()
-}
-
-/// The number, of pods or of percent.
-fn amount(field: &Field<'_, '_>) -> i64 {
-    field.int().or_else(|| field.text().trim_end_matches('%').parse().ok()).unwrap_or_default()
 }
 
 pub(super) fn same_selector(new: &Field<'_, '_>, old: &Field<'_, '_>) {
@@ -112,9 +55,7 @@ pub(super) fn same_selector(new: &Field<'_, '_>, old: &Field<'_, '_>) {
 pub(super) fn replica_set_status(set: &Field<'_, '_>, _old: &Field<'_, '_>) {
     let status = set.get("status");
     let counts = ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
-    counts.iter().for_each(|count| {
-        status.get(count).not_negative();
-    });
+    not_negative(&status, &counts);
     not_more(&status, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], "replicas");
     not_more(&status, &["availableReplicas"], "readyReplicas");
 }
@@ -129,29 +70,13 @@ pub(super) fn deployment_status(deployment: &Field<'_, '_>, old: &Field<'_, '_>)
         "availableReplicas",
         "unavailableReplicas",
     ];
-    counts.iter().for_each(|count| {
-        status.get(count).not_negative();
-    });
+    not_negative(&status, &counts);
     not_more(&status, &["updatedReplicas", "readyReplicas", "availableReplicas"], "replicas");
     not_more(&status, &["availableReplicas"], "readyReplicas");
-    let (before, collisions) = (old.get("status"), status.get("collisionCount"));
-    collisions.not_negative();
-    if let Some(before) = before.get("collisionCount").int()
-        && collisions.int().is_none_or(|now| now < before)
-    {
-        collisions.invalid("cannot be decremented");
-    }
+    status.get("collisionCount").not_negative();
+    collisions(&status, &old.get("status"));
 }
 
-fn not_more(status: &Field<'_, '_>, counts: &[&str], most: &str) {
-    let limit = status.get(most).int().unwrap_or_default();
-    for count in counts {
-        let count = status.get(count);
-        if count.int().unwrap_or_default() > limit {
-            count.invalid(format!("cannot be greater than status.{most}"));
-        }
-    }
-}
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

@@ -10,7 +10,7 @@ mod rules;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
-use super::entry::{AGE, Entry, NAME, Rules, Title};
+use super::entry::{AGE, ANYTHING, Entry, NAME, Rules, Title};
 use super::row::{Row, labels, or_none};
 use super::shape::Literal::{Nonzero, Text};
 use super::shape::{Object, PLAIN, Shape, is_absent, object_in, or_insert};
@@ -35,7 +35,7 @@ pub(super) static SERVICE: Entry = Entry {
     ],
     defaults: &DEFAULTS,
     prepare_update: pools::prepare_update,
-    rules: Rules { always: rules::always, change: rules::change, status: |_, _| {} },
+    rules: Rules { always: rules::always, change: rules::change, ..ANYTHING },
     claims: pools::claims,
     cells,
     ..Entry::of(ResourceType::of::<Service>)
