@@ -39,6 +39,9 @@ use progress::say;
 use settle::Settled;
 use signals::Signals;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long a container has to end when the cluster is stopped.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 

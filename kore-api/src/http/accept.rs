@@ -90,6 +90,12 @@ fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
 /// # Errors
 /// 406 when there is none.
 pub(super) fn negotiate(headers: &HeaderMap, streams: bool) -> Result<Accepted, Status> {
+    let mut lines = headers.get_all(ACCEPT).iter();
+    // What most programs say.
+    if let (None | Some(b"application/json" | b"*/*"), None) = (lines.next().map(|line| line.as_bytes()), lines.next())
+    {
+        return Ok(Accepted { format: Format::Json, shape: Shape::Whole });
+    }
     let offered = |range: &Range<'_>| {
         let accepted = Accepted { format: range.format()?, shape: range.shape()? };
         // A stream of YAML documents is nothing that clients read.

@@ -87,7 +87,8 @@ impl Reply {
     fn object(self, code: StatusCode, object: &Object) -> Result<Response<Body>, Status> {
         let as_stored = self.accepted == Accepted { format: Format::Json, shape: Shape::Whole };
         if as_stored && !self.pretty {
-            let mut out = Vec::with_capacity(object.body().len() + 256);
+            let managed = object.managed_fields().map_or(0, bytes::Bytes::len);
+            let mut out = Vec::with_capacity(object.body().len() + managed + 128);
             object.write_json(&mut out);
             out.push(b'\n');
             let mut response = with_type("application/json", out);

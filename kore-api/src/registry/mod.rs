@@ -22,6 +22,8 @@ pub use strategy::{Generic, Strategy, Transition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::object::ResourceType;
 
 /// The resources of one server.
@@ -29,6 +31,8 @@ use crate::object::ResourceType;
 pub struct Registry {
     /// By group, version, plural.
     resources: BTreeMap<(String, String, String), Arc<ResourceInfo>>,
+    /// The same by plural, for requests.
+    by_plural: FxHashMap<String, Vec<Arc<ResourceInfo>>>,
 }
 
 impl Registry {
@@ -42,14 +46,18 @@ impl Registry {
     pub fn with(mut self, info: ResourceInfo) -> Self {
         let resource = &info.resource;
         let key = (resource.group.to_string(), resource.version.to_string(), resource.plural.to_string());
-        self.resources.insert(key, Arc::new(info));
+        let info = Arc::new(info);
+        let named = self.by_plural.entry(key.2.clone()).or_default();
+        named.retain(|other| other.resource.group != key.0 || other.resource.version != key.1);
+        named.push(info.clone());
+        self.resources.insert(key, info);
         self
     }
 
     /// The resource of these names.
     pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<ResourceInfo>> {
-        // A borrowed triple cannot be looked up in a map of owned ones; the strings are short, the map small.
-        self.resources.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+        let named = self.by_plural.get(plural)?;
+        named.iter().find(|info| info.resource.group == group && info.resource.version == version)
     }
 
     /// The entry for `resource`.

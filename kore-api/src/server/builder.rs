@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kore_store::{Clock, Entropy, Store};
+use rustc_hash::FxHashMap;
 
 use super::core::{Core, Route};
 use super::{Nodes, Server, bootstrap, history};
@@ -141,7 +142,11 @@ impl Builder {
             .pools
             .map_err(|error| Error::Config { path: "service_addresses".into(), problem: error.to_string() })?;
         let caches = Arc::new(Caches::new(self.window));
-        let routes = self.registry.iter().map(|info| Route::new(info.clone(), &caches)).collect();
+        let routes: Vec<Route> = self.registry.iter().map(|info| Route::new(info.clone(), &caches)).collect();
+        let mut routes_by_plural: FxHashMap<String, Vec<usize>> = FxHashMap::default();
+        for (at, route) in routes.iter().enumerate() {
+            routes_by_plural.entry(route.resource().plural.to_string()).or_default().push(at);
+        }
         let authorizers = match self.authorizers.is_empty() {
             true => vec![Arc::new(ComponentRules) as Arc<dyn Authorizer>],
             false => self.authorizers,
@@ -152,6 +157,7 @@ impl Builder {
             entropy: self.entropy,
             registry: Arc::new(self.registry),
             routes,
+            routes_by_plural,
             caches,
             authorizers,
             admission: self.admission,
