@@ -156,6 +156,31 @@ impl Managed {
     }
 }
 
+/// The list of one entry, of a manager with these fields.
+pub(crate) fn write_one(manager: &Manager, version: &str, time: &str, fields: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(fields.len() + 192);
+    let mut member = |name: &str, value: &str| {
+        out.extend_from_slice(name.as_bytes());
+        fields_v1::write_text(value, &mut out);
+    };
+    member("[{\"apiVersion\":", version);
+    member(",\"fieldsType\":", "FieldsV1");
+    out.extend_from_slice(b",\"fieldsV1\":");
+    out.extend_from_slice(fields);
+    let mut member = |name: &str, value: &str| {
+        if !value.is_empty() {
+            out.extend_from_slice(name.as_bytes());
+            fields_v1::write_text(value, &mut out);
+        }
+    };
+    member(",\"manager\":", &manager.name);
+    member(",\"operation\":", if manager.operation == Operation::Apply { "Apply" } else { "Update" });
+    member(",\"subresource\":", &manager.subresource);
+    member(",\"time\":", time);
+    out.extend_from_slice(b"}]");
+    out
+}
+
 /// Whether two lists of entries say the same but for the time.
 pub(crate) fn same_owners(left: &[u8], right: &[u8]) -> bool {
     match (Managed::read(left), Managed::read(right)) {

@@ -27,17 +27,22 @@ fn write_level(set: &FieldSet, is_member: bool, text: &mut String, out: &mut Vec
         }
         text.clear();
         element.write(text);
-        if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-            out.push(b'"');
-            out.extend_from_slice(text.as_bytes());
-            out.push(b'"');
-        } else {
-            serde_json::to_writer(&mut *out, text).expect("a string is always JSON");
-        }
+        write_text(text, out);
         out.push(b':');
         write_level(children, is_member, text, out);
     }
     out.push(b'}');
+}
+
+/// Appends the text of an element as a JSON string.
+pub(super) fn write_text(text: &str, out: &mut Vec<u8>) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        serde_json::to_writer(out, text).expect("a string is always JSON");
+    }
 }
 
 /// A set as read; elements of a kind that this version does not know are left out.

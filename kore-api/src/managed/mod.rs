@@ -6,6 +6,7 @@
 //! | `fields_v1.rs`, `entry.rs` | sets, and who owns them since when, on the wire |
 //! | `place.rs` | a type as ownership sees it: what is owned as one, and what part by part |
 //! | `fields_of.rs`, `compare.rs`, `merge.rs`, `remove.rs`, `check.rs`, `reconcile.rs` | values against types |
+//! | `first.rs` | the fields of a new object, the short way |
 //! | `owners.rs` | the rules: what an update takes, what an apply sets, removes and must not touch |
 //! | `conflict.rs` | what a client is told that would change what others own |
 //! | `cap.rs`, `tracker.rs` | what the server asks: one writer of one object |
@@ -21,6 +22,7 @@ mod element;
 mod entry;
 mod fields_of;
 mod fields_v1;
+mod first;
 mod merge;
 mod owners;
 mod place;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::compare::{Comparison, compare};
-use super::element::same;
+use super::element::{Element, same};
 use super::fields_of::fields_of;
 use super::merge::merge;
 use super::place::Place;
@@ -47,7 +47,10 @@ pub(crate) trait Versions {
 #[derive(Clone, Debug)]
 pub(crate) enum Filter {
     All,
+    /// All but this field of the object, and what is in it.
+    Field(&'static str),
     /// All but these and what is below them.
+    #[cfg(test)]
     Without(FieldSet),
     /// Only those that match.
     Only(Pattern),
@@ -57,6 +60,8 @@ impl Filter {
     fn set(&self, set: FieldSet) -> FieldSet {
         match self {
             Self::All => set,
+            Self::Field(name) => set.without(&Element::Field(Cow::Borrowed(name))),
+            #[cfg(test)]
             Self::Without(left_out) => set.recursive_difference(left_out),
             Self::Only(pattern) => set.matching(pattern),
         }

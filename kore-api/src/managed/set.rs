@@ -168,6 +168,14 @@ impl FieldSet {
         });
     }
 
+    /// All but a direct child and what is below it.
+    pub(crate) fn without(mut self, element: &Element) -> Self {
+        if let Ok(at) = self.find(element) {
+            self.nodes.remove(at);
+        }
+        self
+    }
+
     /// What is in either.
     pub(crate) fn union(&self, other: &Self) -> Self {
         Self::from_nodes(self.zip(other).map(|pair| match pair {

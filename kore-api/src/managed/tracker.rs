@@ -10,9 +10,10 @@ use super::check::check;
 use super::compare::compare;
 use super::conflict::Conflict;
 use super::element::Element;
-use super::entry::{Managed, Manager, Operation};
+use super::entry::{Managed, Manager, Operation, write_one};
 use super::fields_of::fields_of;
-use super::owners::{Failure, Versions, Write};
+use super::first::write_new;
+use super::owners::{Failure, Filter, Versions, Write};
 use super::place::Place;
 use super::problem::Problem;
 use super::remove::extract;
@@ -62,8 +63,30 @@ pub(crate) enum Refusal {
 impl Tracker<'_> {
     /// The managed fields of a new object: what the client says of them (`sent`), and that it is the owner of what it sets.
     pub(crate) fn created(&self, sent: Option<&Value>, new: &Value) -> Option<Bytes> {
-        let managed = sent.filter(|_| self.subresource.is_empty()).and_then(read_sent).unwrap_or_default();
-        self.write(&self.update(managed, &Value::Object(Map::new()), new, self.manager)?)
+        match sent.filter(|_| self.subresource.is_empty()).and_then(read_sent) {
+            None => self.created_by_one(new),
+            Some(managed) => self.write(&self.update(managed, &Value::Object(Map::new()), new, self.manager)?),
+        }
+    }
+
+    /// The same where nobody but the manager owns anything, without building what it writes.
+    fn created_by_one(&self, new: &Value) -> Option<Bytes> {
+        let left_out = match self.versions.filter(self.version) {
+            Filter::All => None,
+            Filter::Field(name) => Some(*name),
+            _ => return self.write(&self.update(Managed::default(), &Value::Object(Map::new()), new, self.manager)?),
+        };
+        let mut fields = Vec::with_capacity(256);
+        match write_new(self.versions.place(self.version)?, new, &UNTRACKED, left_out, &mut fields) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(problem) => {
+                tracing::debug!(%problem, "a new object has no managed fields");
+                return None;
+            }
+        }
+        let manager = Manager::new(Operation::Update, self.manager, self.version, self.subresource);
+        Some(write_one(&manager, self.version, self.now, &fields).into())
     }
 
     /// The managed fields of a changed object, if they have changed. `live`, `stored`: what there is; `sent`: what the client says,
@@ -267,7 +290,7 @@ pub(crate) fn check_config(config: &Value, version: &str, kind: &str) -> Result<
 }
 
 /// Fields that nobody owns.
-static UNTRACKED: LazyLock<FieldSet> = LazyLock::new(|| {
+pub(super) static UNTRACKED: LazyLock<FieldSet> = LazyLock::new(|| {
     let field = |name: &'static str| Element::Field(name.into());
     let mut metadata = FieldSet::default();
     for name in [

@@ -10,8 +10,7 @@ use super::metadata;
 use super::update::{Made, Part};
 use crate::error::{FieldError, Reason, Status};
 use crate::managed::{
-    Element, FieldSet, Filter, Pattern, Place, Problem, Refusal, Tracker, Versions, check_config, conflict_status,
-    same_owners,
+    Element, Filter, Pattern, Place, Problem, Refusal, Tracker, Versions, check_config, conflict_status, same_owners,
 };
 use crate::object::Object;
 use crate::request::{Content, Verb};
@@ -51,14 +50,12 @@ impl Versions for Types<'_> {
 impl Call<'_> {
     fn types(&self, part: Part, is_new: bool) -> Types<'_> {
         let info = &self.route.info;
-        let status = || Element::Field(Cow::Borrowed("status"));
         let filter = match part {
-            Part::Status | Part::Approval => Filter::Only(Pattern::Only(vec![(Some(status()), Pattern::All)])),
-            Part::Whole if info.has_status && !(is_new && info.status_on_create) => {
-                let mut without = FieldSet::default();
-                without.insert(status());
-                Filter::Without(without)
+            Part::Status | Part::Approval => {
+                let status = Element::Field(Cow::Borrowed("status"));
+                Filter::Only(Pattern::Only(vec![(Some(status), Pattern::All)]))
             }
+            Part::Whole if info.has_status && !(is_new && info.status_on_create) => Filter::Field("status"),
             Part::Whole | Part::Scale | Part::Inner(_) => Filter::All,
         };
         Types { version: self.resource().api_version(), place: self.route.place(), filter }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `origins.rs` | that every case of upstream is a row, or is listed with the reason why not |
 //! | `types.rs` | types for cases: schemas, versions, conversions |
+//! | `first.rs` | the fields of a new object, both ways |
 //! | `merge.rs` | `cases/merge_*.yaml`: histories of applying and updating |
 //! | `typed.rs`, `path.rs` | `cases/typed_*.yaml`: values against types; `cases/path_*.yaml`: paths, and sets of them |
 //! | `managers.rs` | `cases/manager_*.yaml`: managed fields; `field_manager.rs`, `scale.rs`: those that take a writer |
@@ -11,6 +12,7 @@
 
 mod algebra;
 mod field_manager;
+mod first;
 mod managers;
 mod merge;
 mod origins;
