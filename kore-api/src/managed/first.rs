@@ -101,14 +101,14 @@ impl Writer<'_> {
             fields.sort_unstable_by_key(|(name, _)| *name);
         }
         for (name, value) in fields {
-            let step = map.step(name);
-            let Some(place) = map.field(name) else {
-                return Err(Problem::here(super::check::UNDECLARED).within(&step));
-            };
-            let before = map.stand_in(name).filter(|_| was_there);
             if left_out == Some(name) {
                 continue;
             }
+            let (step, place, stand_in) = map.look(name);
+            let Some(place) = place else {
+                return Err(Problem::here(super::check::UNDECLARED).within(&step));
+            };
+            let before = stand_in.filter(|_| was_there);
             wrote |= match (hidden.contains(&step), hidden.below(&step), place.atom().map, value) {
                 (false, ..) => self.child(&step, |writer| writer.value(place, value, before))?,
                 (true, below, Some(inner), Value::Object(members)) if !below.is_empty() => {

@@ -242,6 +242,20 @@ impl<'s> Map<'s> {
         }
     }
 
+    /// A key as an element, its place, and what it holds where nothing was given: with one look.
+    pub(crate) fn look(&self, name: &str) -> (Element, Option<Place<'s>>, Option<&'static Value>) {
+        match self.at {
+            Place::Table(Node::Object(found), _) => match found.field(name) {
+                Some(field) => {
+                    let step = Element::Field(Cow::Borrowed(field.name));
+                    (step, Some(Place::table(&field.shape, Some(field))), stand_in(field))
+                }
+                None => (self.step(name), None, None),
+            },
+            _ => (self.step(name), self.field(name), None),
+        }
+    }
+
     /// Whether nothing at all is known of what it holds.
     pub(crate) fn is_deduced(&self) -> bool {
         let has_fields = match self.at {
