@@ -9,6 +9,7 @@ use super::entry::{ANYTHING, CREATED_AT, Entry, NAME, Rules, dated};
 use super::field::Field;
 use super::names;
 use super::quantity::Quantity;
+use super::quota::is_standard;
 use super::shape::{Object, PLAIN, Shape, object_in};
 use crate::error::FieldError;
 use crate::object::ResourceType;
@@ -50,11 +51,12 @@ fn always(range: &Field<'_, '_>) {
     let mut seen = BTreeSet::new();
     for item in spec.get("limits").items() {
         let kind = item.get("type");
-        if kind.required() {
-            kind.named(names::qualified_name);
-            if !kind.text().contains('/') && !matches!(kind.text(), "Pod" | "Container" | "PersistentVolumeClaim") {
-                kind.invalid("must be a standard limit type or fully qualified");
-            }
+        let known = ["Pod", "Container", "PersistentVolumeClaim"];
+        if kind.named_as(kind.text(), names::qualified_name)
+            && !kind.text().contains('/')
+            && !known.contains(&kind.text())
+        {
+            kind.invalid("must be a standard limit type or fully qualified");
         }
         if !seen.insert(kind.value().as_str()) {
             kind.duplicate();
@@ -92,17 +94,25 @@ fn one(item: &Field<'_, '_>) {
 }
 
 fn resource(kind: &str, name: &str, amount: &Field<'_, '_>) {
-    let wrong = |detail: String| amount.report(FieldError::invalid(amount.path(), name, detail));
-    names::qualified_name(name).into_iter().for_each(wrong);
-    if name.contains('/') {
+    let wrong = |detail: &str| amount.report(FieldError::invalid(amount.path(), name, detail));
+    let problems = names::qualified_name(name);
+    problems.iter().for_each(|problem| wrong(problem));
+    if !problems.is_empty() {
         return;
     }
-    let known = matches!(name, "cpu" | "memory" | "ephemeral-storage" | "storage") || name.starts_with("hugepages-");
-    if !known {
-        wrong("must be a standard resource type or fully qualified".to_owned());
+    let of_containers = matches!(kind, "Pod" | "Container");
+    if name.contains('/') {
+        let extended = !name.starts_with("requests.") && names::qualified_name(&format!("requests.{name}")).is_empty();
+        if of_containers && !name.contains("kubernetes.io/") && !extended {
+            wrong("doesn't follow extended resource name standard");
+        }
+        return;
     }
-    if matches!(kind, "Pod" | "Container") && (!known || name == "storage") {
-        wrong("must be a standard resource for containers".to_owned());
+    if name != "storage" && !is_standard(name) {
+        wrong("must be a standard resource type or fully qualified");
+    }
+    if of_containers && !matches!(name, "cpu" | "memory" | "ephemeral-storage") && !name.starts_with("hugepages-") {
+        wrong("must be a standard resource for containers");
     }
 }
 

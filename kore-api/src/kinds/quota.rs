@@ -52,7 +52,7 @@ const AMOUNTS: [&str; 10] = [
 /// What is limited of some pods only.
 const COMPUTE: [&str; 7] = ["pods", "cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
 
-fn is_standard(name: &str) -> bool {
+pub(super) fn is_standard(name: &str) -> bool {
     PIECES.contains(&name)
         || AMOUNTS.contains(&name)
         || name.strip_prefix("requests.").unwrap_or(name).starts_with("hugepages-")
@@ -101,10 +101,10 @@ fn narrowed(scope: &str) -> Option<&'static [&'static str]> {
     }
 }
 
-/// Whether a scope fits what is limited.
-fn fits(scope: &str, hard: &Field<'_, '_>) -> bool {
-    let Some(resources) = narrowed(scope) else { return true };
-    hard.entries().all(|(name, _)| !is_standard(name) || resources.contains(&name))
+/// How many of the things that are limited a scope does not fit.
+fn misfits(scope: &str, hard: &Field<'_, '_>) -> usize {
+    let Some(resources) = narrowed(scope) else { return 0 };
+    hard.entries().filter(|(name, _)| is_standard(name) && !resources.contains(name)).count()
 }
 
 fn scopes(scopes: &Field<'_, '_>, hard: &Field<'_, '_>) {
@@ -112,7 +112,7 @@ fn scopes(scopes: &Field<'_, '_>, hard: &Field<'_, '_>) {
         if narrowed(scope.text()).is_none() {
             scopes.invalid("unsupported scope");
         }
-        if !fits(scope.text(), hard) {
+        for _ in 0..misfits(scope.text(), hard) {
             scopes.invalid("unsupported scope applied to resource");
         }
     }
@@ -137,7 +137,7 @@ fn requirements(selector: &Field<'_, '_>, hard: &Field<'_, '_>) {
         if narrowed(scope).is_none() {
             invalid(&all.get("scopeName"), scope.into(), "unsupported scope");
         }
-        if !fits(scope, hard) {
+        for _ in 0..misfits(scope, hard) {
             all.report(FieldError::invalid(
                 all.path(),
                 selector.value().clone(),

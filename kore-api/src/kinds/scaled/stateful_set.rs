@@ -32,7 +32,7 @@ pub(crate) static STATEFUL_SET: Entry = Entry {
         IMAGES,
     ],
     defaults: &DEFAULTS,
-    rules: Rules { always, change, status, ..ANYTHING },
+    rules: Rules { always, create, change, status, ..ANYTHING },
     warnings: template_warnings,
     cells,
     ..Entry::of(ResourceType::of::<StatefulSet>)
@@ -86,7 +86,6 @@ fn always(set: &Field<'_, '_>) {
     not_negative(&spec, &["replicas", "minReadySeconds", "revisionHistoryLimit"]);
     let ordinals = spec.get("ordinals");
     ordinals.get("start").not_negative();
-    spec.get("serviceName").named(names::dns_label);
     required_selector(&spec, &WORDS);
     let template = spec.get("template");
     selected(&spec);
@@ -96,6 +95,12 @@ fn always(set: &Field<'_, '_>) {
         .collect();
     template_with(&template, &claims);
     for_ever(&template, &WORDS);
+}
+
+/// What cannot change later.
+fn create(set: &Field<'_, '_>) {
+    let spec = set.get("spec");
+    spec.get("serviceName").named(names::dns_label);
     for claim in spec.get("volumeClaimTemplates").items() {
         claim::spec(&claim.get("spec"));
     }

@@ -55,7 +55,7 @@ fn always(attachment: &Field<'_, '_>) {
         (true, true) => source.forbidden(one),
         (false, true) if name.text().is_empty() => name.missing("must specify non empty persistentVolumeName"),
         (false, true) => drop(name.named(names::dns_subdomain)),
-        (true, false) => volume_spec(&inline),
+        (true, false) => volume_spec(&inline, true),
     }
     let node = spec.get("nodeName");
     node.named_as(node.text(), names::dns_subdomain);

@@ -89,7 +89,8 @@ pub(crate) fn spec(spec: &Field<'_, '_>) {
     if !new.get("namespace").text().is_empty() {
         new.get("namespace").named(names::dns_label);
         if old.is_set() {
-            old.invalid("may not be specified when dataSourceRef.namespace is specified");
+            let detail = "may not be specified when dataSourceRef.namespace is specified";
+            spec.report(FieldError::invalid(spec.path(), old.path(), detail));
         }
     } else if old.is_set() && new.is_set() && !same(&old, &new) {
         spec.report(FieldError::invalid(spec.path(), old.path(), "must match dataSourceRef"));
@@ -114,12 +115,13 @@ fn source(source: &Field<'_, '_>) {
     group.named(names::dns_subdomain);
 }
 
-/// Only the size and the attributes of a bound claim change; and the volume and the class of one that has none.
+/// Only the size of a bound claim changes, and its attributes; and the volume and the class of one that has none.
 fn change(new: &Field<'_, '_>, old: &Field<'_, '_>) {
     let (spec, before, status) = (new.get("spec"), old.get("spec"), old.get("status"));
+    class_stays(new, old);
     let bound = status.get("phase").text() == "Bound";
-    let allowed = allowed(spec.value(), before.value(), bound);
-    if allowed != *spec.value() {
+    let noted = old.value()["metadata"]["annotations"][CLASS_ANNOTATION].as_str();
+    if allowed(spec.value(), before.value(), bound, noted) != *spec.value() {
         spec.forbidden(
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
         );
@@ -131,15 +133,30 @@ fn change(new: &Field<'_, '_>, old: &Field<'_, '_>) {
         let path = "spec.resources.requests.storage";
         new.report(FieldError::forbidden(path, "field can not be less than status.capacity"));
     }
-    spec.get("volumeMode").immutable(&before.get("volumeMode"));
+    // Upstream says where without the `spec` before.
+    new.get("volumeMode").showing(&spec.get("volumeMode")).immutable(&before.get("volumeMode"));
     let attributes = spec.get("volumeAttributesClassName");
-    if bound && before.get("volumeAttributesClassName").is_set() && !attributes.is_set() {
-        attributes.forbidden("update from non-nil value to nil is forbidden");
+    let has_some = status.get("currentVolumeAttributesClassName").is_set();
+    if before.get("volumeAttributesClassName").is_set() && has_some && attributes.text().is_empty() {
+        attributes.forbidden("update to nil is forbidden when status.currentVolumeAttributesClassName is not nil");
     }
 }
 
-/// `old` with all of `new` that may change.
-fn allowed(new: &Value, old: &Value, bound: bool) -> Value {
+/// The older place for the class stays as it is, unless the class moves to the newer one.
+fn class_stays(new: &Field<'_, '_>, old: &Field<'_, '_>) {
+    let noted =
+        |claim: &Field<'_, '_>| claim.value()["metadata"]["annotations"][CLASS_ANNOTATION].as_str().map(str::to_owned);
+    let (now, was) = (noted(new), noted(old));
+    let [class, before] = [new, old].map(|claim| claim.value()["spec"]["storageClassName"].as_str());
+    let moves = was.is_some() && before.is_none() && class == was.as_deref() && (now.is_none() || now == was);
+    if !moves && now.clone().unwrap_or_default() != was.unwrap_or_default() {
+        let path = format!("metadata.annotations.{CLASS_ANNOTATION}");
+        new.report(FieldError::invalid(path, now.unwrap_or_default(), "field is immutable"));
+    }
+}
+
+/// `old` with all of `new` that may change; `noted`: its class, if that stands in the older place.
+fn allowed(new: &Value, old: &Value, bound: bool, noted: Option<&str>) -> Value {
     let mut allowed = old.clone();
     let Some(fields) = allowed.as_object_mut() else {
         return allowed;
@@ -148,13 +165,15 @@ fn allowed(new: &Value, old: &Value, bound: bool) -> Value {
         Some(value) => drop(fields.insert(field.to_owned(), value.clone())),
         None => drop(fields.remove(field)),
     };
-    for field in ["volumeName", "storageClassName"] {
-        if old[field].as_str().unwrap_or_default().is_empty() && old[field] != "" {
-            take(field);
-        }
+    if old["volumeName"].as_str().unwrap_or_default().is_empty() {
+        take("volumeName");
     }
+    let class = new["storageClassName"].as_str();
+    if old["storageClassName"].is_null() && (noted.is_none() || noted == class) {
+        take("storageClassName");
+    }
+    take("volumeAttributesClassName");
     if bound {
-        take("volumeAttributesClassName");
         let asked = new["resources"]["requests"].get("storage").cloned();
         if let (Some(resources), Some(asked)) = (fields.get_mut("resources").and_then(Value::as_object_mut), asked) {
             object_in(resources, "requests").insert("storage".to_owned(), asked);
@@ -295,6 +314,20 @@ mod tests {
         assert_eq!(
             change(&bound, json!({"resources": {"requests": {"storage": "1Mi"}}})),
             ["spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"]
+        );
+    }
+
+    #[test]
+    fn the_class_moves_out_of_the_annotation() {
+        let old = with(&claim(), &json!({"metadata": {"annotations": {(CLASS_ANNOTATION): "fast"}}}));
+        let change = |changes: Value| errors_of_change(&CLAIM, &with(&old, &changes), &old);
+        let gone = json!({"annotations": null});
+        assert_eq!(change(json!({"spec": {"storageClassName": "fast"}})), [""; 0]);
+        assert_eq!(change(json!({"metadata": gone, "spec": {"storageClassName": "fast"}})), [""; 0]);
+        assert_eq!(change(json!({"spec": {"storageClassName": "slow"}})).len(), 1);
+        assert_eq!(
+            change(json!({"metadata": gone})),
+            ["metadata.annotations.volume.beta.kubernetes.io/storage-class: Invalid value: \"\": field is immutable"]
         );
     }
 

@@ -78,17 +78,30 @@ const SOURCES: &[(&str, &[&str])] = &[
 ];
 
 fn always(volume: &Field<'_, '_>) {
-    spec(&volume.get("spec"));
+    spec(&volume.get("spec"), false);
 }
 
-/// What a volume is; also where a VolumeAttachment carries one along.
-pub(crate) fn spec(spec: &Field<'_, '_>) {
+/// What a volume is; `inline`: where a VolumeAttachment carries one along.
+pub(crate) fn spec(spec: &Field<'_, '_>, inline: bool) {
     let modes = spec.get("accessModes");
+    if inline {
+        for field in ["persistentVolumeReclaimPolicy", "claimRef", "capacity", "storageClassName"] {
+            let field = spec.get(field);
+            if field.len() > 0 {
+                field.forbidden("may not be specified in the context of inline volumes");
+            }
+        }
+        if !spec.get("csi").is_set() {
+            spec.get("csi").missing("has to be specified in the context of inline volumes");
+        }
+    }
     if modes.len() == 0 {
         modes.missing("");
     }
     access_modes(&modes);
-    capacity(&spec.get("capacity"));
+    if !inline {
+        capacity(&spec.get("capacity"));
+    }
     let policy = spec.get("persistentVolumeReclaimPolicy");
     policy.one_of(&["Delete", "Recycle", "Retain"]);
     let affinity = spec.get("nodeAffinity");
@@ -101,7 +114,8 @@ pub(crate) fn spec(spec: &Field<'_, '_>) {
         }
     }
     source(spec);
-    if policy.text() == "Recycle" && spec.get("hostPath").get("path").text() == "/" {
+    let (host, nothing) = (spec.get("hostPath"), |part: &str| matches!(part, "" | "."));
+    if policy.text() == "Recycle" && host.is_set() && host.get("path").text().split('/').all(nothing) {
         policy.forbidden("may not be 'recycle' for a hostPath mount of '/'");
     }
     mode_and_classes(spec);
@@ -111,6 +125,9 @@ pub(crate) fn spec(spec: &Field<'_, '_>) {
             attributes.missing("an empty string is disallowed");
         }
         attributes.named(names::dns_subdomain);
+        if !spec.get("csi").is_set() {
+            spec.get("csi").missing("has to be specified when using volumeAttributesClassName");
+        }
     }
 }
 
@@ -208,10 +225,15 @@ fn change(new: &Field<'_, '_>, old: &Field<'_, '_>) {
             "spec.persistentvolumesource is immutable after creation",
         ));
     }
-    spec.get("volumeMode").immutable(&before.get("volumeMode"));
-    let (affinity, was) = (spec.get("nodeAffinity"), before.get("nodeAffinity"));
-    if was.is_set() && affinity.value() != was.value() {
-        affinity.invalid("field is immutable, except for updating from beta label to GA");
+    // Upstream says where without the `spec` before.
+    new.get("volumeMode").showing(&spec.get("volumeMode")).immutable(&before.get("volumeMode"));
+    let was = before.get("nodeAffinity");
+    if was.is_set() {
+        new.get("nodeAffinity").showing(&spec.get("nodeAffinity")).immutable(&was);
+    }
+    let (attributes, were) = (spec.get("volumeAttributesClassName"), before.get("volumeAttributesClassName"));
+    if were.is_set() && !attributes.is_set() {
+        attributes.forbidden("update from non-nil value to nil is forbidden");
     }
 }
 
@@ -305,7 +327,7 @@ mod tests {
             change(json!({"hostPath": {"path": "/other"}, "volumeMode": "Block"})),
             [
                 "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation",
-                "spec.volumeMode: Invalid value: \"Block\": field is immutable",
+                "volumeMode: Invalid value: \"Block\": field is immutable",
             ]
         );
     }
