@@ -132,9 +132,8 @@ fn visit_field(
     out: &mut Comparison,
 ) -> Result<(), Problem> {
     let step = map.step(name);
-    let Some(place) = map.field(name) else {
-        return Err(Problem::here(super::check::UNDECLARED).within(&step));
-    };
+    // What the type does not know is one value.
+    let place = map.field(name).unwrap_or(Place::Whole);
     let found = visit(place, before, after).map_err(|problem| problem.within(&step))?;
     out.attach(step, found);
     Ok(())

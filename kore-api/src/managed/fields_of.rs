@@ -43,9 +43,8 @@ fn map_fields(map: Map<'_>, members: &serde_json::Map<String, Value>) -> Result<
         let step = map.step(name);
         let declared = map.declared(name);
         let is_declared = declared.is_some();
-        let Some(place) = declared.or_else(|| map.element()) else {
-            return Err(Problem::here(super::check::UNDECLARED).within(&step));
-        };
+        // What the type does not know is one value.
+        let place = declared.or_else(|| map.element()).unwrap_or(Place::Whole);
         let (is_leaf, below) = visit(place, value).map_err(|problem| problem.within(&step))?;
         let is_nothing = value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
         if is_leaf || is_nothing || !is_declared {

@@ -105,9 +105,8 @@ impl Writer<'_> {
                 continue;
             }
             let (step, place, stand_in) = map.look(name);
-            let Some(place) = place else {
-                return Err(Problem::here(super::check::UNDECLARED).within(&step));
-            };
+            // What the type does not know is one value.
+            let place = place.unwrap_or(Place::Whole);
             let before = stand_in.filter(|_| was_there);
             wrote |= match (hidden.contains(&step), hidden.below(&step), place.atom().map, value) {
                 (false, ..) => self.child(&step, |writer| writer.value(place, value, before))?,
