@@ -87,6 +87,7 @@ pub mod auth;
 mod cache;
 pub mod client;
 pub mod codec;
+mod definitions;
 pub mod error;
 mod facts;
 pub mod http;

@@ -1,8 +1,8 @@
 //! The caches of all resources, and how far they have followed the store.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use kore_store::Revision;
@@ -20,8 +20,10 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// The caches of all resources.
 pub(crate) struct Caches {
-    /// By `<group>/<plural>`, as in the store's keys.
-    resources: RwLock<BTreeMap<Box<str>, Arc<ResourceCache>>>,
+    /// By `<group>/<plural>`, as in the store's keys: one, and while a resource is defined anew the one to come.
+    resources: RwLock<BTreeMap<Box<str>, Vec<Arc<ResourceCache>>>>,
+    /// How often one has been added or taken out.
+    changed: AtomicU64,
     window: Window,
     /// Everything up to here has been taken over; 0: nothing yet.
     progress: Progress,
@@ -46,6 +48,7 @@ impl Caches {
     pub(crate) fn new(window: Window) -> Self {
         Self {
             resources: RwLock::default(),
+            changed: AtomicU64::new(0),
             window,
             progress: Progress::default(),
             wanted: Notify::new(),
@@ -54,25 +57,65 @@ impl Caches {
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Box<str>, Arc<ResourceCache>>> {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Box<str>, Vec<Arc<ResourceCache>>>> {
         self.resources.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The cache of a resource, made if it is not there. Versions of one resource share one.
-    pub(crate) fn of(&self, info: &Arc<ResourceInfo>) -> Arc<ResourceCache> {
-        let path = layout::resource_path(&info.resource).into_boxed_str();
-        let mut resources = self.resources.write().unwrap_or_else(PoisonError::into_inner);
-        let made = || Arc::new(ResourceCache::new(info.clone(), self.window));
-        resources.entry(path).or_insert_with(made).clone()
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Box<str>, Vec<Arc<ResourceCache>>>> {
+        self.resources.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The cache of the resource with this path.
-    pub(super) fn at(&self, path: &str) -> Option<Arc<ResourceCache>> {
-        self.read().get(path).cloned()
+    /// The cache of a resource by the entry of the version as which it is stored, made if it is not there. All versions share it. To be
+    /// called before the store is followed; later, see [`Caches::add`].
+    pub(crate) fn of(&self, info: &Arc<ResourceInfo>) -> Arc<ResourceCache> {
+        let path = layout::resource_path(&info.resource).into_boxed_str();
+        let made = || vec![Arc::new(ResourceCache::new(info.clone(), self.window))];
+        let mut resources = self.write();
+        resources.entry(path).or_insert_with(made)[0].clone()
+    }
+
+    /// A new cache for a resource while the store is followed. It holds nothing until it has been filled: see [`super::fill`]. One that
+    /// there is already goes on beside it until it is removed.
+    pub(crate) fn add(&self, info: &Arc<ResourceInfo>) -> Arc<ResourceCache> {
+        let path = layout::resource_path(&info.resource).into_boxed_str();
+        let cache = Arc::new(ResourceCache::to_be_filled(info.clone(), self.window));
+        self.write().entry(path).or_default().push(cache.clone());
+        self.changed.fetch_add(1, Ordering::AcqRel);
+        cache
+    }
+
+    /// Takes a cache out; its watches end.
+    pub(crate) fn remove(&self, cache: &Arc<ResourceCache>) {
+        let mut resources = self.write();
+        let path = layout::resource_path(&cache.info().resource);
+        if let Some(caches) = resources.get_mut(&*path) {
+            caches.retain(|other| !Arc::ptr_eq(other, cache));
+            if caches.is_empty() {
+                resources.remove(&*path);
+            }
+        }
+        drop(resources);
+        self.changed.fetch_add(1, Ordering::AcqRel);
+        cache.close();
+    }
+
+    /// Grows whenever a cache is added or taken out.
+    pub(super) fn changed(&self) -> u64 {
+        self.changed.load(Ordering::Acquire)
+    }
+
+    /// The caches of the resource with this path; none: the server does not have it.
+    pub(super) fn at(&self, path: &str) -> Vec<Arc<ResourceCache>> {
+        self.read().get(path).cloned().unwrap_or_default()
     }
 
     pub(super) fn all(&self) -> Vec<(Box<str>, Arc<ResourceCache>)> {
-        self.read().iter().map(|(path, cache)| (path.clone(), cache.clone())).collect()
+        let resources = self.read();
+        let each = |(path, caches): (&Box<str>, &Vec<Arc<ResourceCache>>)| {
+            let path = path.clone();
+            caches.clone().into_iter().map(move |cache| (path.clone(), cache))
+        };
+        resources.iter().flat_map(each).collect()
     }
 
     /// Up to which revision everything has been taken over.

@@ -81,8 +81,8 @@ async fn list(store: &dyn Store, caches: &Caches) -> Result<(), Error> {
         }
     }
     for (path, cache) in caches.all() {
-        let kvs = listed.remove(&*path).unwrap_or_default();
-        cache.reset(revision, kvs.into_iter().map(Arc::unwrap_or_clone));
+        let kvs = listed.get(&*path).map(Vec::as_slice).unwrap_or_default();
+        cache.reset(revision, kvs.iter().map(|kv| KeyValue::clone(kv)));
         cache.notify();
     }
     caches.advance(revision);
@@ -96,7 +96,7 @@ async fn watch(store: &dyn Store, caches: &Caches) -> Result<std::convert::Infal
     caches.set_followed(true);
     loop {
         let first = next(&mut watch, caches).await?;
-        let mut group = Group { caches, touched: BTreeMap::new(), revision: 0 };
+        let mut group = Group { caches, touched: BTreeMap::new(), changed: caches.changed(), revision: 0 };
         group.take(first);
         for _ in 1..GROUP_MAX {
             match watch.next().now_or_never() {
@@ -128,7 +128,9 @@ async fn next(watch: &mut Watch, caches: &Caches) -> Result<Watched, Error> {
 /// Revisions that are published together: watchers and readers are woken once for all.
 struct Group<'a> {
     caches: &'a Caches,
-    touched: BTreeMap<Box<str>, Arc<ResourceCache>>,
+    touched: BTreeMap<Box<str>, Vec<Arc<ResourceCache>>>,
+    /// How often caches had been added or taken out when these were touched.
+    changed: u64,
     revision: Revision,
 }
 
@@ -148,40 +150,48 @@ impl Group<'_> {
     fn apply(&mut self, batch: &EventBatch) {
         // Keys are in order, so that the changes of one resource stand together.
         let mut changes: Vec<(&str, &KeyValue)> = Vec::with_capacity(batch.events.len());
-        let mut current: Option<(&str, Arc<ResourceCache>)> = None;
+        let mut current = "";
         for event in batch.events.iter() {
             let Some((path, object)) = layout::split(&event.kv.key) else {
                 continue;
             };
-            if current.as_ref().is_none_or(|(other, _)| *other != path) {
-                if let Some((_, cache)) = current.take() {
-                    cache.apply(batch.revision, changes.drain(..));
-                }
-                // What is stored for resources that this server does not have is not its business.
-                let Some(cache) = self.cache(path) else {
-                    continue;
-                };
-                current = Some((path, cache));
+            if current != path {
+                self.hand_over(current, batch.revision, &mut changes);
+                current = path;
             }
             changes.push((object, &event.kv));
         }
-        if let Some((_, cache)) = current {
-            cache.apply(batch.revision, changes.drain(..));
+        self.hand_over(current, batch.revision, &mut changes);
+    }
+
+    /// Hands changes to the caches of a resource. What is stored for one that this server does not have is not its business.
+    fn hand_over(&mut self, path: &str, revision: Revision, changes: &mut Vec<(&str, &KeyValue)>) {
+        if !changes.is_empty() {
+            for cache in self.caches_at(path) {
+                cache.apply(revision, changes.iter().copied());
+            }
+            changes.clear();
         }
     }
 
-    fn cache(&mut self, path: &str) -> Option<Arc<ResourceCache>> {
-        if let Some(cache) = self.touched.get(path) {
-            return Some(cache.clone());
+    fn caches_at(&mut self, path: &str) -> &[Arc<ResourceCache>] {
+        let changed = self.caches.changed();
+        if changed != self.changed {
+            for cache in self.touched.values().flatten() {
+                cache.notify();
+            }
+            self.touched.clear();
+            self.changed = changed;
         }
-        let cache = self.caches.at(path)?;
-        self.touched.insert(path.into(), cache.clone());
-        Some(cache)
+        if !self.touched.contains_key(path) {
+            self.touched.insert(path.into(), self.caches.at(path));
+        }
+        &self.touched[path]
     }
 
     fn publish(self) {
         self.caches.advance(self.revision);
-        for cache in self.touched.values() {
+        for cache in self.touched.values().flatten() {
             cache.notify();
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`Caches`] (`caches.rs`): the caches of all resources and how far they have followed the store.
 //! - [`follow`] (`follow.rs`): the one loop that follows the store and feeds them.
+//! - [`fill`] (`fill.rs`): what fills the cache of a resource that is defined later.
 //! - [`ResourceCache`] (`resource.rs`): one resource: the objects, the window of recent changes, snapshots in it.
 //! - [`Handoff`] (`handoff.rs`): where a writer leaves its object for the loop, which then need not decode it again.
 //! - [`Filter`] (`filter.rs`): which objects a reader wants. [`Watcher`] (`watcher.rs`): one watch.
@@ -11,6 +12,7 @@
 //! writes to the store or knows users, verbs or admission.
 
 mod caches;
+mod fill;
 mod filter;
 mod follow;
 mod handoff;
@@ -19,6 +21,7 @@ mod resource;
 mod watcher;
 
 pub(crate) use caches::Caches;
+pub(crate) use fill::fill;
 pub(crate) use filter::Filter;
 pub(crate) use follow::{Stop, follow};
 pub(crate) use handoff::{Handoff, Pending};

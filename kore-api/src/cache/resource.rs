@@ -1,7 +1,9 @@
 //! The cache of one resource.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use imbl::OrdMap;
@@ -9,7 +11,7 @@ use kore_store::{KeyValue, Revision};
 use serde_json::Value;
 
 use super::{Handoff, layout};
-use crate::object::{Object, ObjectKey};
+use crate::object::{MalformedObject, Object, ObjectKey};
 use crate::progress::Progress;
 use crate::registry::ResourceInfo;
 
@@ -83,6 +85,7 @@ pub(crate) struct ResourceCache {
     window: Window,
     state: RwLock<State>,
     changes: Progress,
+    closed: AtomicBool,
     /// Where writers leave what they write.
     pub(crate) handoff: Handoff,
 }
@@ -100,6 +103,15 @@ struct State {
     floor: Revision,
     /// Now and then, what there was before the change of that number.
     snapshots: VecDeque<(u64, Snapshot)>,
+    /// What has been told before the objects are known; `None`: they are.
+    early: Option<Early>,
+}
+
+/// Changes that come while a cache is being filled.
+#[derive(Default)]
+struct Early {
+    changes: Vec<(Revision, Vec<Change>)>,
+    count: usize,
 }
 
 /// What one revision did to one object.
@@ -114,7 +126,36 @@ pub(crate) struct Forgotten(pub(crate) Revision);
 
 impl ResourceCache {
     pub(crate) fn new(info: Arc<ResourceInfo>, window: Window) -> Self {
-        Self { info, window, state: RwLock::default(), changes: Progress::default(), handoff: Handoff::default() }
+        Self {
+            info,
+            window,
+            state: RwLock::default(),
+            changes: Progress::default(),
+            closed: AtomicBool::new(false),
+            handoff: Handoff::default(),
+        }
+    }
+
+    /// One that is filled while changes are told already.
+    pub(super) fn to_be_filled(info: Arc<ResourceInfo>, window: Window) -> Self {
+        let state = State { early: Some(Early::default()), ..State::default() };
+        Self { state: RwLock::new(state), ..Self::new(info, window) }
+    }
+
+    /// The entry of the version as which its objects are stored.
+    pub(crate) fn info(&self) -> &Arc<ResourceInfo> {
+        &self.info
+    }
+
+    /// Ends its watches: it is no longer fed.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.changes.step();
+    }
+
+    /// Whether it is no longer fed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -186,7 +227,7 @@ impl ResourceCache {
         if self.info.selectable_fields.is_empty() {
             return None;
         }
-        let value = |path: &&str| -> Box<str> {
+        let value = |path: &Cow<'static, str>| -> Box<str> {
             if let Some(text) = self.info.strategy.selectable(object, path) {
                 return text.into();
             }
@@ -198,6 +239,13 @@ impl ResourceCache {
             }
         };
         Some(self.info.selectable_fields.iter().map(value).collect())
+    }
+
+    /// An object that the store holds, as the resource is defined at present: what has been defined since it was written is filled in, and
+    /// what no longer is is left out.
+    pub(crate) fn decode(&self, written: &KeyValue) -> Result<Object, MalformedObject> {
+        let object = layout::decode(&written.value, written.mod_revision)?;
+        self.info.settle_stored(object)
     }
 
     /// The entry for an object that was written by somebody else.
@@ -213,7 +261,7 @@ impl ResourceCache {
         if let Some(entry) = self.handoff.take(written) {
             return Some(entry);
         }
-        match layout::decode(&written.value, written.mod_revision) {
+        match self.decode(written) {
             Ok(object) => Some(self.entry_of(object)),
             Err(error) => {
                 let key = String::from_utf8_lossy(&written.key);
@@ -232,10 +280,39 @@ impl ResourceCache {
             })
             .collect();
         let mut state = self.write();
-        for change in changes {
-            state.change(revision, change);
+        if let Some(early) = &mut state.early {
+            early.count += changes.len();
+            // Beyond, it is filled again.
+            if early.count <= self.window.events {
+                early.changes.push((revision, changes));
+            }
+            return;
+        }
+        state.take(revision, changes);
+        state.shrink(self.window);
+    }
+
+    /// Begins with the objects that there were at `revision`, and what has been told since. False: too much has been told meanwhile, and
+    /// it has to be filled again.
+    pub(super) fn fill(&self, revision: Revision, listed: impl Iterator<Item = KeyValue>) -> bool {
+        let objects =
+            listed.filter_map(|kv| self.entry_from(&kv)).map(|entry| (entry.object.key().clone(), entry)).collect();
+        let mut state = self.write();
+        let Some(early) = state.early.take() else {
+            // The loop itself has begun anew meanwhile.
+            return true;
+        };
+        if early.count > self.window.events {
+            state.early = Some(Early::default());
+            return false;
+        }
+        state.objects = objects;
+        state.floor = revision;
+        for (later, changes) in early.changes.into_iter().filter(|(later, _)| *later > revision) {
+            state.take(later, changes);
         }
         state.shrink(self.window);
+        true
     }
 
     /// Begins anew with these objects: nothing before `revision` is known any more.
@@ -268,6 +345,12 @@ impl State {
             return Err(Forgotten(self.floor));
         }
         Ok(self.first() + self.events.partition_point(|event| event.revision <= revision) as u64)
+    }
+
+    fn take(&mut self, revision: Revision, changes: Vec<Change>) {
+        for change in changes {
+            self.change(revision, change);
+        }
     }
 
     fn change(&mut self, revision: Revision, change: Change) {

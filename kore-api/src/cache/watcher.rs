@@ -111,7 +111,8 @@ impl Watcher {
         })
     }
 
-    /// The changes as a stream; it ends at the deadline, after an error, or when the server stops.
+    /// The changes as a stream; it ends at the deadline, after an error, when the resource is defined anew, or when the server
+    /// stops.
     pub(crate) fn into_stream(self) -> WatchStream {
         futures::stream::unfold(self, |mut watcher| async move {
             let event = watcher.next().await?;
@@ -146,7 +147,9 @@ impl Watcher {
                 Ok(_) => {}
             }
             let now = Instant::now();
-            self.ended = self.deadline.is_some_and(|deadline| deadline <= now) || self.caches.check_running().is_err();
+            self.ended = self.deadline.is_some_and(|deadline| deadline <= now)
+                || self.caches.check_running().is_err()
+                || self.cache.is_closed();
             if self.bookmarks && progress > self.told && (self.ended || self.next_bookmark <= now) {
                 self.ready.push_back(WatchEvent::Bookmark { revision: progress, initial_events_end: false });
             } else if !self.ended {

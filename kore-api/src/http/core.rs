@@ -85,6 +85,10 @@ pub trait Core: Send + Sync + 'static {
     /// The resources there are. While they stay the same, the same allocation.
     fn registry(&self) -> Arc<Registry>;
 
+    /// Waits until [`Core::registry`] has all resources that have been defined by now: asked before a client is told that there is no
+    /// such resource, or which there are.
+    async fn refresh(&self) {}
+
     /// Whether requests for resources can be answered: `/readyz`.
     fn is_ready(&self) -> bool;
 

@@ -143,7 +143,8 @@ impl Built {
 fn source(info: &crate::registry::ResourceInfo) -> PathSource {
     let resource = &info.resource;
     let api_version = resource.api_version();
-    let source = PathSource::new(&api_version, &resource.kind, &resource.plural, resource.is_namespaced());
+    let mut source = PathSource::new(&api_version, &resource.kind, &resource.plural, resource.is_namespaced());
+    source.schema = info.stated_schema.as_deref().cloned();
     subresources(info).into_iter().fold(source.with_verbs(resource_verbs(info)), |source, part| {
         let verbs = part_verbs(info, part);
         match subresource_kind(part) {

@@ -30,10 +30,15 @@ pub(super) async fn answer(
     path: &ResourcePath,
     body: Bytes,
 ) -> Result<Response<HttpBody>, Status> {
-    let registry = core.registry();
-    let Some(resource) = registry.get(&path.group, &path.version, &path.plural) else {
-        return Err(no_such_resource());
+    let find = || core.registry().get(&path.group, &path.version, &path.plural).cloned();
+    let resource = match find() {
+        Some(resource) => resource,
+        None => {
+            core.refresh().await;
+            find().ok_or_else(no_such_resource)?
+        }
     };
+    let resource = &resource;
     let verb = verb(resource, path, &head.method, info.is_watch)?;
     // Before anything is done: what cannot be answered is not done.
     let accepted = negotiate(&head.headers, verb == Verb::Watch)?;

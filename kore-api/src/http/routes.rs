@@ -74,6 +74,9 @@ impl Routes {
             return Err(method_not_allowed());
         }
         let segments: Vec<&str> = path.split('/').skip(1).collect();
+        if matches!(segments[..], ["" | "api" | "apis" | "openapi", ..]) {
+            core.refresh().await;
+        }
         match segments[..] {
             [""] => Ok(json(&discovery::paths(&core.registry(), &self.reviews))),
             ["healthz" | "livez" | "readyz"] => Ok(health::answer(&**core, segments[0], &info.query)),

@@ -1,4 +1,4 @@
-//! CustomResourceDefinition, as an object that is kept. What it defines is not served by this.
+//! CustomResourceDefinition, as an object that is kept. What it defines is served by the server: see [`crate::definitions`].
 
 use std::collections::BTreeSet;
 
@@ -11,6 +11,7 @@ use super::names;
 use super::row::list;
 use super::shape::{Object, PLAIN, Shape, object_in, or_insert};
 use super::webhooks::client;
+use crate::definitions::{Definition, FINALIZER, condition};
 use crate::error::FieldError;
 use crate::object::ResourceType;
 
@@ -22,6 +23,11 @@ pub(super) static CUSTOM_RESOURCE_DEFINITION: Entry = Entry {
     columns: &[NAME, CREATED_AT],
     defaults: &DEFAULTS,
     prepare_create,
+    prepare_update: |definition, _| note_stored_version(definition),
+    begin_deletion,
+    // The first deletion only begins it: what it defines goes first.
+    is_held: |definition| !Definition(definition).is_terminating(),
+    defines: |definition| Definition(definition).storage(),
     rules: Rules { always, change, ..ANYTHING },
     cells: dated,
     ..Entry::of(ResourceType::of::<CustomResourceDefinition>)
@@ -51,14 +57,38 @@ fn further_names(names: &mut Object) {
 
 /// Nothing has been accepted yet.
 fn prepare_create(definition: &mut Value) {
-    let stored: Vec<Value> = list(&definition["spec"]["versions"])
-        .iter()
-        .filter(|version| version["storage"] == true)
-        .map(|version| version["name"].clone())
-        .collect();
     if let Some(definition) = definition.as_object_mut() {
-        let status = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": [], "storedVersions": stored});
+        let status = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": [], "storedVersions": []});
         definition.insert("status".to_owned(), status);
+    }
+    note_stored_version(definition);
+}
+
+/// Objects may be stored as this version from now on.
+fn note_stored_version(definition: &mut Value) {
+    let Some(storage) = Definition(definition).storage() else {
+        return;
+    };
+    let Some(status) = definition.get_mut("status").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let stored = status.entry("storedVersions").or_insert_with(|| json!([]));
+    if let Some(stored) = stored.as_array_mut().filter(|stored| !stored.iter().any(|name| *name == *storage.version)) {
+        stored.push((*storage.version).into());
+    }
+}
+
+fn begin_deletion(definition: &mut Value) {
+    let since = definition["metadata"]["deletionTimestamp"].as_str().unwrap_or_default().to_owned();
+    if let Some(metadata) = definition.get_mut("metadata").and_then(Value::as_object_mut) {
+        let finalizers = metadata.entry("finalizers").or_insert_with(|| json!([]));
+        if let Some(finalizers) = finalizers.as_array_mut().filter(|all| !all.iter().any(|one| one == FINALIZER)) {
+            finalizers.push(FINALIZER.into());
+        }
+    }
+    if let Some(definition) = definition.as_object_mut() {
+        let why = ("InstanceDeletionPending", "CustomResourceDefinition marked for deletion; its objects are deleted first");
+        condition(definition.entry("status").or_insert_with(|| json!({})), "Terminating", true, why, &since);
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Entry {
     pub(crate) has_status: bool,
     pub(crate) status_on_create: bool,
     pub(crate) time_to_live: Option<Duration>,
-    pub(crate) scale: Option<ScalePaths>,
+    pub(crate) scale: Option<&'static ScalePaths>,
     pub(crate) subresources: &'static [&'static str],
     pub(crate) selectable_fields: &'static [&'static str],
     pub(crate) columns: &'static [Title],
@@ -39,6 +39,7 @@ pub(crate) struct Entry {
     pub(crate) is_held: fn(&Value) -> bool,
     pub(crate) claims: fn(&Value) -> Vec<Claim>,
     pub(crate) selectable: fn(&Value, &str) -> Option<String>,
+    pub(crate) defines: fn(&Value) -> Option<ResourceType>,
     pub(crate) cells: fn(&Row<'_>) -> Vec<Value>,
 }
 
@@ -111,6 +112,7 @@ impl Entry {
             is_held: |_| false,
             claims: |_| Vec::new(),
             selectable: |_, _| None,
+            defines: |_| None,
             cells: |row| vec![row.name(), row.age()],
         }
     }
@@ -128,9 +130,9 @@ impl Entry {
         info.status_on_create = self.status_on_create;
         info.has_status = self.has_status;
         info.time_to_live = self.time_to_live;
-        info.scale = self.scale.clone();
+        info.scale = self.scale.cloned();
         info.subresources = self.subresources.to_vec();
-        info.selectable_fields = self.selectable_fields.to_vec();
+        info.selectable_fields = self.selectable_fields.iter().map(|field| (*field).into()).collect();
         info.columns = self.columns.iter().map(Title::column).collect();
         info
     }
@@ -141,8 +143,8 @@ impl Title {
         let Self(name, kind, description, priority) = *self;
         Column {
             name: name.to_owned(),
-            kind,
-            format: if name == "Name" { "name" } else { "" },
+            kind: kind.into(),
+            format: if name == "Name" { "name" } else { "" }.into(),
             description: description.to_owned(),
             priority,
         }
@@ -209,6 +211,10 @@ impl Strategy for BuiltIn {
 
     fn selectable(&self, object: &Value, field: &str) -> Option<String> {
         (self.0.selectable)(object, field)
+    }
+
+    fn defines(&self, object: &Value) -> Option<ResourceType> {
+        (self.0.defines)(object)
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {

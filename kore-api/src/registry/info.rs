@@ -1,13 +1,16 @@
 //! Everything the generic code needs to know of one resource.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Generic, NameRule, Strategy};
-use crate::object::{Kind, ResourceType};
+use super::conversion::{Conversion, Versions};
+use super::{Convert, Generic, NameRule, Strategy};
+use crate::object::{Kind, MalformedObject, Object, ResourceType};
 use crate::schema::{Custom, SchemaProblem};
 
 /// One resource: an entry of the [`super::Registry`].
@@ -42,26 +45,43 @@ pub struct ResourceInfo {
     /// Further subresources that the server knows how to answer, for example `binding` and `log` of pods.
     pub subresources: Vec<&'static str>,
     /// Fields that field selectors may name besides `metadata.name` and `metadata.namespace`, as dotted paths.
-    pub selectable_fields: Vec<&'static str>,
+    pub selectable_fields: Vec<Cow<'static, str>>,
     /// All columns of a table, in order, the name's among them. Empty: name and age, whose cells the server fills in itself.
     pub columns: Vec<Column>,
     /// What differs from kind to kind.
     pub strategy: Arc<dyn Strategy>,
+    /// What everybody is told who uses this version, which will go one day; `None`: it stays.
+    pub deprecation: Option<String>,
+    /// The definition that the resource goes with.
+    pub(crate) defined_by: Option<DefinedBy>,
+    /// Its schema as it was stated, for OpenAPI documents.
+    pub(crate) stated_schema: Option<Arc<Value>>,
+    /// How its objects are stored, if the resource has other versions besides.
+    pub(crate) versions: Option<Versions>,
     /// The shape of its objects, where the kind is not built in and states one.
     pub(crate) schema: Option<Arc<Custom>>,
     /// Whether an object can be read as the type the entry was made for. Of built-in kinds the server knows the shape.
     pub(crate) decodes: fn(&Value) -> Result<(), serde_json::Error>,
 }
 
+/// The CustomResourceDefinition of a resource.
+#[derive(Clone, Debug)]
+pub(crate) struct DefinedBy {
+    /// Its key in the store: nothing is made once it is gone.
+    pub(crate) key: Bytes,
+    /// Whether its deletion has begun: nothing is made any more.
+    pub(crate) is_terminating: bool,
+}
+
 /// Where a resource keeps what its `scale` subresource shows, as dotted paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScalePaths {
     /// The wanted number, for example `spec.replicas`.
-    pub spec_replicas: &'static str,
+    pub spec_replicas: Cow<'static, str>,
     /// The present number, for example `status.replicas`.
-    pub status_replicas: &'static str,
+    pub status_replicas: Cow<'static, str>,
     /// The selector: a `LabelSelector`, a map of labels, or a string in selector syntax.
-    pub selector: &'static str,
+    pub selector: Cow<'static, str>,
 }
 
 /// A column of a table.
@@ -70,9 +90,9 @@ pub struct Column {
     /// The title.
     pub name: String,
     /// `string`, `integer`, `date`, `boolean` or `number`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// `name` for the column that names the object, else empty.
-    pub format: &'static str,
+    pub format: Cow<'static, str>,
     /// What it shows.
     pub description: String,
     /// 0: always shown; 1: with `-o wide`.
@@ -106,6 +126,10 @@ impl ResourceInfo {
             selectable_fields: Vec::new(),
             columns: Vec::new(),
             strategy: Arc::new(Generic),
+            deprecation: None,
+            defined_by: None,
+            stated_schema: None,
+            versions: None,
             schema: None,
             decodes: |_| Ok(()),
         }
@@ -138,7 +162,74 @@ impl ResourceInfo {
     /// What is wrong with the schema.
     pub fn schema(mut self, schema: &Value) -> Result<Self, SchemaProblem> {
         self.schema = Some(Arc::new(Custom::for_kind(schema)?));
+        self.stated_schema = Some(Arc::new(schema.clone()));
         Ok(self)
+    }
+
+    /// As one of several versions of a resource, whose objects are stored as those of `storage`; the entry of that version says so, too.
+    ///
+    /// ```
+    /// use kore_api::object::{ResourceType, Scope};
+    /// use kore_api::registry::{Convert, Registry, ResourceInfo};
+    /// use serde_json::Value;
+    ///
+    /// /// `v1beta1` says `count` where `v1` says `replicas`.
+    /// #[derive(Debug)]
+    /// struct Renamed;
+    ///
+    /// impl Convert for Renamed {
+    ///     fn convert(&self, mut object: Value, to: &str) -> Result<Value, String> {
+    ///         let (from, into) = if to == "example.com/v1" { ("count", "replicas") } else { ("replicas", "count") };
+    ///         if let Some(number) = object["spec"].as_object_mut().and_then(|spec| spec.remove(from)) {
+    ///             object["spec"][into] = number;
+    ///         }
+    ///         Ok(object)
+    ///     }
+    /// }
+    ///
+    /// let version = |version: &'static str| ResourceType {
+    ///     group: "example.com".into(),
+    ///     version: version.into(),
+    ///     plural: "crates".into(),
+    ///     kind: "Crate".into(),
+    ///     scope: Scope::Namespaced,
+    /// };
+    /// let info = |name| ResourceInfo::new(version(name)).stored_as(version("v1"), Renamed);
+    /// let registry = Registry::new().with(info("v1")).with(info("v1beta1"));
+    /// ```
+    #[must_use]
+    pub fn stored_as(mut self, storage: ResourceType, convert: impl Convert) -> Self {
+        self.versions = Some(Versions::new(storage, Conversion::Function(Arc::new(convert))));
+        self
+    }
+
+    /// As what its objects are stored.
+    pub(crate) fn stored(&self) -> &ResourceType {
+        self.versions.as_ref().map_or(&self.resource, |versions| &versions.storage)
+    }
+
+    /// Brings an object that nobody sent into the form that its schema describes: what it does not know is left out, what it defaults is
+    /// filled in.
+    pub(crate) fn settle(&self, object: &mut Value) {
+        if let Some(schema) = &self.schema {
+            schema.prune(object);
+            schema.default(object);
+        }
+    }
+
+    /// An object of the store as the kind is described at present.
+    pub(crate) fn settle_stored(&self, object: Object) -> Result<Object, MalformedObject> {
+        if self.schema.is_none() || object.api_version() != self.resource.api_version() {
+            return Ok(object);
+        }
+        let before: Value = serde_json::from_slice(object.body())
+            .map_err(|error| MalformedObject { field: "", problem: error.to_string() })?;
+        let mut value = before.clone();
+        self.settle(&mut value);
+        if value == before {
+            return Ok(object);
+        }
+        Object::with_managed_fields(value, object.managed_fields().cloned(), object.revision())
     }
 
     /// With these abbreviations.

@@ -4,17 +4,21 @@
 //! - [`ResourceInfo`] (`info.rs`): everything the generic code needs to know of one resource: names, subresources, selectable
 //!   fields, columns, and its [`Strategy`].
 //! - [`NameRule`] (`names.rs`): what names objects may have; [`Claim`], [`Pool`] (`claims.rs`): what no two objects may share.
+//! - [`Convert`] (`conversion.rs`): how objects of one version become those of another.
 //! - [`Strategy`] (`strategy.rs`): defaulting, validation and what else differs from kind to kind, as pure functions of the object.
 //!
 //! Built-in kinds, kinds compiled in by an application and custom resources made at run time are entries of the same form
 //! and go through the same code. Nothing here does I/O.
 
 mod claims;
+pub(crate) mod conversion;
 mod info;
 mod names;
 mod strategy;
 
 pub use claims::{Claim, InvalidPool, NODE_PORTS, Pool, SERVICE_ADDRESSES};
+pub use conversion::Convert;
+pub(crate) use info::DefinedBy;
 pub use info::{Column, ResourceInfo, ScalePaths};
 pub use names::NameRule;
 pub use strategy::{Generic, Strategy, Transition};
@@ -43,10 +47,14 @@ impl Registry {
 
     /// With one more resource, in place of one of the same group, version and plural.
     #[must_use]
-    pub fn with(mut self, info: ResourceInfo) -> Self {
+    pub fn with(self, info: ResourceInfo) -> Self {
+        self.with_shared(Arc::new(info))
+    }
+
+    /// As [`Registry::with`].
+    pub(crate) fn with_shared(mut self, info: Arc<ResourceInfo>) -> Self {
         let resource = &info.resource;
         let key = (resource.group.to_string(), resource.version.to_string(), resource.plural.to_string());
-        let info = Arc::new(info);
         let named = self.by_plural.entry(key.2.clone()).or_default();
         named.retain(|other| other.resource.group != key.0 || other.resource.version != key.1);
         named.push(info.clone());

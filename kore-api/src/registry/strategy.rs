@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Claim;
 use crate::error::FieldError;
+use crate::object::ResourceType;
 
 /// What differs from kind to kind: pure functions of the object as a tree. The generic code calls them in the order in
 /// which they stand here; what they need not say has a default.
@@ -101,6 +102,12 @@ pub trait Strategy: Debug + Send + Sync + 'static {
     /// Finalizers that a new object gets besides its own (`metadata.finalizers`).
     fn finalizers(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// The resource that the object defines, whose objects go with it (a CustomResourceDefinition's).
+    fn defines(&self, object: &Value) -> Option<ResourceType> {
+        let _ = object;
+        None
     }
 
     /// The cells of the object's row in a table, one for each of the resource's columns.

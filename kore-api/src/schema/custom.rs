@@ -169,3 +169,7 @@ fn plain(value: &Value) -> Value {
         value => value.clone(),
     }
 }
+impl Custom {
+    pub(crate) fn prune(&self, _: &mut Value) -> Vec<String> { Vec::new() }
+    pub(crate) fn default(&self, _: &mut Value) {}
+}

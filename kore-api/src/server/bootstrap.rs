@@ -64,7 +64,7 @@ pub(super) async fn make(core: &Core) -> Result<(), Status> {
 /// Where the Service `kubernetes` leads.
 pub(super) async fn advertise(server: &Server, address: SocketAddr) -> Result<(), Error> {
     let resource = ResourceType::of::<EndpointSlice>();
-    if server.core.route(&resource).is_err() {
+    if server.core.cache_of(&resource).is_none() {
         return Ok(());
     }
     let slices = server.client(itself()).dynamic(resource).in_namespace("default");
@@ -96,7 +96,7 @@ pub(super) async fn advertise(server: &Server, address: SocketAddr) -> Result<()
 }
 
 /// As whom the server writes.
-fn itself() -> User {
+pub(super) fn itself() -> User {
     User::new("system:apiserver").in_group(MASTERS)
 }
 
@@ -108,10 +108,8 @@ async fn create(
     namespace: Option<&str>,
     object: Value,
 ) -> Result<(), Status> {
-    let Some(route) = core.routes.iter().find(|route| {
-        let resource = route.resource();
-        (&*resource.group, &*resource.version, &*resource.plural) == (group, "v1", plural)
-    }) else {
+    let routes = core.resources.now();
+    let Some(route) = routes.get(group, "v1", plural) else {
         return Ok(());
     };
     let name = object["metadata"]["name"].as_str().unwrap_or_default();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kore_store::{Clock, Entropy, Store};
-use rustc_hash::FxHashMap;
 
-use super::core::{Core, Route};
-use super::{Nodes, Server, bootstrap, history};
+use super::core::Core;
+use super::routes::Table;
+use super::{Nodes, Server, bootstrap, definitions, history};
 use crate::admission::{Admission, CertificateRequester, NamespaceLifecycle, NodeRestriction};
 use crate::auth::{Authorizer, ComponentRules};
 use crate::cache::{Caches, Stop, Window, follow};
@@ -142,11 +142,7 @@ impl Builder {
             .pools
             .map_err(|error| Error::Config { path: "service_addresses".into(), problem: error.to_string() })?;
         let caches = Arc::new(Caches::new(self.window));
-        let routes: Vec<Route> = self.registry.iter().map(|info| Route::new(info.clone(), &caches)).collect();
-        let mut routes_by_plural: FxHashMap<String, Vec<usize>> = FxHashMap::default();
-        for (at, route) in routes.iter().enumerate() {
-            routes_by_plural.entry(route.resource().plural.to_string()).or_default().push(at);
-        }
+        let resources = Table::new(self.registry, &caches);
         let authorizers = match self.authorizers.is_empty() {
             true => vec![Arc::new(ComponentRules) as Arc<dyn Authorizer>],
             false => self.authorizers,
@@ -155,9 +151,8 @@ impl Builder {
             store: self.store,
             clock: self.clock,
             entropy: self.entropy,
-            registry: Arc::new(self.registry),
-            routes,
-            routes_by_plural,
+            resources,
+            definitions: Default::default(),
             caches,
             authorizers,
             admission: self.admission,
@@ -165,6 +160,7 @@ impl Builder {
             pools,
             lifetimes: Default::default(),
         });
+        let definitions = definitions::Driver::open(&core).await?;
         // From here on, dropping what is here stops the server.
         let stop = Stop(core.caches.clone());
         let mut following = Box::pin(follow(core.store.clone(), core.caches.clone()));
@@ -174,9 +170,10 @@ impl Builder {
             () = &mut following => return Err(Status::internal("the store is no longer followed").into()),
         }
         let history = history::keep(core.clone(), self.history);
+        let definitions = definitions.run(core.clone());
         let run = async move {
             let _stop = stop;
-            futures::join!(following, history);
+            futures::join!(following, history, definitions);
         };
         Ok((Server { core }, run))
     }

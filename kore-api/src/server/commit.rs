@@ -65,7 +65,7 @@ impl Call<'_> {
                 }
                 _ => 0,
             };
-            let pending = self.pending(put.key, new, put.managed.clone())?;
+            let pending = self.pending(put.key, self.stored(new).await?, put.managed.clone())?;
             let expected = put.old.map_or(0, |(old, _)| old.revision());
             let mut txn = self.guarded(pending.key(), expected, &put.guards);
             let written = kore_store::Put::new(pending.key().clone(), pending.value().clone());
@@ -85,7 +85,8 @@ impl Call<'_> {
             let answer = self.core.store.txn(txn).await;
             match answer {
                 Ok(answer) if answer.succeeded => {
-                    return Ok(Outcome::Written(pending.at(answer.revision).object));
+                    let written = pending.at(answer.revision).object;
+                    return Ok(Outcome::Written(self.route.show(written).await?));
                 }
                 Ok(answer) => {
                     self.route.cache.handoff.take_back(&pending);
@@ -135,6 +136,10 @@ impl Call<'_> {
         for claim in self.core.claimed(self.route.info.strategy.claims(old_value)) {
             txn = txn.then(Op::delete(claim.key));
         }
+        if let Some(defined) = self.route.info.strategy.defines(old_value) {
+            // There are none left, unless one was made at the last moment.
+            txn = txn.then(Op::delete_prefix(layout::resource_prefix(&defined)));
+        }
         let answer = self.core.store.txn(txn).await.map_err(store_failed)?;
         if answer.succeeded {
             return Ok(Outcome::Written(old.clone()));
@@ -157,7 +162,7 @@ impl Call<'_> {
         let cached = self.route.cache.get(key).map(|entry| entry.object);
         match cached.filter(|object| object.revision() == kv.mod_revision) {
             Some(object) => Ok(object),
-            None => layout::decode(&kv.value, kv.mod_revision).map_err(Status::internal),
+            None => self.route.cache.decode(kv).map_err(Status::internal),
         }
     }
 
@@ -182,7 +187,7 @@ impl Call<'_> {
         let answer = self.core.store.txn(reads).await.map_err(store_failed)?;
         match self.changed(&answer, expected)? {
             Some(changed) => Ok(Outcome::Changed(changed)),
-            None => Ok(Outcome::Written(pending.at(expected).object)),
+            None => Ok(Outcome::Written(self.route.show(pending.at(expected).object).await?)),
         }
     }
 

@@ -4,20 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kore_store::{Clock, Entropy, Revision, Store};
-use rustc_hash::FxHashMap;
 
 use super::Nodes;
+use super::definitions::Definitions;
 use super::lifetime::Lifetimes;
+use super::routes::{Route, Table};
 use super::update::Part;
 use crate::admission::Admission;
 use crate::auth::{Attributes, Authorizer, Decision, ResourceAttributes, User};
-use crate::cache::{Caches, ResourceCache, layout};
+use crate::cache::{Caches, ResourceCache};
 use crate::error::{Reason, Status};
-use crate::managed::Place;
 use crate::object::{ObjectKey, ResourceType};
-use crate::registry::{Pool, Registry, ResourceInfo};
+use crate::registry::Pool;
 use crate::request::{Body, Content, Options, Request, Response, Verb};
-use crate::schema::Schema;
 use crate::selector::is_dns_label;
 
 /// What all requests share.
@@ -25,11 +24,8 @@ pub(crate) struct Core {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
     pub(super) entropy: Entropy,
-    pub(super) registry: Arc<Registry>,
-    /// In the order of the registry: group, version, plural.
-    pub(super) routes: Vec<Route>,
-    /// The places of those with this plural.
-    pub(super) routes_by_plural: FxHashMap<String, Vec<usize>>,
+    pub(super) resources: Table,
+    pub(super) definitions: Definitions,
     pub(super) caches: Arc<Caches>,
     pub(super) authorizers: Vec<Arc<dyn Authorizer>>,
     pub(super) admission: Vec<Arc<dyn Admission>>,
@@ -38,45 +34,11 @@ pub(crate) struct Core {
     pub(super) lifetimes: Lifetimes,
 }
 
-/// A resource, with what is looked up once for it.
-pub(super) struct Route {
-    pub(super) info: Arc<ResourceInfo>,
-    pub(super) cache: Arc<ResourceCache>,
-    /// What its keys in the store begin with.
-    pub(super) prefix: String,
-    /// `None`: anything goes.
-    pub(super) schema: Option<Schema>,
-}
-
-impl Route {
-    pub(super) fn new(info: Arc<ResourceInfo>, caches: &Caches) -> Self {
-        let resource = &info.resource;
-        Self {
-            cache: caches.of(&info),
-            prefix: layout::resource_prefix(resource),
-            schema: Schema::of(&resource.api_version(), &resource.kind),
-            info,
-        }
-    }
-
-    pub(super) fn resource(&self) -> &Arc<ResourceType> {
-        &self.info.resource
-    }
-
-    /// The type of its objects, as ownership sees it.
-    pub(super) fn place(&self) -> Place<'_> {
-        match &self.info.schema {
-            Some(schema) => Place::Custom(schema),
-            None => Place::of(self.schema.as_ref()),
-        }
-    }
-}
-
 /// One request on its way.
 pub(super) struct Call<'a> {
     pub(super) core: &'a Core,
     pub(super) user: &'a User,
-    pub(super) route: &'a Route,
+    pub(super) route: &'a Arc<Route>,
     pub(super) namespace: Option<&'a Arc<str>>,
     pub(super) options: &'a Options,
     /// The program that sends, for managed fields where the request names no manager.
@@ -142,7 +104,12 @@ impl Core {
         self.caches.check_running()?;
         // A caller that never has to wait would not let others run.
         tokio::task::consume_budget().await;
-        let route = self.route(&request.resource)?;
+        let mut routes = self.resources.now();
+        if routes.find(&request.resource).is_err() {
+            self.serve_definitions().await?;
+            routes = self.resources.now();
+        }
+        let route = routes.find(&request.resource)?;
         check_shape(route, &request)?;
         self.authorize_request(user, &request).await?;
         let Request { verb, namespace, name, subresource, options, body, user_agent, .. } = request;
@@ -163,23 +130,13 @@ impl Core {
             // In a box of their own, so that a read is not as large as a write.
             _ => Box::pin(call.write(verb, part, &name, body)).await?,
         };
+        call.warnings.extend(route.info.deprecation.clone());
         Ok(Response { warnings: call.warnings, content })
     }
 
     /// The cache of a resource; `None`: the server does not have it.
-    pub(crate) fn cache_of(&self, resource: &ResourceType) -> Option<&ResourceCache> {
-        self.route(resource).ok().map(|route| &*route.cache)
-    }
-
-    /// The entry of a resource.
-    pub(super) fn route(&self, resource: &ResourceType) -> Result<&Route, Status> {
-        let named = self.routes_by_plural.get(&*resource.plural).map(Vec::as_slice).unwrap_or_default();
-        let mut routes = named.iter().map(|at| &self.routes[*at]);
-        let is_it = |route: &&Route| {
-            let other = route.resource();
-            other.group == resource.group && other.version == resource.version
-        };
-        routes.find(is_it).ok_or_else(no_such_resource)
+    pub(crate) fn cache_of(&self, resource: &ResourceType) -> Option<Arc<ResourceCache>> {
+        self.resources.now().find(resource).ok().map(|route| route.cache.clone())
     }
 
     async fn authorize_request(&self, user: &User, request: &Request) -> Result<(), Status> {
@@ -261,7 +218,7 @@ pub(super) fn timestamp(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn no_such_resource() -> Status {
+pub(super) fn no_such_resource() -> Status {
     Status::new(Reason::NotFound, "the server could not find the requested resource")
 }
 

@@ -1,6 +1,6 @@
 //! Create.
 
-use kore_store::Compare;
+use kore_store::{Compare, Relation};
 use serde_json::Value;
 
 use super::commit::{Outcome, Put};
@@ -8,7 +8,7 @@ use super::core::Call;
 use super::managed::Ownership;
 use super::metadata;
 use crate::admission::{Lookup, Write};
-use crate::error::Status;
+use crate::error::{Reason, Status};
 use crate::object::{Object, ObjectKey};
 use crate::registry::Transition;
 use crate::request::{Body, Content, Verb};
@@ -46,6 +46,10 @@ impl Call<'_> {
 
     pub(super) async fn create_owned(&mut self, sent: Value, ownership: Ownership) -> Result<Object, Status> {
         let info = self.route.info.clone();
+        if info.defined_by.as_ref().is_some_and(|definition| definition.is_terminating) {
+            let problem = "create not allowed while custom resource definition is terminating";
+            return Err(Status::new(Reason::MethodNotAllowed, problem));
+        }
         let generated = metadata::text(&sent, "name").is_empty() && !metadata::text(&sent, "generateName").is_empty();
         let mut name = metadata::text(&sent, "name").to_owned();
         for _ in 0..ATTEMPTS {
@@ -68,7 +72,10 @@ impl Call<'_> {
                 info.strategy.prepare_create(object);
                 add_finalizers(object, info.strategy.finalizers());
             };
-            let (new, guards) = self.admit(&subject, object, prepare, true).await?;
+            let (new, mut guards) = self.admit(&subject, object, prepare, true).await?;
+            if let Some(definition) = &info.defined_by {
+                guards.push(Compare::create_revision(definition.key.clone(), 0).is(Relation::Greater));
+            }
             match self.put(Put { key: &key, old: None, new, managed, guards }).await? {
                 Outcome::Written(object) => return Ok(object),
                 Outcome::Changed(_) if generated => {}

@@ -99,6 +99,7 @@ impl Call<'_> {
     async fn attempt_deletion(&mut self, old: &Object) -> Result<Attempt, Status> {
         self.check_preconditions(old)?;
         let info = self.route.info.clone();
+        let old = &self.route.show(old.clone()).await?;
         let old_value: Value = serde_json::from_slice(old.body()).map_err(Status::internal)?;
         let key = old.key().clone();
         let subject = Subject { verb: Verb::Delete, subresource: "", key: &key, old: Some((old, &old_value)) };

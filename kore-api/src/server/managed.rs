@@ -1,12 +1,14 @@
 //! Whose fields are which: what a write does to `metadata.managedFields`, and server-side apply.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::core::Call;
 use super::metadata;
+use super::routes::{Route, Routes};
 use super::update::{Made, Part};
 use crate::error::{FieldError, Reason, Status};
 use crate::managed::{
@@ -26,20 +28,34 @@ pub(super) enum Ownership {
     Set(Option<Bytes>),
 }
 
-/// The type of a resource's objects, which it has at one version.
+/// The types of a resource's objects: at the version of the request, and at the others that managers wrote.
 struct Types<'c> {
     version: Cow<'c, str>,
-    place: Place<'c>,
+    route: &'c Route,
+    others: Arc<Routes>,
     filter: Filter,
 }
 
 impl Versions for Types<'_> {
     fn place(&self, version: &str) -> Option<Place<'_>> {
-        (*version == *self.version).then_some(self.place)
+        if *version == *self.version {
+            return Some(self.route.place());
+        }
+        self.route.info.versions.as_ref()?;
+        let resource = self.route.resource();
+        let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+        self.others.get(group, version, &resource.plural).map(|route| route.place())
     }
 
-    fn convert<'v>(&self, _: &'v Value, from: &str, to: &str) -> Result<Cow<'v, Value>, Problem> {
-        Err(Problem::here(format!("there is no way from {from} to {to}")))
+    fn convert<'v>(&self, value: &'v Value, from: &str, to: &str) -> Result<Cow<'v, Value>, Problem> {
+        match &self.route.info.versions {
+            Some(_) if from == to => Ok(Cow::Borrowed(value)),
+            Some(versions) => {
+                let converted = versions.convert_one(value.clone(), to);
+                converted.map(Cow::Owned).map_err(|status| Problem::here(status.message))
+            }
+            None => Err(Problem::here(format!("there is no way from {from} to {to}"))),
+        }
     }
 
     fn filter(&self, _: &str) -> &Filter {
@@ -58,7 +74,8 @@ impl Call<'_> {
             Part::Whole if info.has_status && !(is_new && info.status_on_create) => Filter::Field("status"),
             Part::Whole | Part::Scale | Part::Inner(_) => Filter::All,
         };
-        Types { version: self.resource().api_version(), place: self.route.place(), filter }
+        let others = self.core.resources.now();
+        Types { version: self.resource().api_version(), route: self.route, others, filter }
     }
 
     fn tracker<'t>(&'t self, types: &'t Types<'t>, subresource: &'t str, now: &'t str) -> Tracker<'t> {

@@ -5,10 +5,13 @@
 //! | `mod.rs` | [`Server`] |
 //! | `builder.rs` | [`Builder`]: what a server is made of |
 //! | `core.rs` | what all requests share; which code answers which request |
+//! | `routes.rs` | which resources there are at present |
+//! | `definitions.rs` | what CustomResourceDefinitions define, while the server runs |
 //! | `bootstrap.rs`, `history.rs` | what every server has; how long it remembers |
 //! | `local.rs` | the transport of clients in the same process |
 //! | `read.rs`, `page.rs`, `watch.rs` | get, list, watch |
 //! | `body.rs`, `metadata.rs` | what clients send, and the rules for what all objects have |
+//! | `versions.rs` | what is stored as one version is shown as another |
 //! | `managed.rs` | who owns which field; server-side apply |
 //! | `create.rs`, `update.rs`, `delete.rs` | the writes, each as attempts on what there is |
 //! | `commit.rs`, `claims.rs`, `lifetime.rs` | one write as one transaction of the store |
@@ -26,6 +29,7 @@ mod claims;
 mod commit;
 pub(crate) mod core;
 mod create;
+mod definitions;
 mod delete;
 mod finalize;
 mod history;
@@ -37,8 +41,10 @@ mod metadata;
 mod nodes;
 mod page;
 mod read;
+mod routes;
 mod scale;
 mod update;
+mod versions;
 mod watch;
 
 pub use builder::Builder;
@@ -136,9 +142,9 @@ impl Server {
         self.core.catch_up().await.map(drop)
     }
 
-    /// The resources of this server.
-    pub fn registry(&self) -> &Registry {
-        &self.core.registry
+    /// The resources of this server at present: those that it was opened with, and those that are defined meanwhile.
+    pub fn registry(&self) -> Arc<Registry> {
+        self.core.resources.now().registry.clone()
     }
 
     /// The way to the agents of nodes.
@@ -167,8 +173,15 @@ impl http::Core for Server {
         self.core.decide(attributes).await
     }
 
+    async fn refresh(&self) {
+        // When it cannot, what is known has to do.
+        if let Err(status) = self.core.serve_definitions().await {
+            tracing::debug!(%status, "what is defined is not known for certain");
+        }
+    }
+
     fn registry(&self) -> Arc<Registry> {
-        self.core.registry.clone()
+        self.core.resources.now().registry.clone()
     }
 
     fn is_ready(&self) -> bool {
@@ -182,6 +195,6 @@ impl http::Core for Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Server({} resources)", self.core.registry.iter().count())
+        write!(f, "Server({} resources)", self.registry().iter().count())
     }
 }

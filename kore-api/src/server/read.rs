@@ -69,8 +69,10 @@ impl Call<'_> {
             Some(revision) => Freshness::NotOlderThan(revision),
         };
         self.wait_for(freshness).await?;
-        let found = self.route.cache.get(&self.key(name));
-        found.map(|entry| entry.object).ok_or_else(|| Status::not_found(self.resource(), name))
+        match self.route.cache.get(&self.key(name)) {
+            Some(entry) => self.route.show(entry.object).await,
+            None => Err(Status::not_found(self.resource(), name)),
+        }
     }
 
     /// Waits until the cache is fresh enough.
@@ -84,6 +86,12 @@ impl Call<'_> {
     }
 
     pub(super) async fn list(&self) -> Result<ObjectList, Status> {
+        let mut list = self.list_stored().await?;
+        list.items = self.route.show_all(list.items).await?;
+        Ok(list)
+    }
+
+    async fn list_stored(&self) -> Result<ObjectList, Status> {
         let filter = Filter::new(&self.route.info, self.namespace.cloned(), self.options)?;
         let page = self.options.continue_token.as_deref().filter(|token| !token.is_empty());
         let page = page.map(Continuation::parse).transpose()?;
@@ -173,7 +181,7 @@ impl Call<'_> {
             })?;
             after = read.kvs.last().map(|kv| kv.key.clone());
             for kv in &read.kvs {
-                let object = layout::decode(&kv.value, kv.mod_revision).map_err(Status::internal)?;
+                let object = self.route.cache.decode(kv).map_err(Status::internal)?;
                 let entry: Entry = self.route.cache.entry_of(object);
                 if !filter.matches(&entry) {
                     continue;

@@ -61,7 +61,7 @@ impl Call<'_> {
             let scale = make(old)?;
             let replicas = replicas_of(&scale, name)?;
             let mut object = old.to_unmanaged_value();
-            set(&mut object, paths.spec_replicas, replicas.into());
+            set(&mut object, &paths.spec_replicas, replicas.into());
             let metadata = metadata::metadata_mut(&mut object)?;
             for field in ["resourceVersion", "uid"] {
                 match scale["metadata"].get(field).filter(|value| !value.is_null()) {
@@ -91,7 +91,7 @@ impl Call<'_> {
             }
         }
         if !scale["spec"]["replicas"].is_null() {
-            set(&mut config, paths.spec_replicas, replicas_of(&scale, name)?.into());
+            set(&mut config, &paths.spec_replicas, replicas_of(&scale, name)?.into());
         }
         match self.apply(name, Part::Scale, config, Vec::new()).await? {
             Content::Object(object) | Content::Created(object) => Ok(Content::Value(scale_of(&object, paths))),
@@ -131,8 +131,8 @@ fn scale_of(object: &Object, paths: &ScalePaths) -> Value {
         "apiVersion": "autoscaling/v1",
         "kind": "Scale",
         "metadata": about,
-        "spec": {"replicas": number(paths.spec_replicas)},
-        "status": {"replicas": number(paths.status_replicas), "selector": selector(at(&whole, paths.selector))},
+        "spec": {"replicas": number(&paths.spec_replicas)},
+        "status": {"replicas": number(&paths.status_replicas), "selector": selector(at(&whole, &paths.selector))},
     })
 }
 

@@ -194,6 +194,8 @@ impl Call<'_> {
         make: Make<'_>,
     ) -> Result<Attempt, Status> {
         let info = self.route.info.clone();
+        let is_current = old.api_version() == info.stored().api_version();
+        let old = &self.route.show(old.clone()).await?;
         let made = make(&mut self.warnings, old)?;
         let old_value: Value = serde_json::from_slice(old.body()).map_err(Status::internal)?;
         let (mut object, ownership) = match made {
@@ -263,7 +265,8 @@ impl Call<'_> {
                 Outcome::Overtaken => Attempt::Overtaken,
             });
         }
-        if new == old_value && Self::same_owners(managed.as_ref(), old.managed_fields()) {
+        // One that is stored as an older version is written anew even so.
+        if is_current && new == old_value && Self::same_owners(managed.as_ref(), old.managed_fields()) {
             return Ok(Attempt::Same(old.clone()));
         }
         Ok(match self.put(Put { key, old: Some((old, &old_value)), new, managed, guards }).await? {

@@ -43,7 +43,7 @@ impl Call<'_> {
         // A request that was in order is answered with a watch, and what keeps that from starting is its one event, as
         // upstream has it: it is there that clients look for an expired revision.
         Ok(match watcher.await {
-            Ok(watcher) => watcher.into_stream(),
+            Ok(watcher) => self.show_events(watcher.into_stream()),
             Err(status) => futures::stream::iter([Err(status.into())]).boxed(),
         })
     }

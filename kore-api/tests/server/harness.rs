@@ -86,14 +86,14 @@ impl Strategy for Namespaces {
 
 pub(crate) fn registry() -> Registry {
     let mut pods = ResourceInfo::of::<Pod>().strategy(Pods);
-    pods.selectable_fields = vec!["spec.nodeName", "status.phase"];
+    pods.selectable_fields = vec!["spec.nodeName".into(), "status.phase".into()];
     pods.subresources = vec!["binding", "log"];
     let mut namespaces = ResourceInfo::of::<Namespace>().strategy(Namespaces);
     namespaces.subresources = vec!["finalize"];
     let mut things = ResourceInfo::new(things()).strategy(Things);
-    things.selectable_fields = vec!["spec.color"];
-    things.scale =
-        Some(ScalePaths { spec_replicas: "spec.size", status_replicas: "status.size", selector: "spec.selector" });
+    things.selectable_fields = vec!["spec.color".into()];
+    let [spec_replicas, status_replicas, selector] = ["spec.size", "status.size", "spec.selector"].map(Into::into);
+    things.scale = Some(ScalePaths { spec_replicas, status_replicas, selector });
     let mut configs = ResourceInfo::new(resource("", "configmaps", "ConfigMap", Scope::Namespaced));
     configs.has_status = false;
     configs.has_generation = false;

@@ -3,6 +3,7 @@
 mod apply;
 mod builtin;
 mod claims;
+mod definitions;
 mod deletion;
 mod faults;
 mod guards;

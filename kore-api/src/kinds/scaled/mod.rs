@@ -15,6 +15,8 @@ pub(super) use daemon_set::DAEMON_SET;
 pub(super) use replication_controller::REPLICATION_CONTROLLER;
 pub(super) use stateful_set::STATEFUL_SET;
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use serde_json::Value;
 
@@ -26,8 +28,12 @@ use super::shape::{Object, PLAIN, Shape, object_in, or_insert};
 use crate::object::ResourceType;
 use crate::registry::ScalePaths;
 
-const SCALE: ScalePaths =
-    ScalePaths { spec_replicas: "spec.replicas", status_replicas: "status.replicas", selector: "spec.selector" };
+static SCALE: ScalePaths =
+    ScalePaths {
+        spec_replicas: Cow::Borrowed("spec.replicas"),
+        status_replicas: Cow::Borrowed("status.replicas"),
+        selector: Cow::Borrowed("spec.selector"),
+    };
 
 const CONTAINERS: Title = Title("Containers", "string", "The names of the containers in its template.", 1);
 const IMAGES: Title = Title("Images", "string", "The images in its template.", 1);
@@ -37,7 +43,7 @@ pub(super) static REPLICA_SET: Entry = Entry {
     short_names: &["rs"],
     categories: &["all"],
     has_generation: true,
-    scale: Some(SCALE),
+    scale: Some(&SCALE),
     selectable_fields: &["status.replicas"],
     columns: &[
         NAME,
@@ -65,7 +71,7 @@ pub(super) static DEPLOYMENT: Entry = Entry {
     short_names: &["deploy"],
     categories: &["all"],
     has_generation: true,
-    scale: Some(SCALE),
+    scale: Some(&SCALE),
     columns: &[
         NAME,
         Title("Ready", "string", "How many pods are ready, of those that should be.", 0),

@@ -17,7 +17,7 @@ pub(crate) static REPLICATION_CONTROLLER: Entry = Entry {
     short_names: &["rc"],
     categories: &["all"],
     has_generation: true,
-    scale: Some(SCALE),
+    scale: Some(&SCALE),
     selectable_fields: &["status.replicas"],
     columns: &[
         NAME,

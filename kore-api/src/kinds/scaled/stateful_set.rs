@@ -23,7 +23,7 @@ pub(crate) static STATEFUL_SET: Entry = Entry {
     // Its pods are called by its name and a number, and that is their host name.
     names: NameRule::Label,
     has_generation: true,
-    scale: Some(SCALE),
+    scale: Some(&SCALE),
     columns: &[
         NAME,
         Title("Ready", "string", "How many pods are ready, of those that should be.", 0),
