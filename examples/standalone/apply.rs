@@ -7,8 +7,8 @@ use kore_api::client::Client;
 use kore_api::codec::{self, Format};
 use kore_api::object::{Object, ResourceType};
 use kore_api::patch::PatchKind;
-use kore_api::registry::Registry;
 use kore_api::request::{FieldValidation, Options};
+use kore_api::server::Server;
 use serde_json::{Map, Value, json};
 
 use crate::args::Args;
@@ -23,8 +23,8 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 ///
 /// # Errors
 /// Names the file and the object that cannot be applied; with `--once`, what is still missing after `--timeout`.
-pub(crate) async fn run(client: &Client, registry: &Registry, args: &Args) -> Result<(), String> {
-    let applied = apply(client, registry, &args.apply).await?;
+pub(crate) async fn run(client: &Client, server: &Server, args: &Args) -> Result<(), String> {
+    let applied = apply(client, server, &args.apply).await?;
     let outcome = follow(client, &applied, args.timeout).await;
     if args.once {
         return outcome;
@@ -37,7 +37,7 @@ pub(crate) async fn run(client: &Client, registry: &Registry, args: &Args) -> Re
 ///
 /// # Errors
 /// Names the file and the object that cannot be applied.
-async fn apply(client: &Client, registry: &Registry, files: &[PathBuf]) -> Result<Vec<Object>, String> {
+async fn apply(client: &Client, server: &Server, files: &[PathBuf]) -> Result<Vec<Object>, String> {
     let mut applied = Vec::new();
     for file in files {
         let named = |problem: String| format!("{}: {problem}", file.display());
@@ -47,7 +47,7 @@ async fn apply(client: &Client, registry: &Registry, files: &[PathBuf]) -> Resul
             return Err(named("there is no object in it".into()));
         }
         for manifest in manifests {
-            applied.push(apply_one(client, registry, manifest).await.map_err(named)?);
+            applied.push(apply_one(client, server, manifest).await.map_err(named)?);
         }
     }
     Ok(applied)
@@ -77,12 +77,13 @@ fn has_content(document: &str) -> bool {
     document.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#') && line.trim() != "---")
 }
 
-async fn apply_one(client: &Client, registry: &Registry, mut manifest: Value) -> Result<Object, String> {
+async fn apply_one(client: &Client, server: &Server, mut manifest: Value) -> Result<Object, String> {
     let (api_version, kind) = (manifest["apiVersion"].as_str(), manifest["kind"].as_str());
     let name = manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let named = format!("{} {name:?}", kind.unwrap_or("an object without a kind"));
     let is_wanted =
         |resource: &ResourceType| Some(&*resource.api_version()) == api_version && Some(&*resource.kind) == kind;
+    let registry = server.registry();
     let resource = registry.iter().map(|info| &info.resource).find(|resource| is_wanted(resource));
     let resource = resource.ok_or_else(|| format!("{named}: no such kind in {}", api_version.unwrap_or("\"\"")))?;
     let problem = |error: kore_api::error::Error| format!("{named}: {error}");

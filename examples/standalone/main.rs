@@ -104,7 +104,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let account = server.clone();
     let account = move |name: &str| account.client(User::service_account("kube-system", name));
     let controllers = Controllers::new(&user("system:kube-controller-manager"));
-    let controllers = controllers.select(&args.controllers)?.resources(Resources::of(server.registry()));
+    let controllers = controllers.select(&args.controllers)?.resources(Resources::served_by(&server));
     let (_controllers, run) = controllers.identities(account).open();
     parts.spawn(run.map(Ok));
 
@@ -139,7 +139,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     say(format_args!("  export KUBECONFIG={}", progress::quoted(&dir.join("kubeconfig"))));
     let outcome = tokio::select! {
         Some(ended) = parts.join_next() => return Ok(ended??),
-        outcome = apply::run(&admin, server.registry(), args) => outcome,
+        outcome = apply::run(&admin, &server, args) => outcome,
         () = signals.told_to_end() => args.interrupted(),
     };
     say("stopping: workloads first, then the store");

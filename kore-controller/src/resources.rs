@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret,
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kore_api::object::ResourceType;
 use kore_api::registry::Registry;
+use kore_api::server::Server;
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,10 +29,16 @@ impl Resources {
         Resources(Arc::new(list))
     }
 
-    /// The resources of a server in the same process.
+    /// The resources of a registry, each at one version.
     pub fn of(registry: &Registry) -> Self {
-        let list: Vec<ResourceType> = registry.iter().map(|info| (*info.resource).clone()).collect();
+        let list = each_once(registry);
         Resources::new(move || list.clone())
+    }
+
+    /// The resources of a server in the same process, those defined meanwhile among them.
+    pub fn served_by(server: &Server) -> Self {
+        let server = server.clone();
+        Resources::new(move || each_once(&server.registry()))
     }
 
     /// The kinds that kore's own components use.
@@ -58,6 +65,14 @@ impl Resources {
     pub fn list(&self) -> Vec<ResourceType> {
         (self.0)()
     }
+}
+
+/// Every version shows the same objects: one is enough.
+fn each_once(registry: &Registry) -> Vec<ResourceType> {
+    let mut list: Vec<ResourceType> = registry.iter().map(|info| (*info.resource).clone()).collect();
+    list.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural)));
+    list.dedup_by(|next, before| next.group == before.group && next.plural == before.plural);
+    list
 }
 
 impl Default for Resources {

@@ -116,7 +116,7 @@ impl Setup {
             .await
             .expect("the server opens");
         let admin = server.client(User::admin());
-        let (log, record) = EventLog::open(&admin, server.registry());
+        let (log, record) = EventLog::open(&admin, &server.registry());
         let mut cluster = Cluster {
             server,
             admin,

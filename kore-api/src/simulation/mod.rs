@@ -27,7 +27,7 @@
 //! let store = Arc::new(MemoryStore::default());
 //! let (server, run) = Server::builder(store).registry(registry).entropy(Entropy::seeded(1)).open().await?;
 //! let admin = server.client(User::admin());
-//! let (log, record) = EventLog::open(&admin, server.registry());
+//! let (log, record) = EventLog::open(&admin, &server.registry());
 //!
 //! // A client whose answers are lost, every second one.
 //! let faults = Faults::seeded(7).lost_answers(500).delay(Duration::from_millis(20));
