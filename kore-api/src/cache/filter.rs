@@ -40,7 +40,8 @@ impl Filter {
             selectable: info.clone(),
         };
         let known = |field: &str| {
-            matches!(field, "metadata.name" | "metadata.namespace") || info.selectable_fields.iter().any(|known| known == field)
+            matches!(field, "metadata.name" | "metadata.namespace")
+                || info.selectable_fields.iter().any(|known| known == field)
         };
         if let Some(field) = filter.fields.fields().find(|field| !known(field)) {
             return Err(Status::bad_request(format!("field label not supported: {field}")));

@@ -86,7 +86,9 @@ pub(crate) fn path(text: &str) -> Option<JsonPath> {
 
 impl Strategy for Columns {
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let cell = |(column, path): &(Column, JsonPath)| path.query(object).first().map_or(Value::Null, |found| cell(&column.kind, found, now));
+        let cell = |(column, path): &(Column, JsonPath)| {
+            path.query(object).first().map_or(Value::Null, |found| cell(&column.kind, found, now))
+        };
         std::iter::once(object["metadata"]["name"].clone()).chain(self.columns.iter().map(cell)).collect()
     }
 }

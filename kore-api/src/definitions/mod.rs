@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::object::{ResourceType, Scope};
 
+pub(crate) use columns::path as json_path;
 pub(crate) use names::{condition, status};
 pub(crate) use resources::Resources;
 

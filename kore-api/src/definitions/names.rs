@@ -119,7 +119,9 @@ mod tests {
 
     fn told(status: &Value) -> Vec<String> {
         let conditions = status["conditions"].as_array().unwrap().iter();
-        conditions.map(|one| format!("{}={} {}", text(&one["type"]), text(&one["status"]), text(&one["reason"]))).collect()
+        conditions
+            .map(|one| format!("{}={} {}", text(&one["type"]), text(&one["status"]), text(&one["reason"])))
+            .collect()
     }
 
     #[test]
@@ -131,13 +133,20 @@ mod tests {
         assert_eq!(told(&granted), ["NamesAccepted=True NoConflicts", "Established=True InitialNamesAccepted"]);
 
         let first = definition("crates", names, granted.clone());
-        assert_eq!(status(Definition(&first), [Definition(&first)].into_iter(), "now"), granted, "nothing is left to do");
+        assert_eq!(
+            status(Definition(&first), [Definition(&first)].into_iter(), "now"),
+            granted,
+            "nothing is left to do"
+        );
 
         let other = json!({"plural": "cradles", "singular": "cradle", "kind": "Crate", "listKind": "CradleList", "shortNames": ["cr", "cd"]});
         let second = definition("cradles", other, Value::Null);
         let refused = status(Definition(&second), [Definition(&first), Definition(&second)].into_iter(), "now");
         assert_eq!(told(&refused), ["NamesAccepted=False ShortNamesConflict", "Established=False NotAccepted"]);
-        assert_eq!(refused["acceptedNames"], json!({"plural": "cradles", "singular": "cradle", "listKind": "CradleList"}));
+        assert_eq!(
+            refused["acceptedNames"],
+            json!({"plural": "cradles", "singular": "cradle", "listKind": "CradleList"})
+        );
 
         // The first gives its names back.
         let second = definition("cradles", second["spec"]["names"].clone(), refused);

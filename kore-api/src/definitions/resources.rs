@@ -27,10 +27,7 @@ impl Resources {
     /// # Errors
     /// When a schema cannot be read, or no version is the one that is stored.
     pub(crate) fn read(definition: Definition<'_>) -> Result<Self, SchemaProblem> {
-        let missing = || SchemaProblem {
-            path: "spec.versions".to_owned(),
-            problem: "one version must be the one that is stored".to_owned(),
-        };
+        let missing = || SchemaProblem::new("spec.versions", "one version must be the one that is stored");
         let storage = definition.storage().ok_or_else(missing)?;
         let mut selectable: Vec<String> = definition.versions().flat_map(selectable).collect();
         selectable.sort();

@@ -100,6 +100,13 @@ impl FieldError {
         Self::new(field, FieldProblem::NotSupported, Some(format!("{value:?}")), detail)
     }
 
+    /// The value, of whatever type, is none of `supported`.
+    pub(crate) fn unsupported(field: impl Into<String>, value: serde_json::Value, supported: &[String]) -> Self {
+        let supported: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
+        let detail = format!("supported values: {}", supported.join(", "));
+        Self::new(field, FieldProblem::NotSupported, Some(value.to_string()), detail)
+    }
+
     /// The field may not be set or changed here.
     pub fn forbidden(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(field, FieldProblem::Forbidden, None, detail)

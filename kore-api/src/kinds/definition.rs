@@ -11,9 +11,16 @@ use super::names;
 use super::row::list;
 use super::shape::{Object, PLAIN, Shape, object_in, or_insert};
 use super::webhooks::client;
-use crate::definitions::{Definition, FINALIZER, condition};
+use crate::definitions::{Definition, FINALIZER, condition, json_path};
 use crate::error::FieldError;
 use crate::object::ResourceType;
+use crate::schema::structural;
+
+/// How many fields a version may let field selectors name.
+const SELECTABLE_MAX: usize = 8;
+/// The groups whose definitions somebody has to have approved, and where that is said.
+const PROTECTED: [&str; 2] = ["k8s.io", "kubernetes.io"];
+const APPROVAL: &str = "api-approved.kubernetes.io";
 
 pub(super) static CUSTOM_RESOURCE_DEFINITION: Entry = Entry {
     short_names: &["crd", "crds"],
@@ -87,7 +94,8 @@ fn begin_deletion(definition: &mut Value) {
         }
     }
     if let Some(definition) = definition.as_object_mut() {
-        let why = ("InstanceDeletionPending", "CustomResourceDefinition marked for deletion; its objects are deleted first");
+        let why =
+            ("InstanceDeletionPending", "CustomResourceDefinition marked for deletion; its objects are deleted first");
         condition(definition.entry("status").or_insert_with(|| json!({})), "Terminating", true, why, &since);
     }
 }
@@ -105,6 +113,20 @@ fn always(definition: &Field<'_, '_>) {
         } else if !group.text().contains('.') {
             group.invalid("should be a domain with at least one dot");
         }
+    }
+    if PROTECTED.iter().any(|suffix| group.text() == *suffix || group.text().ends_with(&format!(".{suffix}"))) {
+        let approval = &metadata.get("annotations").value()[APPROVAL];
+        if approval.as_str().unwrap_or_default().is_empty() {
+            let problem = "protected groups must have approval annotation \"api-approved.kubernetes.io\", see \
+                           https://github.com/kubernetes/enhancements/pull/1111";
+            let path = format!("metadata.annotations[{APPROVAL}]");
+            metadata.report(FieldError::required(path, problem));
+        }
+    }
+    if spec.get("preserveUnknownFields").flag() {
+        let problem =
+            "must be set to false: fields that are to be kept are marked with x-kubernetes-preserve-unknown-fields";
+        spec.get("preserveUnknownFields").invalid(problem);
     }
     spec.get("scope").required_one_of(&["Cluster", "Namespaced"]);
     versions(&spec.get("versions"));
@@ -142,9 +164,11 @@ fn versions(versions: &Field<'_, '_>) {
         }
         unique &= seen.insert(name.value().as_str());
         stored += usize::from(version.get("storage").flag());
-        if !schema.get("openAPIV3Schema").is_set() {
-            schema.get("openAPIV3Schema").missing("schemas are required");
+        let stated = schema.get("openAPIV3Schema");
+        for error in structural(stated.value(), &stated.path()) {
+            stated.report(error);
         }
+        parts(&version);
         let warning = version.get("deprecationWarning");
         if warning.is_set() && !version.get("deprecated").flag() {
             warning.invalid("can only be set for deprecated versions");
@@ -156,6 +180,52 @@ fn versions(versions: &Field<'_, '_>) {
     if versions.len() > 0 && stored != 1 {
         versions.invalid("must have exactly one version marked as storage version");
     }
+}
+
+/// Where columns, selectors and scales look has to be a path.
+fn parts(version: &Field<'_, '_>) {
+    for column in version.get("additionalPrinterColumns").items() {
+        column.get("name").required();
+        column.get("type").required_one_of(&["boolean", "date", "integer", "number", "string"]);
+        let path = column.get("jsonPath");
+        if path.required() && (!path.text().starts_with('.') || json_path(path.text()).is_none()) {
+            path.invalid("must be a simple json path starting with .");
+        }
+    }
+    for (index, field) in version.get("selectableFields").items().enumerate() {
+        let path = field.get("jsonPath");
+        if index >= SELECTABLE_MAX {
+            path.forbidden(format!("may have no more than {SELECTABLE_MAX} fields"));
+        }
+        if path.required() && !is_simple(path.text()) {
+            path.invalid("is an invalid path: only simple paths such as .spec.color are supported");
+        }
+    }
+    let subresources = version.get("subresources");
+    let scale = subresources.get("scale");
+    if scale.is_set() {
+        for (field, root, must) in [
+            ("specReplicasPath", ".spec.", true),
+            ("statusReplicasPath", ".status.", true),
+            ("labelSelectorPath", "", false),
+        ] {
+            let path = scale.get(field);
+            if (must || path.is_set()) && path.required() {
+                let roots = if root.is_empty() { &[".spec.", ".status."][..] } else { &[root][..] };
+                if !is_simple(path.text()) || !roots.iter().any(|root| path.text().starts_with(root)) {
+                    let roots: Vec<&str> = roots.iter().map(|root| root.trim_end_matches('.')).collect();
+                    path.invalid(format!("should be a json path under {}", roots.join(" or ")));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a path goes from field to field: `.spec.replicas`.
+fn is_simple(path: &str) -> bool {
+    let name =
+        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    path.strip_prefix('.').is_some_and(|fields| fields.split('.').all(name))
 }
 
 fn the_names(all: &Field<'_, '_>) {
@@ -191,6 +261,18 @@ fn change(new: &Field<'_, '_>, old: &Field<'_, '_>) {
     let (spec, before) = (new.get("spec"), old.get("spec"));
     let (names, were, status) = (spec.get("names"), before.get("names"), old.get("status"));
     spec.get("group").immutable(&before.get("group"));
+    // What is stored has to be readable.
+    let versions = list(spec.get("versions").value());
+    for (index, stored) in list(old.get("status").get("storedVersions").value()).iter().enumerate() {
+        if !versions.iter().any(|version| version["name"] == *stored) {
+            let path = format!("status.storedVersions[{index}]");
+            new.report(FieldError::invalid(
+                path,
+                stored.clone(),
+                "missing from spec.versions; an object may be stored as it",
+            ));
+        }
+    }
     names.get("plural").immutable(&were.get("plural"));
     let conditions = status.get("conditions");
     let established =

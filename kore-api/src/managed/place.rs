@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::element::Element;
 use super::problem::Problem;
 use crate::facts::{Field, ListKind, MapKind, Shape, Special};
-use crate::schema::{Custom, CustomList, Node, Schema};
+use crate::schema::{Custom, CustomForm, CustomList, Node, Schema};
 
 /// A place in a type.
 #[derive(Clone, Copy, Debug)]
@@ -132,13 +132,13 @@ impl<'s> Place<'s> {
                     Atom { scalar: Some(Scalar::Any), ..none }
                 }
             },
-            Self::Custom(schema) => match schema {
-                Custom::Anything { preserve: true } => Self::Deduced.atom(),
-                Custom::Anything { preserve: false } => Self::Whole.atom(),
-                Custom::Scalar(scalar) => Atom { scalar: Some(*scalar), ..none },
-                Custom::Object(object) => map(object.is_atomic),
-                Custom::Metadata => metadata().atom(),
-                Custom::List(list) => {
+            Self::Custom(schema) => match &schema.form {
+                CustomForm::Anything { preserve: true } => Self::Deduced.atom(),
+                CustomForm::Anything { preserve: false } => Self::Whole.atom(),
+                CustomForm::Scalar(scalar) => Atom { scalar: Some(*scalar), ..none },
+                CustomForm::Object(object) => map(object.is_atomic),
+                CustomForm::Metadata => metadata().atom(),
+                CustomForm::List(list) => {
                     let relation = match &list.kind {
                         CustomList::Atomic => Relation::Atomic,
                         CustomList::Set => Relation::Set,
@@ -190,7 +190,9 @@ impl<'s> Map<'s> {
             Place::Table(Node::Object(found), _) => {
                 found.field(name).map(|field| Place::table(&field.shape, Some(field)))
             }
-            Place::Custom(Custom::Object(object)) => object.properties.get(name).map(Place::Custom),
+            Place::Custom(Custom { form: CustomForm::Object(object), .. }) => {
+                object.properties.get(name).map(Place::Custom)
+            }
             _ => None,
         }
     }
@@ -201,7 +203,7 @@ impl<'s> Map<'s> {
             Place::Table(Node::Shape(Shape::Map(inner)), _) => Some(Place::table(inner, None)),
             Place::Table(Node::Shape(_), _) | Place::Deduced => Some(Place::Deduced),
             Place::Table(Node::Object(_), _) => None,
-            Place::Custom(Custom::Object(object)) => match &object.additional {
+            Place::Custom(Custom { form: CustomForm::Object(object), .. }) => match &object.additional {
                 Some(schema) => Some(Place::Custom(schema)),
                 None => (object.preserve || object.properties.is_empty()).then_some(Place::Deduced),
             },
@@ -260,7 +262,7 @@ impl<'s> Map<'s> {
     pub(crate) fn is_deduced(&self) -> bool {
         let has_fields = match self.at {
             Place::Table(Node::Object(_), _) => true,
-            Place::Custom(Custom::Object(object)) => !object.properties.is_empty(),
+            Place::Custom(Custom { form: CustomForm::Object(object), .. }) => !object.properties.is_empty(),
             _ => false,
         };
         !has_fields && matches!(self.element(), Some(Place::Deduced))
@@ -319,7 +321,9 @@ impl<'s> List<'s> {
         match self.element {
             // The one default of a list key in the built-in types.
             Place::Table(..) => (name == "protocol").then(|| "TCP".into()),
-            Place::Custom(Custom::Object(object)) => object.defaults.get(name).cloned(),
+            Place::Custom(Custom { form: CustomForm::Object(object), .. }) => {
+                object.properties.get(name).and_then(|property| property.default.clone())
+            }
             _ => None,
         }
     }

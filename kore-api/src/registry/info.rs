@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::conversion::{Conversion, Versions};
 use super::{Convert, Generic, NameRule, Strategy};
 use crate::object::{Kind, MalformedObject, Object, ResourceType};
-use crate::schema::{Custom, SchemaProblem};
+use crate::schema::{KindSchema, SchemaProblem};
 
 /// One resource: an entry of the [`super::Registry`].
 #[derive(Clone)]
@@ -59,7 +59,7 @@ pub struct ResourceInfo {
     /// How its objects are stored, if the resource has other versions besides.
     pub(crate) versions: Option<Versions>,
     /// The shape of its objects, where the kind is not built in and states one.
-    pub(crate) schema: Option<Arc<Custom>>,
+    pub(crate) schema: Option<Arc<KindSchema>>,
     /// Whether an object can be read as the type the entry was made for. Of built-in kinds the server knows the shape.
     pub(crate) decodes: fn(&Value) -> Result<(), serde_json::Error>,
 }
@@ -135,9 +135,11 @@ impl ResourceInfo {
         }
     }
 
-    /// With a structural OpenAPI v3 schema of its objects, as a CustomResourceDefinition has it. Server-side apply merges and owns
-    /// their lists and maps as it says: `x-kubernetes-list-type`, `-list-map-keys`, `-map-type`. Without one, maps are owned key by key,
-    /// and each list as one.
+    /// With a structural OpenAPI v3 schema of its objects, as a CustomResourceDefinition has it, and all that follows from one: fields that
+    /// it does not know are dropped (what the client is told is up to its `fieldValidation`), defaults are filled in, and objects are
+    /// checked, by its rules in CEL (`x-kubernetes-validations`) too. Server-side apply merges and owns their lists and maps as it says:
+    /// `x-kubernetes-list-type`, `-list-map-keys`, `-map-type`. Without one everything is kept, maps are owned key by key, and each
+    /// list as one.
     ///
     /// ```
     /// use kore_api::object::{ResourceType, Scope};
@@ -161,7 +163,7 @@ impl ResourceInfo {
     /// # Errors
     /// What is wrong with the schema.
     pub fn schema(mut self, schema: &Value) -> Result<Self, SchemaProblem> {
-        self.schema = Some(Arc::new(Custom::for_kind(schema)?));
+        self.schema = Some(Arc::new(KindSchema::read(schema)?));
         self.stated_schema = Some(Arc::new(schema.clone()));
         Ok(self)
     }
@@ -206,6 +208,14 @@ impl ResourceInfo {
     /// As what its objects are stored.
     pub(crate) fn stored(&self) -> &ResourceType {
         self.versions.as_ref().map_or(&self.resource, |versions| &versions.storage)
+    }
+
+    /// Fills in what the writer left out.
+    pub(crate) fn fill(&self, object: &mut Value) {
+        if let Some(schema) = &self.schema {
+            schema.default(object);
+        }
+        self.strategy.default(object);
     }
 
     /// Brings an object that nobody sent into the form that its schema describes: what it does not know is left out, what it defaults is

@@ -40,6 +40,11 @@ impl SchemaError {
         !matches!(self.problem, Problem::UnknownField | Problem::DuplicateField)
     }
 
+    /// The error for a field that the kind does not know.
+    pub(crate) fn unknown(path: impl Into<String>) -> SchemaError {
+        SchemaError { path: path.into(), problem: Problem::UnknownField }
+    }
+
     /// The error for a field that stands twice, as `codec::decode` reports them by path.
     pub fn duplicate(path: impl Into<String>) -> SchemaError {
         SchemaError { path: path.into(), problem: Problem::DuplicateField }

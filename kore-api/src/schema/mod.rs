@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | [`Schema`]: a place in the shape of a kind |
 //! | `check.rs` | [`check()`]: unknown fields and wrong types, in upstream's words |
-//! | `custom.rs` | the shape of kinds that are not built in |
+//! | `custom/` | the shape of kinds that are not built in |
 //! | `error.rs` | [`SchemaError`] |
 //! | `normal.rs` | [`normalize`]: the form in which a built-in object is stored |
 //! | `graft.rs` | [`graft()`]: a typed edit that keeps what the type does not know |
@@ -45,7 +45,7 @@ use crate::facts::{self, Field, ListKind, MapKind, Shape, Type};
 use crate::managed::Place;
 
 pub(crate) use check::schema_props;
-pub(crate) use custom::{Custom, CustomList};
+pub(crate) use custom::{Custom, CustomForm, CustomList, KindSchema, structural};
 pub(crate) use normal::{canonical_time, canonicalize, double, is_absence, time_text, zero};
 
 /// A place in the shape of a kind: its root, or any field, list item or map value below.

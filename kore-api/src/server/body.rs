@@ -112,10 +112,10 @@ impl Call<'_> {
     /// Checks the types of an object's fields, drops what its kind does not know, and brings the rest into the form in which objects are
     /// stored. What the client is told of unknown and duplicate fields is up to its `fieldValidation`.
     pub(super) fn settle(&mut self, value: &mut Value, duplicates: Vec<String>) -> Result<(), Status> {
-        let Some(schema) = &self.route.schema else {
-            return self.settle_metadata(value);
+        let mut found = match &self.route.schema {
+            Some(schema) => schema::check(schema, value),
+            None => self.settle_custom(value)?,
         };
-        let mut found = schema::check(schema, value);
         found.extend(duplicates.into_iter().map(SchemaError::duplicate));
         let level = self.options.field_validation;
         let (refused, told): (Vec<_>, Vec<_>) =
@@ -127,7 +127,9 @@ impl Call<'_> {
         if level == FieldValidation::Warn {
             self.warnings.extend(told.iter().map(ToString::to_string));
         }
-        schema::normalize(schema, value);
+        if let Some(schema) = &self.route.schema {
+            schema::normalize(schema, value);
+        }
         Ok(())
     }
 
@@ -148,19 +150,24 @@ impl Call<'_> {
         }
     }
 
-    /// Of a kind that is not built in, what all objects have in common: everybody reads that.
-    fn settle_metadata(&mut self, value: &mut Value) -> Result<(), Status> {
+    /// Of a kind that is not built in: what its schema does not know is dropped, and what all objects have in common is checked, since
+    /// everybody reads that. What was dropped.
+    fn settle_custom(&mut self, value: &mut Value) -> Result<Vec<SchemaError>, Status> {
+        let pruned = self.route.info.schema.as_ref().map(|schema| schema.prune(value)).unwrap_or_default();
+        let mut unknown: Vec<SchemaError> = pruned.into_iter().map(SchemaError::unknown).collect();
         let schema = Schema::definition(METADATA).expect("the table has it");
         let Some(metadata) = value.get_mut("metadata") else {
-            return Ok(());
+            return Ok(unknown);
         };
-        let fatal: Vec<_> = schema::check(&schema, metadata).into_iter().filter(SchemaError::is_fatal).collect();
+        let (fatal, told): (Vec<_>, Vec<_>) =
+            schema::check(&schema, metadata).into_iter().partition(SchemaError::is_fatal);
+        unknown.extend(told.into_iter().map(|error| SchemaError { path: format!("metadata.{}", error.path), ..error }));
         let resource = self.resource();
         if let Some(message) = schema::bad_request(&resource.api_version(), &resource.kind, &fatal) {
             return Err(Status::bad_request(message));
         }
         schema::normalize(&schema, metadata);
-        Ok(())
+        Ok(unknown)
     }
 }
 

@@ -52,7 +52,7 @@ impl Call<'_> {
                 break;
             };
             if self.core.choose(&**strategy, &mut new, choice > 0).await? {
-                strategy.default(&mut new);
+                self.route.info.fill(&mut new);
             }
             let wanted = self.core.claimed(strategy.claims(&new));
             let taken: Vec<Claimed> = wanted.iter().filter(|claim| !held.contains(claim)).cloned().collect();

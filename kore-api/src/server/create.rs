@@ -61,7 +61,7 @@ impl Call<'_> {
             let mut object = sent.clone();
             let uid = self.core.entropy.uuid_v4();
             metadata::prepare_create(&mut object, &info, &key, uid, self.core.now())?;
-            info.strategy.default(&mut object);
+            info.fill(&mut object);
             let managed = match &ownership {
                 Ownership::Track(said) => self.owned_by_creation(said.as_ref(), &object),
                 Ownership::Set(managed) => managed.clone(),
@@ -140,6 +140,9 @@ impl Call<'_> {
                 })?;
             }
             let mut errors = metadata::validate(&write.object, write.old, info);
+            if let Some(schema) = &info.schema {
+                errors.extend(schema.validate(&write.object, old));
+            }
             errors.extend(info.strategy.validate(&transition));
             if !errors.is_empty() {
                 return Err(Status::invalid(&info.resource, write.name, &errors));

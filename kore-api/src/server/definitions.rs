@@ -151,7 +151,8 @@ impl Driver {
         let gone: Vec<String> = self.served.keys().filter(|name| !self.known.contains_key(*name)).cloned().collect();
         let gone: Vec<Served> = gone.iter().filter_map(|name| self.served.remove(name)).collect();
         let mut changed = !gone.is_empty();
-        let mut replaced: Vec<Arc<ResourceCache>> = gone.into_iter().map(|served| served.stored.cache.clone()).collect();
+        let mut replaced: Vec<Arc<ResourceCache>> =
+            gone.into_iter().map(|served| served.stored.cache.clone()).collect();
         for (name, (_, value)) in &self.known {
             let definition = Definition(value);
             if !is_served(definition, &core.resources) {

@@ -40,7 +40,7 @@ impl Route {
     /// The type of its objects, as ownership sees it.
     pub(super) fn place(&self) -> Place<'_> {
         match &self.info.schema {
-            Some(schema) => Place::Custom(schema),
+            Some(schema) => Place::Custom(&schema.root),
             None => Place::of(self.schema.as_ref()),
         }
     }

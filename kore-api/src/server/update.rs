@@ -217,13 +217,13 @@ impl Call<'_> {
                 if info.has_status {
                     metadata::keep_field(&mut object, &old_value, "status");
                 }
-                info.strategy.default(&mut object);
+                info.fill(&mut object);
             }
             Part::Status => {
                 let sent = object;
                 object = old_value.clone();
                 metadata::keep_field(&mut object, &sent, "status");
-                info.strategy.default(&mut object);
+                info.fill(&mut object);
             }
             Part::Approval => {
                 let mut conditions = object["status"]["conditions"].take();
@@ -233,7 +233,7 @@ impl Call<'_> {
                     object["status"] = Value::Object(serde_json::Map::new());
                 }
                 object["status"]["conditions"] = conditions;
-                info.strategy.default(&mut object);
+                info.fill(&mut object);
             }
             Part::Inner(_) => metadata::carry_over(&mut object, &old_value)?,
         }

@@ -8,7 +8,7 @@ use kore_api::client::DynamicApi;
 use kore_api::kinds;
 use kore_api::object::{ResourceType, Scope};
 use kore_api::patch::PatchKind;
-use kore_api::request::{Options, WatchEvent};
+use kore_api::request::{FieldValidation, Options, WatchEvent};
 use kore_api::server::{Builder, Server};
 use kore_store::Store;
 use serde_json::{Value, json};
@@ -82,12 +82,14 @@ async fn what_is_established_is_there_at_once() {
         assert_eq!(refused(of(&server, "v1").list(&options()).await).code, 404);
         define(&server, boxes()).await;
         let boxes = of(&server, "v1");
-        let made = boxes.create(json!({"metadata": {"name": "a"}, "spec": {"color": "red"}}), &options()).await.unwrap();
+        let made =
+            boxes.create(json!({"metadata": {"name": "a"}, "spec": {"color": "red"}}), &options()).await.unwrap();
         assert_eq!(made.to_value()["metadata"]["generation"], 1);
         boxes.create(json!({"metadata": {"name": "b"}, "spec": {"color": "blue"}}), &options()).await.unwrap();
         let blue = options().fields("spec.color=blue");
         assert_eq!(names(&boxes.list(&blue).await.unwrap().items), ["b"]);
-        let status = boxes.patch("a", Some("status"), PatchKind::Merge, json!({"status": {"ok": true}}), &options()).await;
+        let status =
+            boxes.patch("a", Some("status"), PatchKind::Merge, json!({"status": {"ok": true}}), &options()).await;
         assert_eq!(status.unwrap().to_value()["status"], json!({"ok": true}));
         let unconditional = boxes.replace("a", None, json!({"metadata": {"name": "a"}}), &options()).await;
         assert_eq!(refused(unconditional).code, 422);
@@ -108,11 +110,14 @@ async fn every_version_shows_every_object() {
         assert_eq!(made.api_version(), "example.com/v1beta1");
         let all = new.list(&options()).await.unwrap().items;
         assert!(all.iter().all(|object| object.api_version() == "example.com/v1"), "{all:?}");
-        let applied = options().field_manager("me");
+        let applied = options().field_manager("me").force(true);
         old.apply("b", None, json!({"spec": {"size": 5}}), &applied).await.unwrap();
         let both = new.apply("b", None, json!({"spec": {"size": 6}}), &applied).await.unwrap();
         assert_eq!(both.to_value()["spec"], json!({"color": "blue", "size": 6}));
-        let patched = old.patch("a", None, PatchKind::Merge, json!({"spec": {"color": null}}), &options()).await.unwrap();
+        let owned = both.applied_by("me", "").unwrap();
+        assert_eq!(owned["apiVersion"], "example.com/v1", "{owned}");
+        let patched =
+            old.patch("a", None, PatchKind::Merge, json!({"spec": {"color": null}}), &options()).await.unwrap();
         assert_eq!(patched.api_version(), "example.com/v1beta1");
         assert!(old.delete("a", &options()).await.unwrap().is_none());
     })
@@ -125,7 +130,10 @@ async fn what_goes_takes_its_objects_along() {
         define(&server, boxes()).await;
         let boxes_api = of(&server, "v1");
         boxes_api.create(json!({"metadata": {"name": "free"}}), &options()).await.unwrap();
-        boxes_api.create(json!({"metadata": {"name": "held", "finalizers": ["example.com/x"]}}), &options()).await.unwrap();
+        boxes_api
+            .create(json!({"metadata": {"name": "held", "finalizers": ["example.com/x"]}}), &options())
+            .await
+            .unwrap();
         let leaving = definitions(&server).delete("boxes.example.com", &options()).await.unwrap().expect("it is held");
         assert_eq!(leaving.finalizers().collect::<Vec<_>>(), ["customresourcecleanup.apiextensions.k8s.io"]);
         let mut watch = definitions(&server).watch(&options()).await.unwrap();
@@ -135,7 +143,10 @@ async fn what_goes_takes_its_objects_along() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         assert_eq!(refused(boxes_api.create(json!({"metadata": {"name": "late"}}), &options()).await).code, 405);
-        boxes_api.patch("held", None, PatchKind::Merge, json!({"metadata": {"finalizers": null}}), &options()).await.unwrap();
+        boxes_api
+            .patch("held", None, PatchKind::Merge, json!({"metadata": {"finalizers": null}}), &options())
+            .await
+            .unwrap();
         loop {
             if let WatchEvent::Deleted(_) = watch.next().await.unwrap().unwrap() {
                 break;
@@ -192,6 +203,43 @@ async fn what_is_defined_is_there_after_a_restart_and_on_other_servers() {
             assert_eq!(names(&of(&second, "v1").list(&options()).await.unwrap().items), ["a", "b"]);
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_are_what_their_schema_says() {
+    open(with_kinds(&memory()), async |server| {
+        let mut definition = boxes();
+        let spec = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        *spec = json!({"type": "object", "required": ["color"], "properties": {
+                "size": {"type": "integer", "default": 3, "minimum": 1},
+                "color": {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "is immutable"}]},
+            }, "x-kubernetes-validations": [{"rule": "self.size != 13", "message": "brings bad luck"}]});
+        define(&server, definition).await;
+        let api = of(&server, "v1");
+        let of_spec = |name: &str, spec: Value| json!({"metadata": {"name": name}, "spec": spec});
+        let made = api.create(of_spec("a", json!({"color": "red", "more": 1})), &options()).await.unwrap();
+        assert_eq!(made.to_value()["spec"], json!({"color": "red", "size": 3}));
+        let strict = options().field_validation(FieldValidation::Strict);
+        let unknown = refused(api.create(of_spec("b", json!({"color": "red", "more": 1})), &strict).await);
+        assert!(unknown.code == 400 && unknown.message.contains("unknown field \"spec.more\""), "{unknown}");
+        let invalid = refused(api.create(of_spec("b", json!({"size": 0})), &options()).await);
+        let causes: Vec<String> = invalid.details.unwrap().causes.iter().map(|cause| cause.field.clone()).collect();
+        assert_eq!((invalid.code, causes), (422, vec!["spec.color".into(), "spec.size".into()]));
+        let unlucky = refused(api.create(of_spec("b", json!({"color": "red", "size": 13})), &options()).await);
+        assert!(unlucky.message.contains("brings bad luck"), "{unlucky}");
+        let other = api.patch("a", None, PatchKind::Merge, json!({"spec": {"color": "blue"}}), &options()).await;
+        assert!(refused(other).message.contains("is immutable"));
+        api.patch("a", None, PatchKind::Merge, json!({"spec": {"size": 4}}), &options()).await.unwrap();
+        // A definition that makes no sense is told all that is wrong with it.
+        let mut wrong = boxes();
+        wrong["metadata"]["name"] = json!("crates.example.com");
+        wrong["spec"]["names"] = json!({"plural": "crates", "kind": "Crate"});
+        wrong["spec"]["versions"][0]["schema"] = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": {}}}});
+        wrong["spec"]["versions"][0]["additionalPrinterColumns"] = json!([{"name": "X", "type": "text", "jsonPath": "spec"}]);
+        let status = refused(definitions(&server).create(wrong, &options()).await);
+        assert_eq!((status.code, status.details.unwrap().causes.len()), (422, 3), "{}", status.message);
     })
     .await;
 }

@@ -50,7 +50,8 @@ impl Fake {
         let mut pods = resource("", "pods", "Pod", Scope::Namespaced).short_names(&["po"]).categories(&["all"]);
         pods.subresources = vec!["binding", "log"];
         let mut deployments = resource("apps", "deployments", "Deployment", Scope::Namespaced);
-        let [spec_replicas, status_replicas, selector] = ["spec.replicas", "status.replicas", "spec.selector"].map(Into::into);
+        let [spec_replicas, status_replicas, selector] =
+            ["spec.replicas", "status.replicas", "spec.selector"].map(Into::into);
         deployments.scale = Some(ScalePaths { spec_replicas, status_replicas, selector });
         let nodes = resource("", "nodes", "Node", Scope::Cluster);
         let namespaces = resource("", "namespaces", "Namespace", Scope::Cluster);

@@ -28,12 +28,11 @@ use super::shape::{Object, PLAIN, Shape, object_in, or_insert};
 use crate::object::ResourceType;
 use crate::registry::ScalePaths;
 
-static SCALE: ScalePaths =
-    ScalePaths {
-        spec_replicas: Cow::Borrowed("spec.replicas"),
-        status_replicas: Cow::Borrowed("status.replicas"),
-        selector: Cow::Borrowed("spec.selector"),
-    };
+static SCALE: ScalePaths = ScalePaths {
+    spec_replicas: Cow::Borrowed("spec.replicas"),
+    status_replicas: Cow::Borrowed("status.replicas"),
+    selector: Cow::Borrowed("spec.selector"),
+};
 
 const CONTAINERS: Title = Title("Containers", "string", "The names of the containers in its template.", 1);
 const IMAGES: Title = Title("Images", "string", "The images in its template.", 1);
