@@ -111,11 +111,11 @@ impl Caches {
 
     pub(super) fn all(&self) -> Vec<(Box<str>, Arc<ResourceCache>)> {
         let resources = self.read();
-        let each = |(path, caches): (&Box<str>, &Vec<Arc<ResourceCache>>)| {
-            let path = path.clone();
-            caches.clone().into_iter().map(move |cache| (path.clone(), cache))
-        };
-        resources.iter().flat_map(each).collect()
+        let mut all = Vec::with_capacity(resources.len());
+        for (path, caches) in resources.iter() {
+            all.extend(caches.iter().map(|cache| (path.clone(), cache.clone())));
+        }
+        all
     }
 
     /// Up to which revision everything has been taken over.

@@ -11,6 +11,9 @@ const PATCH_TYPES: [&str; 4] = [
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 ];
+/// Of a kind that is not built in, no merge keys are known, and no protobuf.
+const CUSTOM_PATCH_TYPES: [&str; 3] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
@@ -126,9 +129,14 @@ fn path(
             "x-kubernetes-action": word,
             "x-kubernetes-group-version-kind": group_version_kind(api_version, kind),
         });
+        // kubectl takes the kind of patch to send from here.
+        let (bodies, patches) = match crate::facts::kind(&source.api_version, &source.kind) {
+            Some(_) => (&BODY_TYPES[..], &PATCH_TYPES[..]),
+            None => (&BODY_TYPES[..2], &CUSTOM_PATCH_TYPES[..]),
+        };
         let body = match action {
-            Action::Create | Action::Update => Some((content(&BODY_TYPES[..], &component), true)),
-            Action::Patch => Some((content(&PATCH_TYPES[..], PATCH), true)),
+            Action::Create | Action::Update => Some((content(bodies, &component), true)),
+            Action::Patch => Some((content(patches, PATCH), true)),
             Action::Delete | Action::DeleteCollection => Some((content(&BODY_TYPES[..], DELETE_OPTIONS), false)),
             Action::List | Action::Get => None,
         };
