@@ -259,7 +259,8 @@ fn a_chart_with_definitions_and_hooks() {
     assert_eq!(pods.trim(), "", "hooks that succeeded are gone");
     assert!(ok(&["test", "op"]).contains("Phase:          Succeeded"));
     // A hook that fails is the end of the upgrade, and nothing has been changed by then.
-    let (succeeded, printed) = helm(&cluster, &["upgrade", "op", &dir, "--set", "schedule=never", "--set", "hook=exit 3"]);
+    let (succeeded, printed) =
+        helm(&cluster, &["upgrade", "op", &dir, "--set", "schedule=never", "--set", "hook=exit 3"]);
     assert!(!succeeded && printed.contains("pre-upgrade hooks failed"), "{printed}");
     assert_eq!(spec(), "hourly 7");
     cluster.kubectl(&["delete", "pods", "--all"]).ok();
@@ -291,7 +292,8 @@ fn a_chart_of_what_keeps_state() {
     let password = || cluster.kubectl(&["get", "secret", "db", "-o", "jsonpath={.data.password}"]).ok();
     assert!(ok(&["install", "db", &dir]).contains("STATUS: deployed"));
     assert_eq!(password(), "Zmlyc3Q=");
-    for (kind, name) in [("statefulset", "db"), ("service", "db"), ("pdb", "db"), ("cronjob", "db"), ("ingress", "db")] {
+    for (kind, name) in [("statefulset", "db"), ("service", "db"), ("pdb", "db"), ("cronjob", "db"), ("ingress", "db")]
+    {
         cluster.kubectl(&["get", kind, name]).ok();
     }
     ok(&["upgrade", "db", &dir, "--reuse-values", "--set", "password=second"]);
@@ -302,5 +304,7 @@ fn a_chart_of_what_keeps_state() {
     ok(&["rollback", "db"]);
     assert_eq!(password(), "Zmlyc3Q=");
     ok(&["uninstall", "db"]);
-    assert!(cluster.kubectl(&["get", "all,pdb,ingress", "-o", "name"]).ok().lines().all(|line| line.contains("kubernetes")));
+    assert!(
+        cluster.kubectl(&["get", "all,pdb,ingress", "-o", "name"]).ok().lines().all(|line| line.contains("kubernetes"))
+    );
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kore_api::object::ResourceType;
 use kore_api::registry::Registry;
 use kore_api::server::Server;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -67,12 +68,17 @@ impl Resources {
     }
 }
 
-/// Every version shows the same objects: one is enough.
+/// Every version shows the same objects: one is enough, the stored one if it is served.
 fn each_once(registry: &Registry) -> Vec<ResourceType> {
-    let mut list: Vec<ResourceType> = registry.iter().map(|info| (*info.resource).clone()).collect();
-    list.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural)));
-    list.dedup_by(|next, before| next.group == before.group && next.plural == before.plural);
-    list
+    let mut list: BTreeMap<(String, String), ResourceType> = BTreeMap::new();
+    for info in registry.iter() {
+        let (resource, stored) = (&*info.resource, info.stored());
+        let key = (stored.group.to_string(), stored.plural.to_string());
+        if resource == stored || !list.contains_key(&key) {
+            list.insert(key, resource.clone());
+        }
+    }
+    list.into_values().collect()
 }
 
 impl Default for Resources {

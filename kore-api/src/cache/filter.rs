@@ -16,20 +16,22 @@ pub(crate) struct Filter {
     namespace: Option<Arc<str>>,
     labels: LabelSelector,
     fields: FieldSelector,
-    /// The fields that an entry's values belong to.
-    selectable: Arc<ResourceInfo>,
+    /// Where an entry has the values of the fields that are selected by.
+    places: Vec<(String, usize)>,
+    is_namespaced: bool,
 }
 
 impl Filter {
-    /// The filter that a request asks for.
+    /// The filter that a request asks for, of a resource that is stored as that of `stored`.
     pub(crate) fn new(
-        info: &Arc<ResourceInfo>,
+        info: &ResourceInfo,
+        stored: &ResourceInfo,
         namespace: Option<Arc<str>>,
         options: &Options,
     ) -> Result<Self, Status> {
         let labels = options.label_selector.as_deref().unwrap_or_default();
         let fields = options.field_selector.as_deref().unwrap_or_default();
-        let filter = Self {
+        let mut filter = Self {
             namespace,
             labels: labels
                 .parse()
@@ -37,7 +39,8 @@ impl Filter {
             fields: fields
                 .parse()
                 .map_err(|error: crate::selector::InvalidSelector| Status::bad_request(error.to_string()))?,
-            selectable: info.clone(),
+            places: Vec::new(),
+            is_namespaced: info.resource.is_namespaced(),
         };
         let known = |field: &str| {
             matches!(field, "metadata.name" | "metadata.namespace")
@@ -46,6 +49,12 @@ impl Filter {
         if let Some(field) = filter.fields.fields().find(|field| !known(field)) {
             return Err(Status::bad_request(format!("field label not supported: {field}")));
         }
+        let place = |field: &str| {
+            let name = info.versions.as_ref().map_or_else(|| field.to_owned(), |versions| versions.stored_field(field));
+            let at = stored.selectable_fields.iter().position(|other| *other == name)?;
+            Some((field.to_owned(), at))
+        };
+        filter.places = filter.fields.fields().filter_map(place).collect();
         Ok(filter)
     }
 
@@ -67,7 +76,7 @@ impl Filter {
     /// The one object it can take, if it names one.
     pub(crate) fn only(&self) -> Option<ObjectKey> {
         let name = self.fields.exact("metadata.name")?;
-        match (&self.namespace, self.selectable.resource.is_namespaced()) {
+        match (&self.namespace, self.is_namespaced) {
             (Some(namespace), true) => Some(ObjectKey::namespaced(namespace.clone(), name)),
             (None, true) => None,
             (_, false) => Some(ObjectKey::cluster(name)),
@@ -85,8 +94,8 @@ impl Filter {
                     "metadata.name" => Some(&*key.name),
                     "metadata.namespace" => Some(&*key.namespace),
                     field => {
-                        let at = self.selectable.selectable_fields.iter().position(|other| *other == field)?;
-                        entry.fields.as_ref()?.get(at).map(|value| &**value)
+                        let (_, at) = self.places.iter().find(|(name, _)| name == field)?;
+                        entry.fields.as_ref()?.get(*at).map(|value| &**value)
                     }
                 }))
     }

@@ -36,17 +36,14 @@ impl Resources {
         for version in definition.versions() {
             let mut info = read(definition, version)?;
             info.versions = Some(Versions::new(storage.clone(), Conversion::Rename));
-            let is_stored = version["storage"] == true;
-            if is_stored {
+            if version["storage"] == true {
                 // The one cache serves the selectors of all versions.
+                let mut info = info.clone();
                 info.selectable_fields = selectable.iter().cloned().map(Into::into).collect();
-            }
-            let info = Arc::new(info);
-            if is_stored {
-                stored = Some(info.clone());
+                stored = Some(Arc::new(info));
             }
             if version["served"] == true {
-                served.push(info);
+                served.push(Arc::new(info));
             }
         }
         Ok(Self { stored: stored.ok_or_else(missing)?, served })

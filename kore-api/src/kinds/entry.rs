@@ -117,6 +117,25 @@ impl Entry {
         }
     }
 
+    /// All that its rules say of a change.
+    pub(crate) fn validate(&self, transition: &Transition<'_>) -> Vec<FieldError> {
+        let Rules { always, create, change, status, approval } = self.rules;
+        let before = transition.old.unwrap_or(&Value::Null);
+        check(transition.new, before, |new, old| match (transition.subresource, transition.old) {
+            ("", None) => {
+                always(new);
+                create(new);
+            }
+            ("", Some(_)) => {
+                always(new);
+                change(new, old);
+            }
+            ("status", _) => status(new, old),
+            ("approval", _) => approval(new, old),
+            _ => {}
+        })
+    }
+
     /// The entry in the registry's form.
     pub(crate) fn info(&'static self) -> ResourceInfo {
         let mut info = ResourceInfo::new((self.resource)())
@@ -168,21 +187,7 @@ impl Strategy for BuiltIn {
     }
 
     fn validate(&self, transition: &Transition<'_>) -> Vec<FieldError> {
-        let Rules { always, create, change, status, approval } = self.0.rules;
-        let before = transition.old.unwrap_or(&Value::Null);
-        check(transition.new, before, |new, old| match (transition.subresource, transition.old) {
-            ("", None) => {
-                always(new);
-                create(new);
-            }
-            ("", Some(_)) => {
-                always(new);
-                change(new, old);
-            }
-            ("status", _) => status(new, old),
-            ("approval", _) => approval(new, old),
-            _ => {}
-        })
+        self.0.validate(transition)
     }
 
     fn warnings(&self, transition: &Transition<'_>) -> Vec<String> {

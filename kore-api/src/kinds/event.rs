@@ -11,12 +11,31 @@ use super::names;
 use super::row::Row;
 use crate::object::ResourceType;
 
-pub(super) static EVENT: Entry = Entry {
+const COLUMNS: [Title; 10] = [
+    Title("Last Seen", "string", "How long ago it happened last.", 0),
+    Title("Type", "string", "Normal or Warning.", 0),
+    Title("Reason", "string", "A word for what happened.", 0),
+    Title("Object", "string", "What it happened to.", 0),
+    Title("Subobject", "string", "The part of the object it is about.", 1),
+    Title("Source", "string", "Who reported it.", 1),
+    Title("Message", "string", "What happened, in words.", 0),
+    Title("First Seen", "string", "How long ago it happened first.", 1),
+    Title("Count", "string", "How often it has happened.", 1),
+    Title("Name", "string", "The object's name, unique among objects of its kind in its namespace.", 1),
+];
+
+/// What all versions have in common.
+pub(super) const SETTINGS: Entry = Entry {
     short_names: &["ev"],
     has_status: false,
     create_on_update: true,
     // Upstream's default (`--event-ttl`).
     time_to_live: Some(Duration::from_secs(3600)),
+    columns: &COLUMNS,
+    ..Entry::of(ResourceType::of::<Event>)
+};
+
+pub(super) static EVENT: Entry = Entry {
     selectable_fields: &[
         "involvedObject.kind",
         "involvedObject.namespace",
@@ -30,22 +49,10 @@ pub(super) static EVENT: Entry = Entry {
         "source",
         "type",
     ],
-    columns: &[
-        Title("Last Seen", "string", "How long ago it happened last.", 0),
-        Title("Type", "string", "Normal or Warning.", 0),
-        Title("Reason", "string", "A word for what happened.", 0),
-        Title("Object", "string", "What it happened to.", 0),
-        Title("Subobject", "string", "The part of the object it is about.", 1),
-        Title("Source", "string", "Who reported it.", 1),
-        Title("Message", "string", "What happened, in words.", 0),
-        Title("First Seen", "string", "How long ago it happened first.", 1),
-        Title("Count", "string", "How often it has happened.", 1),
-        Title("Name", "string", "The object's name, unique among objects of its kind in its namespace.", 1),
-    ],
     rules: Rules { always, ..ANYTHING },
     selectable: |event, field| (field == "source").then(|| component(event).to_owned()),
     cells,
-    ..Entry::of(ResourceType::of::<Event>)
+    ..SETTINGS
 };
 
 /// Events about objects without a namespace live in this one.

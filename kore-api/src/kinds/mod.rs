@@ -61,6 +61,7 @@ mod storage;
 mod templates;
 #[cfg(test)]
 mod testing;
+mod versions;
 mod volumes;
 mod webhooks;
 
@@ -140,7 +141,7 @@ static ENTRIES: [&Entry; 58] = [
 /// assert!(pods.selectable_fields.contains(&"spec.nodeName"));
 /// ```
 pub fn builtin() -> Registry {
-    ENTRIES.iter().fold(Registry::new(), |registry, entry| registry.with(entry.info()))
+    versions::add(ENTRIES.iter().fold(Registry::new(), |registry, entry| registry.with(entry.info())))
 }
 
 #[cfg(test)]

@@ -17,6 +17,12 @@ pub trait Convert: Debug + Send + Sync + 'static {
     /// # Errors
     /// Why it cannot be: the client is told.
     fn convert(&self, object: Value, to: &str) -> Result<Value, String>;
+
+    /// What a selectable field of a version is called in the stored one; `None`: the same.
+    fn stored_field(&self, field: &str) -> Option<String> {
+        let _ = field;
+        None
+    }
 }
 
 /// That a resource has several versions, and how one becomes another.
@@ -47,6 +53,15 @@ impl Versions {
     /// Why one cannot be.
     pub(crate) async fn convert(&self, objects: Vec<Value>, to: &str) -> Result<Vec<Value>, Status> {
         objects.into_iter().map(|object| self.convert_one(object, to)).collect()
+    }
+
+    /// What a selectable field is called in the stored version.
+    pub(crate) fn stored_field(&self, field: &str) -> String {
+        let renamed = match &self.conversion {
+            Conversion::Function(convert) => convert.stored_field(field),
+            Conversion::Rename => None,
+        };
+        renamed.unwrap_or_else(|| field.to_owned())
     }
 
     /// One object, at once.

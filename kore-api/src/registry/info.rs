@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::conversion::{Conversion, Versions};
 use super::{Convert, Generic, NameRule, Strategy};
 use crate::object::{Kind, MalformedObject, Object, ResourceType};
-use crate::schema::{KindSchema, SchemaProblem};
+use crate::schema::{self, KindSchema, Schema, SchemaProblem};
 
 /// One resource: an entry of the [`super::Registry`].
 #[derive(Clone)]
@@ -205,8 +205,8 @@ impl ResourceInfo {
         self
     }
 
-    /// As what its objects are stored.
-    pub(crate) fn stored(&self) -> &ResourceType {
+    /// As what its objects are stored: itself, unless it is one of several versions.
+    pub fn stored(&self) -> &ResourceType {
         self.versions.as_ref().map_or(&self.resource, |versions| &versions.storage)
     }
 
@@ -218,12 +218,19 @@ impl ResourceInfo {
         self.strategy.default(object);
     }
 
-    /// Brings an object that nobody sent into the form that its schema describes: what it does not know is left out, what it defaults is
-    /// filled in.
+    /// Brings an object that nobody sent into the form in which the server keeps it: what a schema does not know is left out, what it
+    /// defaults is filled in.
     pub(crate) fn settle(&self, object: &mut Value) {
-        if let Some(schema) = &self.schema {
-            schema.prune(object);
-            schema.default(object);
+        match (&self.schema, Schema::of(&self.resource.api_version(), &self.resource.kind)) {
+            (Some(schema), _) => {
+                schema.prune(object);
+                schema.default(object);
+            }
+            (None, Some(schema)) => {
+                schema::normalize(&schema, object);
+                self.strategy.default(object);
+            }
+            (None, None) => {}
         }
     }
 

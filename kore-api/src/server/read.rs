@@ -92,7 +92,7 @@ impl Call<'_> {
     }
 
     async fn list_stored(&self) -> Result<ObjectList, Status> {
-        let filter = Filter::new(&self.route.info, self.namespace.cloned(), self.options)?;
+        let filter = Filter::new(&self.route.info, self.route.cache.info(), self.namespace.cloned(), self.options)?;
         let page = self.options.continue_token.as_deref().filter(|token| !token.is_empty());
         let page = page.map(Continuation::parse).transpose()?;
         let freshness = match &page {

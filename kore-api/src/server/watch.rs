@@ -51,7 +51,7 @@ impl Call<'_> {
     fn filter(&self, name: Option<&str>) -> Result<Filter, Status> {
         let namespace = self.namespace.cloned();
         let Some(name) = name else {
-            return Filter::new(&self.route.info, namespace, self.options);
+            return Filter::new(&self.route.info, self.route.cache.info(), namespace, self.options);
         };
         // A watch of one object by its path.
         let mut fields = self.options.field_selector.clone().unwrap_or_default();
@@ -61,6 +61,6 @@ impl Call<'_> {
         fields.push_str("metadata.name=");
         fields.push_str(name);
         let options = Options { field_selector: Some(fields), ..self.options.clone() };
-        Filter::new(&self.route.info, namespace, &options)
+        Filter::new(&self.route.info, self.route.cache.info(), namespace, &options)
     }
 }

@@ -1,9 +1,12 @@
 //! What the server does itself with built-in kinds: more than the kinds' own tests can see.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::autoscaling::{v1, v2};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ReplicationController};
+use k8s_openapi::api::events::v1 as events;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kore_api::auth::User;
@@ -152,6 +155,53 @@ async fn who_asks_for_a_certificate_and_who_approves() {
         requests.replace("mine", Some("approval"), whole, &options()).await.unwrap();
         let again = requests.get("mine").await.unwrap().to_value();
         assert_eq!(again["status"]["conditions"][0]["message"], "again");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_one_thing_in_both_groups() {
+    with_kinds(async |server| {
+        let (old, new) = (api(&server, ResourceType::of::<core::Event>()), api(&server, ResourceType::of::<events::Event>()));
+        let pod = json!({"kind": "Pod", "name": "web", "namespace": "default"});
+        let event = json!({
+            "metadata": {"name": "e"}, "eventTime": "2030-01-01T00:00:00.000000Z", "reportingController": "example.com/c",
+            "reportingInstance": "c-1", "action": "Pull", "reason": "Pulled", "type": "Normal", "regarding": pod, "note": "it is there",
+        });
+        new.create(event, &options()).await.unwrap();
+        let seen = old.get("e").await.unwrap().to_value();
+        assert_eq!((&seen["message"], &seen["involvedObject"]["name"]), (&json!("it is there"), &json!("web")));
+        old.create(json!({"metadata": {"name": "f"}, "involvedObject": {"namespace": "default", "name": "db"}, "message": "no"}), &options())
+            .await
+            .unwrap();
+        let seen = new.get("f").await.unwrap();
+        assert_eq!((seen.api_version(), &seen.to_value()["note"]), ("events.k8s.io/v1", &json!("no")));
+        let selected = new.list(&options().fields("regarding.name=web")).await.unwrap().items;
+        assert_eq!(names(&selected), ["e"]);
+        assert_eq!(names(&old.list(&options().fields("involvedObject.name=db")).await.unwrap().items), ["f"]);
+        let missing = json!({"metadata": {"name": "g"}, "regarding": {"namespace": "default"}, "note": "x"});
+        assert_eq!(refused(new.create(missing, &options()).await).code, 422);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_is_one_thing_in_both_versions() {
+    with_kinds(async |server| {
+        let (old, new) = (api(&server, ResourceType::of::<v1::HorizontalPodAutoscaler>()), api(&server, ResourceType::of::<v2::HorizontalPodAutoscaler>()));
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+        let made = json!({"metadata": {"name": "a"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3, "targetCPUUtilizationPercentage": 50}});
+        let made = old.create(made, &options()).await.unwrap();
+        assert_eq!(made.to_value()["spec"]["minReplicas"], 1);
+        let seen = new.get("a").await.unwrap().to_value();
+        assert_eq!(seen["spec"]["metrics"][0]["resource"]["target"], json!({"type": "Utilization", "averageUtilization": 50}));
+        let bad = json!({"metadata": {"name": "b"}, "spec": {"scaleTargetRef": target, "maxReplicas": 0}});
+        assert_eq!(refused(old.create(bad, &options()).await).code, 422);
+        old.patch("a", None, PatchKind::Strategic, json!({"spec": {"maxReplicas": 7}}), &options()).await.unwrap();
+        assert_eq!(new.get("a").await.unwrap().to_value()["spec"]["maxReplicas"], 7);
+        let plain = json!({"metadata": {"name": "c"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}});
+        new.create(plain, &options()).await.unwrap();
+        assert_eq!(old.get("c").await.unwrap().to_value()["spec"]["targetCPUUtilizationPercentage"], 80);
     })
     .await;
 }

@@ -80,7 +80,7 @@ impl World {
             let (controllers, controlling) = Controllers::new(&shared)
                 .select(self.controllers)
                 .expect("names")
-                .resources(Resources::of(server.registry()))
+                .resources(Resources::of(&server.registry()))
                 .identities(move |account| {
                     let user = User::service_account("kube-system", account);
                     layered(account, identities.client(user))

@@ -21,7 +21,8 @@ use crate::object::ResourceType;
 /// In percent of what pods ask for.
 const CPU_TARGET: i64 = 80;
 
-pub(super) static HORIZONTAL_POD_AUTOSCALER: Entry = Entry {
+/// What all versions have in common.
+pub(super) const SETTINGS: Entry = Entry {
     short_names: &["hpa"],
     categories: &["all"],
     has_generation: true,
@@ -34,6 +35,10 @@ pub(super) static HORIZONTAL_POD_AUTOSCALER: Entry = Entry {
         Title("Replicas", "string", "How many pods there are.", 0),
         AGE,
     ],
+    ..Entry::of(ResourceType::of::<HorizontalPodAutoscaler>)
+};
+
+pub(super) static HORIZONTAL_POD_AUTOSCALER: Entry = Entry {
     defaults: &DEFAULTS,
     rules: Rules {
         always: rules::always,
@@ -43,7 +48,7 @@ pub(super) static HORIZONTAL_POD_AUTOSCALER: Entry = Entry {
         ..ANYTHING
     },
     cells: cells::cells,
-    ..Entry::of(ResourceType::of::<HorizontalPodAutoscaler>)
+    ..SETTINGS
 };
 
 static DEFAULTS: Shape = Shape { parts: &[("spec", &SPEC)], ..PLAIN };
