@@ -98,6 +98,7 @@ pub mod object;
 pub mod openapi;
 pub mod patch;
 mod progress;
+mod quota;
 pub mod registry;
 pub mod remote;
 pub mod request;

@@ -66,6 +66,7 @@ mod volumes;
 mod webhooks;
 
 pub(crate) use classes::CRITICAL;
+pub(crate) use pod::qos_class;
 
 use crate::registry::Registry;
 use entry::Entry;

@@ -159,6 +159,7 @@ impl Builder {
             nodes: self.nodes,
             pools,
             lifetimes: Default::default(),
+            quotas: Default::default(),
         });
         let definitions = definitions::Driver::open(&core).await?;
         // From here on, dropping what is here stops the server.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::claims::Claimed;
 use super::core::Call;
+use super::routes::Route;
 use crate::cache::{Pending, layout};
 use crate::error::{Reason, Status};
 use crate::object::{Object, ObjectKey};
@@ -41,6 +42,8 @@ impl Call<'_> {
     /// Writes an object if what there is has not changed.
     pub(super) async fn put(&self, put: Put<'_>) -> Result<Outcome, Status> {
         let strategy = &self.route.info.strategy;
+        let mut put = put;
+        let charge = self.charge(put.key, put.old.map(|(_, old)| old), Some(&mut put.new)).await?;
         let held = put.old.map(|(_, old)| self.core.claimed(strategy.claims(old))).unwrap_or_default();
         let sent = strategy.claims(&put.new);
         // Only what the server may have to choose again is kept.
@@ -81,6 +84,8 @@ impl Call<'_> {
             if self.options.dry_run {
                 return self.pretend(&pending, expected, txn).await;
             }
+            txn = charge.add(txn);
+            charge.leave();
             self.route.cache.handoff.leave(pending.clone());
             let answer = self.core.store.txn(txn).await;
             match answer {
@@ -90,6 +95,7 @@ impl Call<'_> {
                 }
                 Ok(answer) => {
                     self.route.cache.handoff.take_back(&pending);
+                    charge.take_back();
                     if let Some(changed) = self.changed(&answer, expected)? {
                         return Ok(Outcome::Changed(changed));
                     }
@@ -102,6 +108,7 @@ impl Call<'_> {
                 }
                 Err(Error::LeaseNotFound { .. }) if lease != 0 => {
                     self.route.cache.handoff.take_back(&pending);
+                    charge.take_back();
                     self.core.lifetimes.forget(lease).await;
                     return Ok(Outcome::Overtaken);
                 }
@@ -109,6 +116,7 @@ impl Call<'_> {
                     // One that may have happened is left for the event that would tell.
                     if !error.is_outcome_unknown() {
                         self.route.cache.handoff.take_back(&pending);
+                        charge.take_back();
                     }
                     return Err(store_failed(error));
                 }
@@ -132,7 +140,8 @@ impl Call<'_> {
             return Ok(Outcome::Written(old.clone()));
         }
         let stored = layout::object_key(&self.route.prefix, key);
-        let mut txn = self.guarded(&stored, old.revision(), guards).then(Op::delete(stored.clone()));
+        let charge = self.charge(key, Some(old_value), None).await?;
+        let mut txn = charge.add(self.guarded(&stored, old.revision(), guards)).then(Op::delete(stored.clone()));
         for claim in self.core.claimed(self.route.info.strategy.claims(old_value)) {
             txn = txn.then(Op::delete(claim.key));
         }
@@ -140,7 +149,16 @@ impl Call<'_> {
             // There are none left, unless one was made at the last moment.
             txn = txn.then(Op::delete_prefix(layout::resource_prefix(&defined)));
         }
-        let answer = self.core.store.txn(txn).await.map_err(store_failed)?;
+        charge.leave();
+        let answer = self.core.store.txn(txn).await;
+        let happened = match &answer {
+            Ok(answer) => answer.succeeded,
+            Err(error) => error.is_outcome_unknown(),
+        };
+        if !happened {
+            charge.take_back();
+        }
+        let answer = answer.map_err(store_failed)?;
         if answer.succeeded {
             return Ok(Outcome::Written(old.clone()));
         }
@@ -167,11 +185,7 @@ impl Call<'_> {
     }
 
     fn pending(&self, key: &ObjectKey, new: Value, managed: Option<Bytes>) -> Result<Arc<Pending>, Status> {
-        let fields = self.route.cache.fields_of(&new);
-        let object =
-            Object::with_managed_fields(new, managed, 0).map_err(|error| Status::bad_request(error.to_string()))?;
-        let value: Bytes = layout::encode(&object);
-        Ok(Pending::new(layout::object_key(&self.route.prefix, key), value, object, fields))
+        encoded(self.route, key, new, managed)
     }
 
     /// A transaction that finds what it is about unchanged, or reads it.
@@ -206,6 +220,20 @@ impl Call<'_> {
         });
         Ok(Some(object.transpose()?))
     }
+}
+
+/// An object as it goes to the store.
+pub(super) fn encoded(
+    route: &Route,
+    key: &ObjectKey,
+    new: Value,
+    managed: Option<Bytes>,
+) -> Result<Arc<Pending>, Status> {
+    let fields = route.cache.fields_of(&new);
+    let object =
+        Object::with_managed_fields(new, managed, 0).map_err(|error| Status::bad_request(error.to_string()))?;
+    let value: Bytes = layout::encode(&object);
+    Ok(Pending::new(layout::object_key(&route.prefix, key), value, object, fields))
 }
 
 /// The claim that somebody else has.

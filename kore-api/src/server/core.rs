@@ -8,6 +8,7 @@ use kore_store::{Clock, Entropy, Revision, Store};
 use super::Nodes;
 use super::definitions::Definitions;
 use super::lifetime::Lifetimes;
+use super::quota::Quotas;
 use super::routes::{Route, Table};
 use super::update::Part;
 use crate::admission::Admission;
@@ -32,6 +33,7 @@ pub(crate) struct Core {
     pub(super) nodes: Nodes,
     pub(super) pools: BTreeMap<&'static str, Pool>,
     pub(super) lifetimes: Lifetimes,
+    pub(super) quotas: Quotas,
 }
 
 /// One request on its way.

@@ -13,8 +13,10 @@ use crate::object::{Object, ObjectKey};
 use crate::registry::Transition;
 use crate::request::{Body, Content, Verb};
 
-/// How often a generated name may turn out to be taken, as upstream has it; and how often a write may be overtaken.
-const ATTEMPTS: usize = 8;
+/// How often a generated name may turn out to be taken, as upstream has it.
+const NAMES_MAX: usize = 8;
+/// How often a write may be overtaken by others that it depends on.
+const ATTEMPTS: usize = 256;
 /// Generated names keep so much of their beginning, and get so many characters after it.
 const PREFIX_MAX_BYTES: usize = 58;
 const SUFFIX_CHARACTERS: usize = 5;
@@ -52,8 +54,12 @@ impl Call<'_> {
         }
         let generated = metadata::text(&sent, "name").is_empty() && !metadata::text(&sent, "generateName").is_empty();
         let mut name = metadata::text(&sent, "name").to_owned();
+        let mut names = 0;
         for _ in 0..ATTEMPTS {
             if generated {
+                if names == NAMES_MAX {
+                    break;
+                }
                 name = self.generate_name(metadata::text(&sent, "generateName"));
             }
             let key = self.key(&name);
@@ -78,7 +84,7 @@ impl Call<'_> {
             }
             match self.put(Put { key: &key, old: None, new, managed, guards }).await? {
                 Outcome::Written(object) => return Ok(object),
-                Outcome::Changed(_) if generated => {}
+                Outcome::Changed(_) if generated => names += 1,
                 Outcome::Changed(_) => return Err(Status::already_exists(self.resource(), &name)),
                 Outcome::Overtaken => drop(self.core.catch_up().await?),
             }

@@ -14,7 +14,7 @@
 //! | `versions.rs` | what is stored as one version is shown as another |
 //! | `managed.rs` | who owns which field; server-side apply |
 //! | `create.rs`, `update.rs`, `delete.rs` | the writes, each as attempts on what there is |
-//! | `commit.rs`, `claims.rs`, `lifetime.rs` | one write as one transaction of the store |
+//! | `commit.rs`, `claims.rs`, `lifetime.rs`, `quota.rs` | one write as one transaction of the store |
 //! | `scale.rs`, `binding.rs`, `finalize.rs`, `log.rs` | subresources of their own shape |
 //! | `nodes.rs` | [`Nodes`]: the way to the agents of nodes |
 //!
@@ -40,6 +40,7 @@ mod managed;
 mod metadata;
 mod nodes;
 mod page;
+mod quota;
 mod read;
 mod routes;
 mod scale;

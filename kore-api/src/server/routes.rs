@@ -66,6 +66,12 @@ impl Routes {
         self.get(&resource.group, &resource.version, &resource.plural).ok_or_else(no_such_resource)
     }
 
+    /// Each resource once, whatever its versions.
+    pub(super) fn stored(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let mut seen = std::collections::BTreeSet::new();
+        self.by_plural.values().flatten().filter(move |route| seen.insert(Arc::as_ptr(&route.cache)))
+    }
+
     pub(super) fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Route>> {
         let is_it = |route: &&Arc<Route>| {
             let resource = route.resource();

@@ -11,6 +11,7 @@ mod harness;
 mod http;
 mod kinds;
 mod lists;
+mod quotas;
 mod refusals;
 mod restart;
 mod subresources;

@@ -27,6 +27,7 @@ mod warnings;
 
 pub(super) use defaults::{PERSISTENT_SOURCES, TEMPLATE};
 pub(super) use placement::{node_selector, tolerations};
+pub(crate) use qos::class as qos_class;
 pub(super) use resources::amounts;
 pub(super) use spec::{template, template_with};
 pub(super) use warnings::{template as template_warnings, template_at as template_warnings_at};

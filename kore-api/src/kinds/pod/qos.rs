@@ -7,7 +7,7 @@ use crate::kinds::row::list;
 
 /// `Guaranteed`: every container is limited in CPU and memory, and asks for just that. `BestEffort`: none asks for or is
 /// limited in either. `Burstable`: all others. Resources of the pod as a whole count instead of its containers'.
-pub(super) fn class(spec: &Value) -> &'static str {
+pub(crate) fn class(spec: &Value) -> &'static str {
     let whole = [&spec["resources"]];
     let parts = ["containers", "initContainers"]
         .map(|field| list(&spec[field]).iter().map(|container| &container["resources"]));
