@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use kore_api::auth::User;
 use kore_api::client::Client;
 use kore_api::codec::{self, Format};
 use kore_api::object::{Object, ResourceType};
@@ -23,7 +24,8 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 ///
 /// # Errors
 /// Names the file and the object that cannot be applied; with `--once`, what is still missing after `--timeout`.
-pub(crate) async fn run(client: &Client, server: &Server, args: &Args) -> Result<(), String> {
+pub(crate) async fn run(server: &Server, args: &Args) -> Result<(), String> {
+    let client = &server.client(User::admin());
     let applied = apply(client, server, &args.apply).await?;
     let outcome = follow(client, &applied, args.timeout).await;
     if args.once {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use futures::future::{FutureExt, join_all};
-use kore_api::admission::DefaultTolerationSeconds;
+use kore_api::admission::{DefaultTolerationSeconds, ServiceAccounts};
 use kore_api::auth::{TokenAuthenticator, User};
 use kore_api::http::ApiService;
 use kore_api::kubeconfig::{Access, Credentials, Kubeconfig};
@@ -76,13 +76,13 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     parts.spawn(run);
     let (server, run) = Server::builder(Arc::new(store.clone()))
         .history(args.history)
+        .admission(ServiceAccounts::default())
         .admission(DefaultTolerationSeconds::default())
         .service_addresses(&settled.service_addresses())
         .open()
         .await?;
     parts.spawn(run.map(Ok));
-    let admin = server.client(User::admin());
-    lost::remove(&dir, settled.nodes, &admin).await?;
+    lost::remove(&dir, settled.nodes, &server.client(User::admin())).await?;
 
     // The API over HTTPS, and how the administrator gets in.
     let authority = Authority::open(&dir.join("pki"), Clock::system()).await?;
@@ -139,7 +139,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     say(format_args!("  export KUBECONFIG={}", progress::quoted(&dir.join("kubeconfig"))));
     let outcome = tokio::select! {
         Some(ended) = parts.join_next() => return Ok(ended??),
-        outcome = apply::run(&admin, &server, args) => outcome,
+        outcome = apply::run(&server, args) => outcome,
         () = signals.told_to_end() => args.interrupted(),
     };
     say("stopping: workloads first, then the store");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::cache::entries;
 use crate::error::Status;
 use crate::object::{Object, ObjectKey, ResourceType};
 use crate::server::core::Core;
@@ -25,6 +26,25 @@ impl<'a> Lookup<'a> {
     /// An object as the server last saw it: at once, and perhaps not the newest.
     pub fn cached(&self, resource: &ResourceType, key: &ObjectKey) -> Option<Object> {
         self.core.cache_of(resource)?.get(key).map(|entry| entry.object)
+    }
+
+    /// Letters and digits that no two names end in.
+    pub(crate) fn suffix(&self, characters: usize) -> String {
+        self.core.suffix(characters)
+    }
+
+    /// All objects of a resource in a namespace (empty: of all) as they are. None, if the server does not have the resource.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, resource: &ResourceType, namespace: &str) -> Result<Vec<Object>, Status> {
+        let Some(cache) = self.core.cache_of(resource) else {
+            return Ok(Vec::new());
+        };
+        self.core.catch_up().await?;
+        let (snapshot, _, _) = cache.snapshot();
+        let namespace = Some(namespace).filter(|namespace| !namespace.is_empty());
+        Ok(entries(&snapshot, namespace, None).map(|entry| entry.object.clone()).collect())
     }
 
     /// An object as it is.

@@ -4,17 +4,26 @@
 //! - [`Lookup`] (`lookup.rs`): what a stage may read meanwhile.
 //! - [`NamespaceLifecycle`] (`namespace.rs`), [`NodeRestriction`] (`node.rs`), [`CertificateRequester`] (`requester.rs`): the stages that
 //!   every server has.
+//! - [`LimitRanger`] (`limits.rs`), [`Priority`] (`priority.rs`): what pods get that do not say, and may not exceed; every server has them.
+//!   Quotas are charged by the server itself, in each write's transaction.
+//! - [`ServiceAccounts`] (`account.rs`): as whom pods run.
 //! - [`DefaultTolerationSeconds`] (`tolerations.rs`): how long pods bear with a node that fails.
 
+mod account;
+mod limits;
 mod lookup;
 mod namespace;
 mod node;
+mod priority;
 mod requester;
 mod tolerations;
 
+pub use account::ServiceAccounts;
+pub use limits::LimitRanger;
 pub use lookup::Lookup;
 pub use namespace::NamespaceLifecycle;
 pub use node::NodeRestriction;
+pub use priority::Priority;
 pub use requester::CertificateRequester;
 pub use tolerations::DefaultTolerationSeconds;
 

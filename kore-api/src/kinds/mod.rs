@@ -139,7 +139,7 @@ static ENTRIES: [&Entry; 58] = [
 /// let registry = kore_api::kinds::builtin();
 /// let pods = registry.get("", "v1", "pods").expect("pods are built in");
 /// assert_eq!(pods.short_names, ["po"]);
-/// assert!(pods.selectable_fields.contains(&"spec.nodeName"));
+/// assert!(pods.selectable_fields.contains(&"spec.nodeName".into()));
 /// ```
 pub fn builtin() -> Registry {
     versions::add(ENTRIES.iter().fold(Registry::new(), |registry, entry| registry.with(entry.info())))

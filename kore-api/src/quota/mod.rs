@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::schema::quantity::{canonical, nano_value};
 
-pub(crate) use pod::unstated;
+pub(crate) use pod::{resources as pod_resources, unstated};
 pub(crate) use usage::usage;
 
 const NANO: i128 = 1_000_000_000;
@@ -147,7 +147,7 @@ pub(crate) fn difference(before: &Amounts, after: &Amounts) -> Amounts {
 }
 
 /// A quantity in billionths.
-fn amount(value: &Value) -> Option<i128> {
+pub(crate) fn amount(value: &Value) -> Option<i128> {
     match value {
         Value::String(text) => nano_value(text).ok(),
         Value::Number(number) => nano_value(&number.to_string()).ok(),
@@ -156,7 +156,7 @@ fn amount(value: &Value) -> Option<i128> {
 }
 
 /// An amount as a quantity: in powers of two where the limit is.
-fn text(nanos: i128, like: &Value) -> String {
+pub(crate) fn text(nanos: i128, like: &Value) -> String {
     let is_binary = like.as_str().is_some_and(|like| like.ends_with('i'));
     let written = match (nanos % NANO, is_binary) {
         (0, true) if nanos / NANO % 1024 == 0 => format!("{}Ki", nanos / NANO / 1024),

@@ -30,7 +30,7 @@ pub(super) fn usage(pod: &Value, used: &mut Amounts) {
 
 /// What a pod asks for, or is limited to: containers run together, those that prepare it one after the other, beside those of them that go
 /// on running.
-fn resources(spec: &Value, field: &str) -> BTreeMap<String, i128> {
+pub(crate) fn resources(spec: &Value, field: &str) -> Amounts {
     let list = |name: &str| spec[name].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut together: BTreeMap<String, i128> = BTreeMap::new();
     for container in list("containers") {

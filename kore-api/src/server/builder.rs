@@ -9,7 +9,7 @@ use kore_store::{Clock, Entropy, Store};
 use super::core::Core;
 use super::routes::Table;
 use super::{Nodes, Server, bootstrap, definitions, history};
-use crate::admission::{Admission, CertificateRequester, NamespaceLifecycle, NodeRestriction};
+use crate::admission::{Admission, CertificateRequester, LimitRanger, NamespaceLifecycle, NodeRestriction, Priority};
 use crate::auth::{Authorizer, ComponentRules};
 use crate::cache::{Caches, Stop, Window, follow};
 use crate::error::{Error, Status};
@@ -50,7 +50,13 @@ impl Builder {
             entropy: Entropy::system(),
             registry: kinds::builtin(),
             authorizers: Vec::new(),
-            admission: vec![Arc::new(NamespaceLifecycle), Arc::new(NodeRestriction), Arc::new(CertificateRequester)],
+            admission: vec![
+                Arc::new(NamespaceLifecycle),
+                Arc::new(LimitRanger),
+                Arc::new(NodeRestriction),
+                Arc::new(Priority),
+                Arc::new(CertificateRequester),
+            ],
             nodes: Nodes::default(),
             pools,
             history: HISTORY,
@@ -83,8 +89,8 @@ impl Builder {
         self
     }
 
-    /// Sends writes through one more stage, after those given before. [`NamespaceLifecycle`], [`NodeRestriction`] and
-    /// [`CertificateRequester`] are always the first.
+    /// Sends writes through one more stage, after those given before. [`NamespaceLifecycle`], [`LimitRanger`], [`NodeRestriction`],
+    /// [`Priority`] and [`CertificateRequester`] are always the first; what they rule on is nothing where their kinds are not registered.
     pub fn admission(mut self, stage: impl Admission) -> Self {
         self.admission.push(Arc::new(stage));
         self

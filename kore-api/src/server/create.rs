@@ -4,7 +4,7 @@ use kore_store::{Compare, Relation};
 use serde_json::Value;
 
 use super::commit::{Outcome, Put};
-use super::core::Call;
+use super::core::{Call, Core};
 use super::managed::Ownership;
 use super::metadata;
 use crate::admission::{Lookup, Write};
@@ -99,11 +99,7 @@ impl Call<'_> {
         let mut name = prefix.to_owned();
         let keep = (0..=PREFIX_MAX_BYTES.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
         name.truncate(keep.unwrap_or_default());
-        for _ in 0..SUFFIX_CHARACTERS {
-            let at = self.core.entropy.below(SUFFIX_ALPHABET.len() as u64) as usize;
-            name.push(SUFFIX_ALPHABET[at].into());
-        }
-        name
+        name + &self.core.suffix(SUFFIX_CHARACTERS)
     }
 
     /// Sends a write through all stages: changed by admission, prepared, validated, approved. Returns the object as it is to
@@ -163,6 +159,17 @@ impl Call<'_> {
             stage.validate(&write).await?;
         }
         Ok((write.object, write.guards))
+    }
+}
+
+impl Core {
+    /// Characters that generated names end in.
+    pub(crate) fn suffix(&self, characters: usize) -> String {
+        let character = |_| {
+            let at = self.entropy.below(SUFFIX_ALPHABET.len() as u64) as usize;
+            char::from(SUFFIX_ALPHABET[at])
+        };
+        (0..characters).map(character).collect()
     }
 }
 

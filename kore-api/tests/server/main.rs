@@ -1,5 +1,6 @@
 //! The server, asked in its own process under a paused clock.
 
+mod admission;
 mod apply;
 mod builtin;
 mod claims;

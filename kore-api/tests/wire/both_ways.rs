@@ -44,7 +44,7 @@ fn shown(object: &Object) -> String {
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
-                    if name.ends_with("Timestamp") || name.ends_with("Time") {
+                    if name.ends_with("Timestamp") || name.ends_with("Time") || name == "time" {
                         *value = Value::Null;
                     }
                     timeless(value);
