@@ -46,7 +46,7 @@ use crate::managed::Place;
 
 pub(crate) use check::schema_props;
 pub(crate) use custom::{Custom, CustomForm, CustomList, KindSchema, structural};
-pub(crate) use normal::{canonical_time, canonicalize, double, is_absence, time_text, zero};
+pub(crate) use normal::{add_always_there, canonical_time, canonicalize, double, is_absence, time_text, zero};
 
 /// A place in the shape of a kind: its root, or any field, list item or map value below.
 ///

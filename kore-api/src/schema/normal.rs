@@ -8,7 +8,7 @@ use crate::facts::{Field, Shape, Special, Type};
 
 /// Brings a checked value into the form in which upstream would serve it after decoding: unknown fields and nulls are gone,
 /// so are empty lists, maps, strings, zeros and `false` where they say the same as absence, quantities and times are in
-/// their canonical form. A `null` inside a list or a map is the zero of its type, as the Go decoder has it.
+/// their canonical form; and objects that upstream's types hold by value are there, if empty. A `null` inside a list or a map is the zero of its type, as the Go decoder has it.
 ///
 /// Defaulting may therefore take "not there" as "not set". Values of the wrong type stay as they are: [`check`] reports
 /// them. Idempotent.
@@ -23,7 +23,7 @@ use crate::facts::{Field, Shape, Special, Type};
 ///     "hostNetwork": false, "hostUsers": false, "nope": 1,
 ///     "containers": [{"name": "a", "args": [], "resources": {"limits": {"cpu": "0.5"}}}]}});
 /// normalize(&Schema::of("v1", "Pod").unwrap(), &mut pod);
-/// assert_eq!(pod, json!({"metadata": {}, "spec": {
+/// assert_eq!(pod, json!({"metadata": {}, "status": {}, "spec": {
 ///     "hostUsers": false,
 ///     "containers": [{"name": "a", "resources": {"limits": {"cpu": "500m"}}}]}}));
 /// ```
@@ -78,8 +78,27 @@ fn fields(found: &'static Type, members: &mut Map<String, Value>) {
             return false;
         }
         shape(&field.shape, member);
-        !is_absence(field, member)
+        field.always_there || !is_absence(field, member)
     });
+    complete(found, members);
+}
+
+/// Adds to an object what upstream always writes of it.
+pub(crate) fn add_always_there(schema: &Schema, value: &mut Value) {
+    if let (Node::Object(found), Value::Object(members)) = (schema.node(), value) {
+        complete(found, members);
+    }
+}
+
+/// Upstream always writes objects that it holds by value, empty ones too.
+fn complete(found: &'static Type, members: &mut Map<String, Value>) {
+    for field in found.fields.iter().filter(|field| field.always_there) {
+        if let (Shape::Object(inner), false) = (&field.shape, members.contains_key(field.name)) {
+            let mut empty = Map::new();
+            complete(inner.get(), &mut empty);
+            members.insert(field.name.to_owned(), Value::Object(empty));
+        }
+    }
 }
 
 fn shape(shape_here: &'static Shape, value: &mut Value) {
@@ -185,6 +204,32 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// Whether all that one says another says, too, and nothing else but empty objects.
+    fn is_within(part: &Value, whole: &Value) -> bool {
+        match (part, whole) {
+            (Value::Object(part), Value::Object(whole)) => {
+                part.iter().all(|(name, value)| whole.get(name).is_some_and(|other| is_within(value, other)))
+                    && whole.iter().all(|(name, value)| part.contains_key(name) || is_within(&json!({}), value))
+            }
+            (Value::Array(part), Value::Array(whole)) => {
+                part.len() == whole.len() && part.iter().zip(whole).all(|(part, whole)| is_within(part, whole))
+            }
+            (part, whole) => part == whole,
+        }
+    }
+
+    #[test]
+    fn what_is_always_written() {
+        let mut given = json!({"spec": {"template": {"spec": {"containers": [{"name": "a"}]}}}});
+        normalize(&Schema::of("apps/v1", "Deployment").expect("built in"), &mut given);
+        assert_eq!(
+            given,
+            json!({"metadata": {}, "status": {}, "spec": {"strategy": {}, "template": {
+                "metadata": {}, "spec": {"containers": [{"name": "a", "resources": {}}]},
+            }}})
+        );
+    }
+
     #[test]
     fn rows() {
         let rows = [
@@ -243,9 +288,13 @@ mod tests {
         for (api_version, kind, mut given, expected) in rows {
             let schema = Schema::of(api_version, kind).expect(kind);
             normalize(&schema, &mut given);
-            assert_eq!(given, expected);
+            let mut whole = expected.clone();
+            normalize(&schema, &mut whole);
+            assert_eq!(given, whole);
             normalize(&schema, &mut given);
-            assert_eq!(given, expected, "idempotent");
+            assert_eq!(given, whole, "idempotent");
+            // Besides what is expected, there is what is always written.
+            assert!(is_within(&expected, &given), "{expected} in {given}");
         }
     }
 

@@ -12,6 +12,7 @@ use super::routes::Route;
 use crate::cache::{Pending, layout};
 use crate::error::{Reason, Status};
 use crate::object::{Object, ObjectKey};
+use crate::schema;
 
 /// What became of a write.
 pub(super) enum Outcome {
@@ -226,9 +227,12 @@ impl Call<'_> {
 pub(super) fn encoded(
     route: &Route,
     key: &ObjectKey,
-    new: Value,
+    mut new: Value,
     managed: Option<Bytes>,
 ) -> Result<Arc<Pending>, Status> {
+    if let Some(schema) = &route.schema {
+        schema::add_always_there(schema, &mut new);
+    }
     let fields = route.cache.fields_of(&new);
     let object =
         Object::with_managed_fields(new, managed, 0).map_err(|error| Status::bad_request(error.to_string()))?;
