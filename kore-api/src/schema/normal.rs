@@ -90,13 +90,24 @@ pub(crate) fn add_always_there(schema: &Schema, value: &mut Value) {
     }
 }
 
-/// Upstream always writes objects that it holds by value, empty ones too.
+/// Upstream always writes objects that it holds by value, empty ones too, and in them numbers that are never left out.
 fn complete(found: &'static Type, members: &mut Map<String, Value>) {
     for field in found.fields.iter().filter(|field| field.always_there) {
-        if let (Shape::Object(inner), false) = (&field.shape, members.contains_key(field.name)) {
-            let mut empty = Map::new();
-            complete(inner.get(), &mut empty);
-            members.insert(field.name.to_owned(), Value::Object(empty));
+        let Shape::Object(inner) = &field.shape else {
+            continue;
+        };
+        let inner = inner.get();
+        let is_new = !members.contains_key(field.name);
+        let Value::Object(held) = members.entry(field.name).or_insert_with(|| Value::Object(Map::new())) else {
+            continue;
+        };
+        if is_new {
+            complete(inner, held);
+        }
+        for number in inner.fields.iter().filter(|field| matches!(field.shape, Shape::Int32 | Shape::Int64)) {
+            if number.required && !held.contains_key(number.name) {
+                held.insert(number.name.to_owned(), 0.into());
+            }
         }
     }
 }
