@@ -7,6 +7,7 @@ mod claims;
 mod definitions;
 mod deletion;
 mod faults;
+mod fuzz;
 mod guards;
 mod harness;
 mod http;
