@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::cache::entries;
+use crate::cache::{ResourceCache, entries};
 use crate::error::Status;
 use crate::object::{Object, ObjectKey, ResourceType};
 use crate::server::core::Core;
@@ -42,9 +42,12 @@ impl<'a> Lookup<'a> {
             return Ok(Vec::new());
         };
         self.core.catch_up().await?;
-        let (snapshot, _, _) = cache.snapshot();
-        let namespace = Some(namespace).filter(|namespace| !namespace.is_empty());
-        Ok(entries(&snapshot, namespace, None).map(|entry| entry.object.clone()).collect())
+        Ok(in_namespace(&cache, namespace))
+    }
+
+    /// As [`Lookup::list`], as the server last saw them.
+    pub(crate) fn cached_list(&self, resource: &ResourceType, namespace: &str) -> Vec<Object> {
+        self.core.cache_of(resource).map(|cache| in_namespace(&cache, namespace)).unwrap_or_default()
     }
 
     /// An object as it is.
@@ -55,6 +58,12 @@ impl<'a> Lookup<'a> {
         self.core.catch_up().await?;
         Ok(self.cached(resource, key))
     }
+}
+
+fn in_namespace(cache: &ResourceCache, namespace: &str) -> Vec<Object> {
+    let (snapshot, _, _) = cache.snapshot();
+    let namespace = Some(namespace).filter(|namespace| !namespace.is_empty());
+    entries(&snapshot, namespace, None).map(|entry| entry.object.clone()).collect()
 }
 
 impl fmt::Debug for Lookup<'_> {

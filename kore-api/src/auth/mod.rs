@@ -3,11 +3,15 @@
 //! - [`User`]: an identity. Every request has one; in the server's own process too.
 //! - [`Authenticator`]: finds out who sent an HTTP request; [`TokenAuthenticator`] (`token.rs`) by a bearer token,
 //!   [`Authenticators`] (`union.rs`) by asking several.
+//! - [`AccountTokens`] (`account.rs`): signs and knows the tokens of service accounts.
 //! - [`Authorizer`]: decides whether a user may do something.
 //! - [`ComponentRules`] (`rules.rs`): what the components of a cluster may do.
 
+mod account;
 mod rules;
 
+pub use account::AccountTokens;
+pub(crate) use account::{Claims, Named, Private, Unknown};
 pub use rules::ComponentRules;
 
 mod token;

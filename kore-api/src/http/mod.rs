@@ -33,6 +33,7 @@ pub use core::Core;
 pub use listener::{BindError, ConnectionLimits, Listener, Serve};
 pub use path::{ResourcePath, Target};
 pub use query::Query;
+pub(crate) use query::delete_options;
 pub use service::{ApiService, Limits};
 use watch::Closing;
 

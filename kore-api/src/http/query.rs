@@ -111,7 +111,7 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), Status> {
 ///
 /// # Errors
 /// 400 that names the field and its value.
-pub(super) fn delete_options(options: &mut Options, body: &Value) -> Result<(), Status> {
+pub(crate) fn delete_options(options: &mut Options, body: &Value) -> Result<(), Status> {
     let wrong = |field: &str, value: &Value| {
         Status::bad_request(format!("DeleteOptions: {field}: Invalid value: {value}: has the wrong type"))
     };

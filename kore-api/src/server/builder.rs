@@ -10,7 +10,7 @@ use super::core::Core;
 use super::routes::Table;
 use super::{Nodes, Server, bootstrap, definitions, history};
 use crate::admission::{Admission, CertificateRequester, LimitRanger, NamespaceLifecycle, NodeRestriction, Priority};
-use crate::auth::{Authorizer, ComponentRules};
+use crate::auth::{AccountTokens, Authorizer, ComponentRules};
 use crate::cache::{Caches, Stop, Window, follow};
 use crate::error::{Error, Status};
 use crate::kinds;
@@ -36,6 +36,7 @@ pub struct Builder {
     pools: Result<BTreeMap<&'static str, Pool>, InvalidPool>,
     history: Duration,
     window: Window,
+    account_tokens: Option<AccountTokens>,
 }
 
 impl Builder {
@@ -61,6 +62,7 @@ impl Builder {
             pools,
             history: HISTORY,
             window: Window::default(),
+            account_tokens: None,
         }
     }
 
@@ -93,6 +95,33 @@ impl Builder {
     /// [`Priority`] and [`CertificateRequester`] are always the first; what they rule on is nothing where their kinds are not registered.
     pub fn admission(mut self, stage: impl Admission) -> Self {
         self.admission.push(Arc::new(stage));
+        self
+    }
+
+    /// Issues tokens to service accounts (`serviceaccounts/token`). Default: none are issued. Who serves the API then also asks
+    /// [`Server::account_authenticator`] who somebody is:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kore_api::error::Error> {
+    /// # use std::sync::Arc;
+    /// # use kore_store::MemoryStore;
+    /// use kore_api::auth::{AccountTokens, Authenticators, TokenAuthenticator, User};
+    /// use kore_api::server::Server;
+    ///
+    /// let builder = Server::builder(Arc::new(MemoryStore::default()));
+    /// let (server, run) = builder.account_tokens(AccountTokens::ephemeral()?).open().await?;
+    /// let people = TokenAuthenticator::new([("s3cret", User::admin())]);
+    /// let everybody = server.account_authenticator().into_iter().fold(
+    ///     Authenticators::default().with(people),
+    ///     Authenticators::with,
+    /// );
+    /// # let _ = (run, everybody);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn account_tokens(mut self, tokens: AccountTokens) -> Self {
+        self.account_tokens = Some(tokens);
         self
     }
 
@@ -166,6 +195,7 @@ impl Builder {
             pools,
             lifetimes: Default::default(),
             quotas: Default::default(),
+            account_tokens: self.account_tokens,
         });
         let definitions = definitions::Driver::open(&core).await?;
         // From here on, dropping what is here stops the server.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::claims::Claimed;
 use super::core::Call;
 use super::routes::Route;
+use super::terms::Terms;
 use crate::cache::{Pending, layout};
 use crate::error::{Reason, Status};
 use crate::object::{Object, ObjectKey};
@@ -32,8 +33,8 @@ pub(super) struct Put<'a> {
     pub(super) new: Value,
     /// `metadata.managedFields` of it.
     pub(super) managed: Option<Bytes>,
-    /// What else must hold.
-    pub(super) guards: Vec<Compare>,
+    /// What else must hold, and happens.
+    pub(super) terms: Terms,
 }
 
 /// How often a value that the server has chosen may turn out to be taken.
@@ -44,7 +45,8 @@ impl Call<'_> {
     pub(super) async fn put(&self, put: Put<'_>) -> Result<Outcome, Status> {
         let strategy = &self.route.info.strategy;
         let mut put = put;
-        let charge = self.charge(put.key, put.old.map(|(_, old)| old), Some(&mut put.new)).await?;
+        let mut charge = self.charge(put.key, put.old.map(|(_, old)| old), Some(&mut put.new)).await?;
+        charge.also(&self.core.resources.now(), std::mem::take(&mut put.terms.besides))?;
         let held = put.old.map(|(_, old)| self.core.claimed(strategy.claims(old))).unwrap_or_default();
         let sent = strategy.claims(&put.new);
         // Only what the server may have to choose again is kept.
@@ -71,7 +73,7 @@ impl Call<'_> {
             };
             let pending = self.pending(put.key, self.stored(new).await?, put.managed.clone())?;
             let expected = put.old.map_or(0, |(old, _)| old.revision());
-            let mut txn = self.guarded(pending.key(), expected, &put.guards);
+            let mut txn = self.guarded(pending.key(), expected, &put.terms.guards);
             let written = kore_store::Put::new(pending.key().clone(), pending.value().clone());
             txn = txn.then(Op::Put(written.lease(lease)));
             let owner = format!("{} {}", self.resource(), put.key);
@@ -135,14 +137,15 @@ impl Call<'_> {
         key: &ObjectKey,
         old: &Object,
         old_value: &Value,
-        guards: &[Compare],
+        terms: Terms,
     ) -> Result<Outcome, Status> {
         if self.options.dry_run {
             return Ok(Outcome::Written(old.clone()));
         }
         let stored = layout::object_key(&self.route.prefix, key);
-        let charge = self.charge(key, Some(old_value), None).await?;
-        let mut txn = charge.add(self.guarded(&stored, old.revision(), guards)).then(Op::delete(stored.clone()));
+        let mut charge = self.charge(key, Some(old_value), None).await?;
+        charge.also(&self.core.resources.now(), terms.besides)?;
+        let mut txn = charge.add(self.guarded(&stored, old.revision(), &terms.guards)).then(Op::delete(stored.clone()));
         for claim in self.core.claimed(self.route.info.strategy.claims(old_value)) {
             txn = txn.then(Op::delete(claim.key));
         }

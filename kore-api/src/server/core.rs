@@ -12,7 +12,7 @@ use super::quota::Quotas;
 use super::routes::{Route, Table};
 use super::update::Part;
 use crate::admission::Admission;
-use crate::auth::{Attributes, Authorizer, Decision, ResourceAttributes, User};
+use crate::auth::{AccountTokens, Attributes, Authorizer, Decision, ResourceAttributes, User};
 use crate::cache::{Caches, ResourceCache};
 use crate::error::{Reason, Status};
 use crate::object::{ObjectKey, ResourceType};
@@ -34,6 +34,7 @@ pub(crate) struct Core {
     pub(super) pools: BTreeMap<&'static str, Pool>,
     pub(super) lifetimes: Lifetimes,
     pub(super) quotas: Quotas,
+    pub(super) account_tokens: Option<AccountTokens>,
 }
 
 /// One request on its way.
@@ -90,6 +91,8 @@ impl Call<'_> {
             (Verb::Get, Some("scale")) => self.get_scale(named(name)?).await,
             (Verb::Update, Some("scale")) => self.update_scale(named(name)?, body).await,
             (Verb::Patch, Some("scale")) => self.patch_scale(named(name)?, body).await,
+            (Verb::Create, Some("token")) => self.issue_token(named(name)?, body).await,
+            (Verb::Create, Some("eviction")) => self.evict(named(name)?, body).await,
             (Verb::Create, Some("binding")) => self.bind(named(name)?, body).await,
             (Verb::Update, Some("finalize")) => self.finalize(named(name)?, body).await,
             (Verb::Get, Some("log")) => self.log(named(name)?).await,

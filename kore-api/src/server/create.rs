@@ -7,6 +7,7 @@ use super::commit::{Outcome, Put};
 use super::core::{Call, Core};
 use super::managed::Ownership;
 use super::metadata;
+use super::terms::Terms;
 use crate::admission::{Lookup, Write};
 use crate::error::{Reason, Status};
 use crate::object::{Object, ObjectKey};
@@ -78,11 +79,11 @@ impl Call<'_> {
                 info.strategy.prepare_create(object);
                 add_finalizers(object, info.strategy.finalizers());
             };
-            let (new, mut guards) = self.admit(&subject, object, prepare, true).await?;
+            let (new, mut terms) = self.admit(&subject, object, prepare, true).await?;
             if let Some(definition) = &info.defined_by {
-                guards.push(Compare::create_revision(definition.key.clone(), 0).is(Relation::Greater));
+                terms.guards.push(Compare::create_revision(definition.key.clone(), 0).is(Relation::Greater));
             }
-            match self.put(Put { key: &key, old: None, new, managed, guards }).await? {
+            match self.put(Put { key: &key, old: None, new, managed, terms }).await? {
                 Outcome::Written(object) => return Ok(object),
                 Outcome::Changed(_) if generated => names += 1,
                 Outcome::Changed(_) => return Err(Status::already_exists(self.resource(), &name)),
@@ -110,7 +111,7 @@ impl Call<'_> {
         object: Value,
         prepare: impl FnOnce(&mut Value),
         check: bool,
-    ) -> Result<(Value, Vec<Compare>), Status> {
+    ) -> Result<(Value, Terms), Status> {
         let info = &self.route.info;
         let mut write = Write {
             user: self.user,
@@ -158,7 +159,7 @@ impl Call<'_> {
         for stage in &self.core.admission {
             stage.validate(&write).await?;
         }
-        Ok((write.object, write.guards))
+        Ok((write.object, Terms { guards: write.guards, ..Terms::default() }))
     }
 }
 

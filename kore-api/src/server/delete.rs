@@ -8,6 +8,7 @@ use super::commit::{Outcome, Put};
 use super::core::{Call, timestamp};
 use super::create::Subject;
 use super::metadata;
+use super::terms::Terms;
 use super::update::Current;
 use crate::error::{Reason, Status, StatusDetails};
 use crate::object::Object;
@@ -29,9 +30,12 @@ enum Attempt {
     Overtaken,
 }
 
+/// On which terms an object may be deleted, as it is.
+pub(super) type TermsOf<'t> = &'t (dyn Fn(&Object) -> Result<Terms, Status> + Send + Sync);
+
 impl Call<'_> {
     pub(super) async fn delete(&mut self, name: &str) -> Result<Content, Status> {
-        Ok(match self.delete_one(name).await? {
+        Ok(match self.delete_one(name, &|_| Ok(Terms::default())).await? {
             (object, true) => Content::Status(self.gone(&object)),
             (object, false) => Content::Object(object),
         })
@@ -56,7 +60,7 @@ impl Call<'_> {
             let like = self.like();
             async move {
                 let mut call = Call { options: &options, warnings: Vec::new(), ..like };
-                match call.delete_one(object.name()).await {
+                match call.delete_one(object.name(), &|_| Ok(Terms::default())).await {
                     Ok((object, _)) => Ok(Some(object)),
                     Err(status) if matches!(status.reason, Reason::NotFound | Reason::Conflict) => Ok(None),
                     Err(status) => Err(status),
@@ -68,14 +72,14 @@ impl Call<'_> {
         Ok(Content::List(ObjectList { items, revision, continue_token, remaining }))
     }
 
-    /// Deletes one object; whether it is gone now.
-    async fn delete_one(&mut self, name: &str) -> Result<(Object, bool), Status> {
+    /// Deletes one object on terms of the caller's; whether it is gone now.
+    pub(super) async fn delete_one(&mut self, name: &str, terms: TermsOf<'_>) -> Result<(Object, bool), Status> {
         let key = self.key(name);
         let mut current = self.cached(&key);
         for _ in 0..ATTEMPTS {
             let attempt = match &current.object {
                 None => Err(Status::not_found(self.resource(), name)),
-                Some(old) => self.attempt_deletion(old).await,
+                Some(old) => self.attempt_deletion(old, terms).await,
             };
             match attempt {
                 Ok(Attempt::Gone(object)) => return Ok((object, true)),
@@ -96,14 +100,15 @@ impl Call<'_> {
         Err(Status::conflict(self.resource(), name, "the object keeps changing; please try again"))
     }
 
-    async fn attempt_deletion(&mut self, old: &Object) -> Result<Attempt, Status> {
+    async fn attempt_deletion(&mut self, old: &Object, terms_of: TermsOf<'_>) -> Result<Attempt, Status> {
         self.check_preconditions(old)?;
         let info = self.route.info.clone();
         let old = &self.route.show(old.clone()).await?;
         let old_value: Value = serde_json::from_slice(old.body()).map_err(Status::internal)?;
         let key = old.key().clone();
         let subject = Subject { verb: Verb::Delete, subresource: "", key: &key, old: Some((old, &old_value)) };
-        let (_, guards) = self.admit(&subject, Value::Null, |_| {}, false).await?;
+        let (_, mut terms) = self.admit(&subject, Value::Null, |_| {}, false).await?;
+        terms.extend(terms_of(old)?);
 
         let mut new = old_value.clone();
         set_finalizers(&mut new, self.options.propagation)?;
@@ -118,7 +123,7 @@ impl Call<'_> {
         let begun = old.is_deleting();
         let pending = old_value["metadata"]["deletionGracePeriodSeconds"].as_i64().filter(|_| begun);
         if grace == 0 && metadata::finalizers(&new).is_empty() && !info.strategy.is_held(&new) {
-            return Ok(match self.remove(&key, old, &old_value, &guards).await? {
+            return Ok(match self.remove(&key, old, &old_value, terms).await? {
                 Outcome::Written(object) => Attempt::Gone(object),
                 Outcome::Changed(object) => Attempt::Changed(object),
                 Outcome::Overtaken => Attempt::Overtaken,
@@ -143,7 +148,7 @@ impl Call<'_> {
         }
         // A deletion is no edit: nobody owns what it sets.
         let managed = old.managed_fields().cloned();
-        Ok(match self.put(Put { key: &key, old: Some((old, &old_value)), new, managed, guards }).await? {
+        Ok(match self.put(Put { key: &key, old: Some((old, &old_value)), new, managed, terms }).await? {
             Outcome::Written(object) => Attempt::Leaving(object),
             Outcome::Changed(object) => Attempt::Changed(object),
             Outcome::Overtaken => Attempt::Overtaken,

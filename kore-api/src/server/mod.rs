@@ -14,8 +14,8 @@
 //! | `versions.rs` | what is stored as one version is shown as another |
 //! | `managed.rs` | who owns which field; server-side apply |
 //! | `create.rs`, `update.rs`, `delete.rs` | the writes, each as attempts on what there is |
-//! | `commit.rs`, `claims.rs`, `lifetime.rs`, `quota.rs` | one write as one transaction of the store |
-//! | `scale.rs`, `binding.rs`, `finalize.rs`, `log.rs` | subresources of their own shape |
+//! | `commit.rs`, `claims.rs`, `lifetime.rs`, `quota.rs`, `terms.rs` | one write as one transaction of the store |
+//! | `scale.rs`, `binding.rs`, `eviction.rs`, `finalize.rs`, `token.rs`, `log.rs` | subresources of their own shape |
 //! | `nodes.rs` | [`Nodes`]: the way to the agents of nodes |
 //!
 //! Nothing here knows a kind: what differs is in the [`crate::registry`]. The exceptions are the subresources that exist for one
@@ -31,6 +31,7 @@ pub(crate) mod core;
 mod create;
 mod definitions;
 mod delete;
+mod eviction;
 mod finalize;
 mod history;
 mod lifetime;
@@ -44,12 +45,15 @@ mod quota;
 mod read;
 mod routes;
 mod scale;
+mod terms;
+mod token;
 mod update;
 mod versions;
 mod watch;
 
 pub use builder::Builder;
 pub use nodes::{NodeBody, NodeService, Nodes};
+pub use token::AccountAuthenticator;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -146,6 +150,12 @@ impl Server {
     /// The resources of this server at present: those that it was opened with, and those that are defined meanwhile.
     pub fn registry(&self) -> Arc<Registry> {
         self.core.resources.now().registry.clone()
+    }
+
+    /// Knows service accounts by the tokens that this server issues; `None`: it issues none, see [`Builder::account_tokens`].
+    pub fn account_authenticator(&self) -> Option<AccountAuthenticator> {
+        let tokens = self.core.account_tokens.clone()?;
+        Some(AccountAuthenticator::new(self.core.clone(), tokens))
     }
 
     /// The way to the agents of nodes.

@@ -16,7 +16,7 @@ use super::core::Call;
 use super::routes::{Route, Routes};
 use crate::cache::{Pending, ResourceCache, entries};
 use crate::error::Status;
-use crate::object::{Object, ObjectKey};
+use crate::object::{Object, ObjectKey, ResourceType};
 use crate::quota::{Amounts, Counted, Exceeded, Quota, difference, unstated, usage};
 
 /// Who may write what quotas count.
@@ -50,7 +50,7 @@ pub(super) struct Charge<'q> {
     _alone: Option<RwLockWriteGuard<'q, ()>>,
 }
 
-/// A quota as it becomes.
+/// Another object, a quota most often, as it becomes.
 struct Update {
     cache: Arc<ResourceCache>,
     pending: Arc<Pending>,
@@ -58,6 +58,16 @@ struct Update {
 }
 
 impl Charge<'_> {
+    /// What else is written with it.
+    pub(super) fn also(&mut self, routes: &Routes, besides: Vec<(ResourceType, Object, Value)>) -> Result<(), Status> {
+        for (resource, old, new) in besides {
+            let route = routes.find(&resource)?;
+            let pending = encoded(route, old.key(), new, old.managed_fields().cloned())?;
+            self.updates.push(Update { cache: route.cache.clone(), pending, expected: old.revision() });
+        }
+        Ok(())
+    }
+
     /// The transaction with what quotas add to it.
     pub(super) fn add(&self, txn: Txn) -> Txn {
         let txn = self.conditions.iter().cloned().fold(txn, Txn::when);

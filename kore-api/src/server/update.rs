@@ -254,9 +254,9 @@ impl Call<'_> {
             }
         };
         let check = !matches!(part, Part::Inner(_));
-        let (new, guards) = self.admit(&subject, object, prepare, check).await?;
+        let (new, terms) = self.admit(&subject, object, prepare, check).await?;
         if self.is_over(&new) {
-            return Ok(match self.remove(key, old, &old_value, &guards).await? {
+            return Ok(match self.remove(key, old, &old_value, terms).await? {
                 Outcome::Written(_) => {
                     let gone = Object::with_managed_fields(new, managed, old.revision());
                     Attempt::Done(gone.map_err(|error| Status::bad_request(error.to_string()))?)
@@ -269,7 +269,7 @@ impl Call<'_> {
         if is_current && new == old_value && Self::same_owners(managed.as_ref(), old.managed_fields()) {
             return Ok(Attempt::Same(old.clone()));
         }
-        Ok(match self.put(Put { key, old: Some((old, &old_value)), new, managed, guards }).await? {
+        Ok(match self.put(Put { key, old: Some((old, &old_value)), new, managed, terms }).await? {
             Outcome::Written(object) => Attempt::Done(object),
             Outcome::Changed(object) => Attempt::Changed(object),
             Outcome::Overtaken => Attempt::Overtaken,

@@ -43,7 +43,7 @@ pub(super) static POD: Entry = Entry {
     short_names: &["po"],
     categories: &["all"],
     has_generation: true,
-    subresources: &["binding", "log"],
+    subresources: &["binding", "eviction", "log"],
     selectable_fields: &[
         "spec.nodeName",
         "spec.restartPolicy",
