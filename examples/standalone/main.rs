@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::Parser;
 use futures::future::{FutureExt, join_all};
 use kore_api::admission::{DefaultTolerationSeconds, ServiceAccounts};
-use kore_api::auth::{TokenAuthenticator, User};
+use kore_api::auth::{AccountTokens, User};
 use kore_api::http::ApiService;
 use kore_api::kubeconfig::{Access, Credentials, Kubeconfig};
 use kore_api::server::Server;
@@ -78,6 +78,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
         .history(args.history)
         .admission(ServiceAccounts::default())
         .admission(DefaultTolerationSeconds::default())
+        .account_tokens(AccountTokens::open(&dir.join("pki").join("service-accounts.key")).await?)
         .service_addresses(&settled.service_addresses())
         .open()
         .await?;
@@ -93,8 +94,7 @@ async fn cluster(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let access = Access::new(listener.url(), Credentials::Token(settled.admin_token.clone()));
     let access = access.trust(authority.certificate_pem());
     Kubeconfig::new("kore", &access).write(&dir.join("kubeconfig")).await?;
-    let tokens = TokenAuthenticator::new([(settled.admin_token.clone(), User::admin())]);
-    parts.spawn(listener.serve(ApiService::new(server.clone(), tokens)).map(Ok));
+    parts.spawn(listener.serve(ApiService::new(server.clone(), settled.users(&server))).map(Ok));
 
     // The scheduler, the controllers and the service proxy, each as itself.
     let user = |name: &str| server.client(User::new(name));

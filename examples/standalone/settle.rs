@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kore_api::Entropy;
+use kore_api::auth::{Authenticators, TokenAuthenticator, User};
 use kore_api::http::{BindError, Listener};
+use kore_api::server::Server;
 
 use crate::args::Args;
 
@@ -48,6 +50,12 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
+    /// Who is let in: the administrator by the token, and service accounts by what the server has issued.
+    pub(crate) fn users(&self, server: &Server) -> Authenticators {
+        let tokens = TokenAuthenticator::new([(self.admin_token.clone(), User::admin())]);
+        server.account_authenticator().into_iter().fold(Authenticators::default().with(tokens), Authenticators::with)
+    }
+
     /// Reads what is there, and settles what is not or what the user wants otherwise.
     ///
     /// # Errors

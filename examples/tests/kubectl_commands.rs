@@ -97,7 +97,7 @@ const CHANGED: [(&str, &str); 19] = [
     ("get deployment web -n demo -o jsonpath={.spec.replicas}", "1"),
 ];
 
-const SHOWN: [(&str, &str); 32] = [
+const SHOWN: [(&str, &str); 33] = [
     ("get all -n demo", "deployment.apps/web"),
     ("get deployment web -n demo -o json", "\"kind\": \"Deployment\""),
     ("get deployment web -n demo -o yaml", "kind: Deployment"),
@@ -126,6 +126,7 @@ const SHOWN: [(&str, &str); 32] = [
     ("api-resources -o wide", "horizontalpodautoscalers"),
     ("explain deployment --recursive", "progressDeadlineSeconds"),
     ("explain hpa.spec.metrics", "FIELDS"),
+    ("create token sa -n demo", "eyJ"),
     ("auth can-i create pods", "yes"),
     ("auth whoami", "ATTRIBUTE"),
     ("cluster-info", "is running at"),

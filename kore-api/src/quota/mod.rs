@@ -74,12 +74,10 @@ impl<'a> Quota<'a> {
     /// Whether it counts this object: all its scopes have to fit.
     pub(crate) fn counts(self, counted: Counted<'_>) -> bool {
         let spec = &self.0["spec"];
-        let scopes = spec["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let by_selector = spec["scopeSelector"]["matchExpressions"].as_array().into_iter().flatten();
-        scopes.map(|scope| pod::is_in(counted, scope, &Value::Null)).all(|fits| fits)
-            && by_selector
-                .map(|one| pod::is_in(counted, one["scopeName"].as_str().unwrap_or_default(), one))
-                .all(|fits| fits)
+        let mut scopes = spec["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut by_selector = spec["scopeSelector"]["matchExpressions"].as_array().into_iter().flatten();
+        scopes.all(|scope| pod::is_in(counted, scope, &Value::Null))
+            && by_selector.all(|one| pod::is_in(counted, one["scopeName"].as_str().unwrap_or_default(), one))
     }
 
     /// The status when `change` is added to what is used. Of what grows, no more may be used than there may be.

@@ -125,10 +125,21 @@ impl<'a> Call<'a> {
         new: Option<&Value>,
     ) -> Result<Charge<'a>, Status> {
         let (was, is) = (old.map(|old| self.counted(old)), new.map(|new| self.counted(new)));
+        let charge = Charge { _others: Some(self.core.quotas.counting.read().await), ..Charge::default() };
+        self.charge_more(charge, route, key, (was, is)).await
+    }
+
+    /// Adds to a charge what a write changes of what the quotas of its namespace count.
+    async fn charge_more(
+        &self,
+        mut charge: Charge<'a>,
+        route: &Arc<Route>,
+        key: &ObjectKey,
+        (was, is): (Option<Counted<'_>>, Option<Counted<'_>>),
+    ) -> Result<Charge<'a>, Status> {
         let quotas = &self.core.quotas;
-        let mut charge = Charge { _others: Some(quotas.counting.read().await), ..Charge::default() };
         let mut found = self.quotas_of(route, &key.namespace);
-        if found.objects.is_empty() && old.is_some() && new.is_some() {
+        if found.objects.is_empty() && was.is_some() && is.is_some() {
             return Ok(charge);
         }
         if !found.objects.is_empty() {
@@ -176,7 +187,7 @@ impl<'a> Call<'a> {
             charge.updates.push(Update { cache: route.cache.clone(), pending, expected: object.revision() });
         }
         // A quota that comes about meanwhile counts what it does not see, unless this waits for it.
-        if old.is_none() || new.is_none() {
+        if was.is_none() || is.is_none() {
             let prefix = format!("{}{}/", route.prefix, key.namespace);
             let unchanged = Target::ModRevision(found.seen + 1);
             charge.conditions.push(Compare::new(KeyRange::Prefix(prefix.into()), unchanged).is(Relation::Less));
@@ -248,7 +259,10 @@ impl<'a> Call<'a> {
         });
         let status = quota.counted(objects);
         new["status"] = status;
-        Ok(Charge { _alone: Some(alone), ..Charge::default() })
+        // It is itself an object that others may count.
+        let charge = Charge { _alone: Some(alone), ..Charge::default() };
+        let route = quotas(routes).ok_or_else(|| Status::internal("there are no quotas"))?;
+        self.charge_more(charge, route, key, (old.map(|old| self.counted(old)), Some(self.counted(new)))).await
     }
 }
 

@@ -110,9 +110,14 @@ async fn what_goes_is_given_back() {
         // Elsewhere nothing is limited, and what is limited later is counted then.
         let secrets = api(&server, ResourceType::of::<Secret>());
         secrets.create(json!({"metadata": {"name": "s"}}), &options()).await.unwrap();
-        let more = json!({"spec": {"hard": {"secrets": "5"}}});
+        let more = json!({"spec": {"hard": {"secrets": "5", "resourcequotas": "1"}}});
         quotas(&server).patch("q", None, PatchKind::Merge, more, &options()).await.unwrap();
-        assert_eq!(used(&server).await["secrets"], "1");
+        assert_eq!(
+            (&used(&server).await["secrets"], &used(&server).await["resourcequotas"]),
+            (&json!("1"), &json!("1"))
+        );
+        let second = json!({"metadata": {"name": "r"}, "spec": {"hard": {"pods": "1"}}});
+        assert_eq!(refused(quotas(&server).create(second, &options()).await).code, 403);
     })
     .await;
 }
