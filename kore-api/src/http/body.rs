@@ -69,6 +69,20 @@ impl Body {
         Self(Kind::Parts(Box::new(std::iter::once(first).chain(parts))))
     }
 
+    /// A body that is written part by part.
+    pub(super) fn parts(parts: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        Self(Kind::Parts(Box::new(parts)))
+    }
+
+    /// The parts of a body that is no stream, and has so many bytes or more; one of several parts is long.
+    pub(super) fn into_parts_of(self, bytes_min: usize) -> Result<Box<dyn Iterator<Item = Bytes> + Send>, Self> {
+        match self.0 {
+            Kind::Whole(bytes) if bytes.len() >= bytes_min => Ok(Box::new(std::iter::once(bytes))),
+            Kind::Parts(parts) => Ok(parts),
+            Kind::Whole(_) | Kind::Stream(_) => Err(self),
+        }
+    }
+
     /// All of it, for a body that is no stream.
     pub(crate) fn into_bytes(self) -> Result<Bytes, Self> {
         match self.0 {

@@ -5,6 +5,7 @@
 //! - [`layer`]: panics, authentication, limits, each a `tower` layer.
 //! - `path.rs`, `query.rs`, `accept.rs`: what a request says. `routes.rs`, `resource.rs`: who answers it.
 //! - `respond.rs`, `body.rs`, `table.rs`, `watch.rs`: how the answer is written.
+//! - `gzip.rs`: large answers, compressed for clients that take it.
 //! - `discovery.rs`, `openapi.rs`, `health.rs`: what the server says about itself. `reviews.rs`: what about the user.
 //! - [`Listener`] (`listener/`): TCP, TLS, connections; serves any service.
 //!
@@ -14,6 +15,7 @@ mod accept;
 mod body;
 mod core;
 mod discovery;
+mod gzip;
 mod health;
 pub mod layer;
 mod listener;

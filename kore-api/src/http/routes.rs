@@ -12,7 +12,7 @@ use super::layer::{Answer, RequestInfo};
 use super::openapi::Documents;
 use super::path::Target;
 use super::respond::{json, refuse};
-use super::{Body, Core, discovery, health, resource, reviews};
+use super::{Body, Core, discovery, gzip, health, resource, reviews};
 use crate::auth::User;
 use crate::error::{Reason, Status};
 use crate::registry::Registry;
@@ -45,11 +45,12 @@ impl Service<Request<Bytes>> for Routes {
         let routes = self.clone();
         Box::pin(async move {
             let is_head = request.method() == Method::HEAD;
+            let takes_gzip = gzip::is_accepted(request.headers());
             let mut response = routes.answer(request).await.unwrap_or_else(|status| refuse(&status));
             if is_head {
                 *response.body_mut() = Body::empty();
             }
-            Ok(response)
+            Ok(if takes_gzip { gzip::compress(response) } else { response })
         })
     }
 }
