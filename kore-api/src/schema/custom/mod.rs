@@ -102,7 +102,9 @@ impl KindSchema {
     /// # Errors
     /// [`SchemaProblem`]: what is not structural, or contradicts itself; and when it is no object's.
     pub(crate) fn read(schema: &Value) -> Result<Self, SchemaProblem> {
-        Ok(Self { root: Custom::for_kind(schema)?, rules: Rules::read(schema) })
+        let root = Custom::for_kind(schema)?;
+        let rules = Rules::read(schema).map_err(|problem| SchemaProblem::new("x-kubernetes-validations", problem))?;
+        Ok(Self { root, rules })
     }
 
     /// Drops what the schema does not know; the paths of what was dropped, in the order of the object.

@@ -15,17 +15,47 @@ pub(super) struct Rules {
     elsewhere: BTreeSet<String>,
 }
 
+/// The parser goes down a stack for every bracket and every choice: a rule may have so many within each other.
+const NESTING_MAX: usize = 8;
+
+/// Why an expression cannot be compiled at all.
+pub(super) fn too_deep(expression: &str) -> Option<String> {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in expression.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            // The rest of a choice is within it.
+            b'?' => deepest += 1,
+            _ => continue,
+        }
+        deepest = deepest.max(depth);
+    }
+    (deepest > NESTING_MAX).then(|| format!("compilation failed: nested more than {NESTING_MAX} deep"))
+}
+
 impl Rules {
-    pub(super) fn read(schema: &Value) -> Self {
+    /// The rules of a schema.
+    ///
+    /// # Errors
+    /// Of a rule that cannot be compiled at all.
+    pub(super) fn read(schema: &Value) -> Result<Self, String> {
+        let mut problem = None;
         let mut elsewhere = BTreeSet::new();
         let mut count = 0;
         each(schema, &mut |rule| {
             count += 1;
+            for expression in ["rule", "messageExpression"] {
+                problem = problem.take().or_else(|| too_deep(rule[expression].as_str().unwrap_or_default()));
+            }
             if rule["fieldPath"].is_string() {
                 elsewhere.extend(rule["rule"].as_str().map(str::to_owned));
             }
         });
-        Self { compiled: (count > 0).then(|| compile_schema(schema)), elsewhere }
+        match problem {
+            Some(problem) => Err(problem),
+            None => Ok(Self { compiled: (count > 0).then(|| compile_schema(schema)), elsewhere }),
+        }
     }
 
     /// What breaks a rule. Rules about what was before are for changes only. What has not changed may go on breaking a rule.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::checks::pattern;
 use super::read::word;
+use super::rules::too_deep;
 use super::{KindSchema, SchemaProblem};
 use crate::error::FieldError;
 
@@ -317,6 +318,11 @@ impl Checker {
             };
             if rule.rule.trim().is_empty() {
                 self.errors.push(FieldError::required(format!("{at}.rule"), "rule is not specified"));
+                continue;
+            }
+            let expressions = [Some(&rule.rule), rule.message_expression.as_ref()];
+            if let Some(problem) = expressions.into_iter().flatten().find_map(|text| too_deep(text)) {
+                self.errors.push(FieldError::invalid(format!("{at}.rule"), rule.rule.clone(), problem));
                 continue;
             }
             let alone = compile_schema(&json!({"x-kubernetes-validations": [stated]}));

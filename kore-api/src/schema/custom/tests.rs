@@ -314,6 +314,18 @@ fn what_a_schema_may_not_say() {
         ),
         "{broken:?}"
     );
+    for rule in [format!("{}true{}", "(".repeat(5000), ")".repeat(5000)), "true ? ".repeat(5000) + "true"] {
+        let schema = root(json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}]}));
+        assert!(of(schema.clone())[0].contains("nested more than 8 deep"));
+        assert!(KindSchema::read(&schema).is_err());
+    }
+    // What is as deep as it may be has room enough, and what is only long is not deep.
+    for rule in
+        [format!("{}true{}", "(".repeat(8), ")".repeat(8)), "!".repeat(400) + "true", "true || ".repeat(200) + "true"]
+    {
+        let schema = root(json!({"type": "object", "x-kubernetes-validations": [{"rule": rule}]}));
+        assert_eq!(of(schema), [""; 0], "{rule}");
+    }
     let pattern = of(root(json!({"type": "string", "pattern": "("})));
     assert!(pattern[0].contains("must be a valid regular expression, but isn't"), "{pattern:?}");
 }
