@@ -1,23 +1,17 @@
 //! As whom pods run.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::ServiceAccount;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Admission, Write};
 use crate::error::Status;
-use crate::object::{Object, ObjectKey, ResourceType, Scope};
+use crate::object::{Object, ObjectKey, ResourceType};
 
-const ACCOUNTS: ResourceType = ResourceType {
-    group: Cow::Borrowed(""),
-    version: Cow::Borrowed("v1"),
-    plural: Cow::Borrowed("serviceaccounts"),
-    kind: Cow::Borrowed("ServiceAccount"),
-    scope: Scope::Namespaced,
-};
+const ACCOUNTS: ResourceType = ResourceType::of::<ServiceAccount>();
 const DEFAULT: &str = "default";
 /// Where containers find the token, as every client library has it.
 const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

@@ -1,24 +1,18 @@
 //! How much each thing in a namespace may have.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::LimitRange;
 use serde_json::{Map, Value};
 
 use super::{Admission, Write};
 use crate::error::Status;
-use crate::object::{ResourceType, Scope};
+use crate::object::ResourceType;
 use crate::quota::{Amounts, amount, pod_resources};
 use crate::request::Verb;
 
-const RANGES: ResourceType = ResourceType {
-    group: Cow::Borrowed(""),
-    version: Cow::Borrowed("v1"),
-    plural: Cow::Borrowed("limitranges"),
-    kind: Cow::Borrowed("LimitRange"),
-    scope: Scope::Namespaced,
-};
+const RANGES: ResourceType = ResourceType::of::<LimitRange>();
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 const LISTS: [&str; 2] = ["initContainers", "containers"];
 

@@ -1,21 +1,14 @@
 //! Nothing is made in a namespace that is not there, or on its way out.
 
-use std::borrow::Cow;
-
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Namespace;
 
 use super::{Admission, Write};
 use crate::error::{Status, StatusCause};
-use crate::object::{ObjectKey, ResourceType, Scope};
+use crate::object::{ObjectKey, ResourceType};
 use crate::request::Verb;
 
-const NAMESPACES: ResourceType = ResourceType {
-    group: Cow::Borrowed(""),
-    version: Cow::Borrowed("v1"),
-    plural: Cow::Borrowed("namespaces"),
-    kind: Cow::Borrowed("Namespace"),
-    scope: Scope::Cluster,
-};
+const NAMESPACES: ResourceType = ResourceType::of::<Namespace>();
 
 /// Namespaces without which a cluster does not work.
 const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];

@@ -1,22 +1,15 @@
 //! A node's agent writes what is its own node's, and nothing else.
 
-use std::borrow::Cow;
-
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize;
 
 use super::{Admission, Write};
 use crate::auth::User;
 use crate::error::Status;
-use crate::object::{Object, ObjectKey, ResourceType, Scope};
+use crate::object::{Object, ObjectKey, ResourceType};
 
-const PODS: ResourceType = ResourceType {
-    group: Cow::Borrowed(""),
-    version: Cow::Borrowed("v1"),
-    plural: Cow::Borrowed("pods"),
-    kind: Cow::Borrowed("Pod"),
-    scope: Scope::Namespaced,
-};
+const PODS: ResourceType = ResourceType::of::<Pod>();
 /// Whose users are agents of nodes, named `system:node:NAME`.
 const AGENTS: &str = "system:nodes";
 /// The namespace of the nodes' heartbeats.

@@ -1,22 +1,15 @@
 //! How urgent pods are.
 
-use std::borrow::Cow;
-
 use async_trait::async_trait;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::Value;
 
 use super::{Admission, Write};
 use crate::error::Status;
-use crate::object::{Object, ObjectKey, ResourceType, Scope};
+use crate::object::{Object, ObjectKey, ResourceType};
 use crate::request::Verb;
 
-const CLASSES: ResourceType = ResourceType {
-    group: Cow::Borrowed("scheduling.k8s.io"),
-    version: Cow::Borrowed("v1"),
-    plural: Cow::Borrowed("priorityclasses"),
-    kind: Cow::Borrowed("PriorityClass"),
-    scope: Scope::Cluster,
-};
+const CLASSES: ResourceType = ResourceType::of::<PriorityClass>();
 const PREEMPTS: &str = "PreemptLowerPriority";
 
 /// Gives new pods the number that their PriorityClass stands for, or that of the class that is everybody's default, else 0; and lets there

@@ -17,7 +17,7 @@ const PAGE: usize = 2048;
 pub(crate) async fn fill(store: &dyn Store, cache: &ResourceCache) -> Result<(), Error> {
     let prefix = layout::resource_prefix(&cache.info().resource);
     loop {
-        // Asked for now: what is older than this is in the list, and what is younger is told to the cache.
+        // The present revision: what is older than this is in the list, and what is younger is told to the cache.
         let revision = store.status().await?.revision;
         let mut listed: Vec<Arc<KeyValue>> = Vec::new();
         let mut after = None;

@@ -11,8 +11,7 @@ mod columns;
 mod names;
 mod resources;
 
-use std::borrow::Cow;
-
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 
 use crate::object::{ResourceType, Scope};
@@ -25,13 +24,7 @@ pub(crate) use resources::Resources;
 pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// The resource whose objects are definitions.
-pub(crate) const DEFINITIONS: ResourceType = ResourceType {
-    group: Cow::Borrowed("apiextensions.k8s.io"),
-    version: Cow::Borrowed("v1"),
-    plural: Cow::Borrowed("customresourcedefinitions"),
-    kind: Cow::Borrowed("CustomResourceDefinition"),
-    scope: Scope::Cluster,
-};
+pub(crate) const DEFINITIONS: ResourceType = ResourceType::of::<CustomResourceDefinition>();
 
 /// A definition as an object of the API.
 #[derive(Clone, Copy, Debug)]

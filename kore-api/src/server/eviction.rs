@@ -1,5 +1,6 @@
 //! The `eviction` subresource of pods: deletes a pod if its disruption budget allows.
 
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as ApiSelector;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,17 +11,11 @@ use super::terms::Terms;
 use crate::admission::Lookup;
 use crate::error::{Reason, Status, StatusCause, StatusDetails};
 use crate::http::delete_options;
-use crate::object::{Object, ResourceType, Scope};
+use crate::object::{Object, ResourceType};
 use crate::request::{Body, Content};
 use crate::selector::LabelSelector;
 
-const BUDGETS: ResourceType = ResourceType {
-    group: std::borrow::Cow::Borrowed("policy"),
-    version: std::borrow::Cow::Borrowed("v1"),
-    plural: std::borrow::Cow::Borrowed("poddisruptionbudgets"),
-    kind: std::borrow::Cow::Borrowed("PodDisruptionBudget"),
-    scope: Scope::Namespaced,
-};
+const BUDGETS: ResourceType = ResourceType::of::<PodDisruptionBudget>();
 /// So many evictions may wait for the controller of budgets to have seen them, as upstream has it.
 const DISRUPTED_MAX: usize = 2000;
 /// When to ask again while a budget is not up to date.
@@ -153,7 +148,7 @@ fn why_not(budget: &Value, name: &str, healthy: i64, desired: i64) -> String {
     }
 }
 
-/// Notes that this was the last one for now.
+/// Notes that no other may go until the budget has been counted anew.
 fn no_more(status: &mut Value, observed: i64, now: &str) {
     let mut condition = json!({
         "type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "",

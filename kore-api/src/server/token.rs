@@ -1,12 +1,12 @@
 //! The `token` subresource of service accounts: issues tokens, and knows who shows one.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::header::AUTHORIZATION;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Node, Pod, Secret, ServiceAccount};
 use serde_json::{Value, json};
 
 use super::body;
@@ -16,7 +16,7 @@ use super::create::Subject;
 use crate::admission::Lookup;
 use crate::auth::{AccountTokens, Authenticator, Claims, InvalidCredentials, Named, Private, Unknown, User};
 use crate::error::{FieldError, Status};
-use crate::object::{Object, ObjectKey, ResourceType, Scope};
+use crate::object::{Object, ObjectKey, ResourceType};
 use crate::request::{Body, Content, Verb};
 
 /// For how long a token is good that asks for no time of its own.
@@ -24,20 +24,10 @@ const SECONDS: i64 = 3600;
 const SECONDS_MIN: i64 = 600;
 const SECONDS_MAX: i64 = 1 << 32;
 
-const fn core_resource(plural: &'static str, kind: &'static str, scope: Scope) -> ResourceType {
-    ResourceType {
-        group: Cow::Borrowed(""),
-        version: Cow::Borrowed("v1"),
-        plural: Cow::Borrowed(plural),
-        kind: Cow::Borrowed(kind),
-        scope,
-    }
-}
-
-const ACCOUNTS: ResourceType = core_resource("serviceaccounts", "ServiceAccount", Scope::Namespaced);
-const PODS: ResourceType = core_resource("pods", "Pod", Scope::Namespaced);
-const SECRETS: ResourceType = core_resource("secrets", "Secret", Scope::Namespaced);
-const NODES: ResourceType = core_resource("nodes", "Node", Scope::Cluster);
+const ACCOUNTS: ResourceType = ResourceType::of::<ServiceAccount>();
+const PODS: ResourceType = ResourceType::of::<Pod>();
+const SECRETS: ResourceType = ResourceType::of::<Secret>();
+const NODES: ResourceType = ResourceType::of::<Node>();
 
 impl Call<'_> {
     /// Issues a token for the account, which ends with its time, the account, and the object that it is bound to, if any. (KEP-1205,
@@ -151,7 +141,9 @@ fn check_seconds(seconds: i64) -> Result<(), Status> {
     };
     let requests = ResourceType {
         group: "authentication.k8s.io".into(),
-        ..core_resource("tokenrequests", "TokenRequest", Scope::Namespaced)
+        plural: "tokenrequests".into(),
+        kind: "TokenRequest".into(),
+        ..ACCOUNTS
     };
     Err(Status::invalid(&requests, "", &[FieldError::invalid("spec.expirationSeconds", seconds, problem)]))
 }

@@ -50,7 +50,7 @@ pub(super) async fn asked(probe: &Probe<'_>) -> Outcome {
         let mut last = 0;
         for number in 0..50 {
             last = probe.put(&format!("{round}-{number}"), "v").await?;
-            // Asked before, it is answered for now all the same.
+            // Asked at an earlier revision, it is answered with the present one all the same.
             if number == 20 {
                 watch.request_progress();
             }

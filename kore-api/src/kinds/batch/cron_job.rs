@@ -27,7 +27,7 @@ pub(crate) static CRON_JOB: Entry = Entry {
         NAME,
         Title("Schedule", "string", "When it makes a Job.", 0),
         Title("Timezone", "string", "Whose clock that is by.", 0),
-        Title("Suspend", "boolean", "Whether it makes none for now.", 0),
+        Title("Suspend", "boolean", "Whether it is held back from making any.", 0),
         Title("Active", "integer", "How many of its Jobs run.", 0),
         Title("Last Schedule", "string", "How long ago it made the last.", 0),
         AGE,

@@ -164,9 +164,9 @@ fn node_change(new: &Field<'_, '_>, old: &Field<'_, '_>) {
     };
     let drivers = spec.get("drivers");
     for was in before.get("drivers").items() {
-        for now in drivers.items().filter(|now| now.get("name").value() == was.get("name").value()) {
-            if without_count(now.value()) != without_count(was.value()) {
-                drivers.report(FieldError::invalid(drivers.path(), now.value().clone(), "field is immutable"));
+        for is in drivers.items().filter(|is| is.get("name").value() == was.get("name").value()) {
+            if without_count(is.value()) != without_count(was.value()) {
+                drivers.report(FieldError::invalid(drivers.path(), is.value().clone(), "field is immutable"));
             }
         }
     }
